@@ -1,0 +1,239 @@
+"""The fork server: one single-threaded process that forks workers and waits for them.
+
+Forking a process that has several threads can deadlock the child; this process has one thread
+for as long as it lives. The caller talks to it through the *front door*, over which it hands in
+one *channel* for each pool. On a channel, requests to start and kill workers come in, and word of
+their ends goes out, so that each pool hears of its own workers only. A channel that closes takes
+its workers with it; so does the front door.
+"""
+
+from __future__ import annotations
+
+import sys
+from _socket import AF_UNIX, CMSG_SPACE, MSG_WAITALL, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
+from _signal import SIG_DFL, SIGCHLD, SIGINT, SIGKILL, SIGTERM, set_wakeup_fd, signal
+from _struct import Struct
+from marshal import loads as unmarshal
+
+import mmap
+import os
+import select
+from _poolwise_worker.worker import leave, work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Requests: kind, worker number, payload bytes.
+REQUEST = Struct("<BQQ")
+START, KILL = 1, 2
+
+#: Replies: kind, worker number, value (a process id, a wait status, an errno).
+REPLY = Struct("<Bxxxxxxxqq")
+STARTED, ENDED, FAILED = 1, 2, 3
+
+#: Descriptors that come with START: data socket, control socket, life pipe, start marks.
+DESCRIPTORS = 4
+
+MARKS_SIZE = mmap.PAGESIZE
+
+
+class Server:
+    """The state of the server; touched by its one thread only."""
+
+    def __init__(self, front: socket) -> None:
+        self._front = front
+        self._channels: dict[int, socket] = {}
+        self._workers: dict[int, tuple[int, int]] = {}  # pid: (channel descriptor, number)
+        self._poll = select.poll()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+
+    def serve(self) -> None:
+        """Answer requests until the caller is gone."""
+        signal(SIGCHLD, _ignore)
+        set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._poll.register(self._front.fileno(), select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._wake_read:
+                    self._reap()
+                elif descriptor == self._front.fileno():
+                    if not self._open_channel():
+                        self._end()
+                        return
+                elif descriptor in self._channels:
+                    self._answer(descriptor)
+
+    def _end(self) -> None:
+        for channel in list(self._channels):
+            self._close_channel(channel)
+        for pid in self._workers:
+            os.waitpid(pid, 0)
+
+    def _open_channel(self) -> bool:
+        received, descriptors = _receive(self._front, 1, 1)
+        if not received:
+            return False
+        channel = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
+        self._channels[channel.fileno()] = channel
+        self._poll.register(channel.fileno(), select.POLLIN)
+        return True
+
+    def _close_channel(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        self._channels.pop(descriptor).close()
+        for pid, (owner, _) in self._workers.items():
+            if owner == descriptor:
+                os.kill(pid, SIGKILL)
+
+    def _answer(self, descriptor: int) -> None:
+        channel = self._channels[descriptor]
+        header, descriptors = _receive(channel, REQUEST.size, DESCRIPTORS)
+        if len(header) < REQUEST.size:
+            self._close_channel(descriptor)
+            return
+        kind, number, size = REQUEST.unpack(header)
+        payload = channel.recv(size, MSG_WAITALL) if size else b""
+        if kind == START:
+            self._start(descriptor, number, payload, descriptors)
+        elif kind == KILL:
+            for pid, owner in self._workers.items():
+                if owner == (descriptor, number):
+                    os.kill(pid, SIGKILL)
+
+    def _start(self, channel: int, number: int, payload: bytes, descriptors: list[int]) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._reply(channel, FAILED, number, error.errno or 0)
+        else:
+            if pid == 0:
+                self._become_worker(payload, descriptors)
+            self._workers[pid] = channel, number
+            self._reply(channel, STARTED, number, pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _become_worker(self, payload: bytes, descriptors: list[int]) -> None:
+        """Turn this forked child into a worker. Never returns."""
+        code = 1
+        try:
+            set_wakeup_fd(-1)
+            signal(SIGCHLD, SIG_DFL)
+            self._front.close()
+            for channel in self._channels.values():
+                channel.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            run_worker(payload, descriptors)
+            code = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        finally:
+            leave(code)
+
+    def _reap(self) -> None:
+        try:
+            while os.read(self._wake_read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            channel, number = self._workers.pop(pid, (-1, 0))
+            if channel in self._channels:
+                self._reply(channel, ENDED, number, status)
+
+    def _reply(self, channel: int, kind: int, number: int, value: int) -> None:
+        try:
+            self._channels[channel].sendall(REPLY.pack(kind, number, value))
+        except OSError:
+            pass  # its end of file arrives next and closes the channel
+
+
+def _ignore(signum: int, frame: object) -> None:
+    """Do nothing. A handler, not SIG_IGN, because that would be inherited by what calls start."""
+
+
+def _receive(sock: socket, size: int, descriptors: int) -> tuple[bytes, list[int]]:
+    """Receive exactly `size` bytes with the descriptors that came along; less at the end."""
+    data, ancillary, _, _ = sock.recvmsg(size, CMSG_SPACE(4 * descriptors), MSG_WAITALL)
+    received: list[int] = []
+    for level, kind, content in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            received += memoryview(content).cast("i").tolist()
+    return data, received
+
+
+def run_worker(payload: bytes, descriptors: list[int]) -> None:
+    """Take on the caller's surroundings and serve batches until told to stop."""
+    signal(SIGINT, _ignore)
+    signal(SIGTERM, _ignore)
+    data_fd, control_fd, life_fd, marks_fd = descriptors
+    _die_with(life_fd)
+    surroundings: dict[str, Any] = unmarshal(payload)
+    _take_on(surroundings)
+    marks = memoryview(mmap.mmap(marks_fd, MARKS_SIZE)).cast("Q")
+    os.close(marks_fd)
+    data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
+    control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
+    work(data, control, marks, surroundings["threads"], os.getpid())
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _die_with(life: int) -> None:
+    """Ask the kernel for SIGKILL as soon as the other end of the pipe is closed.
+
+    It arrives within milliseconds even inside C code that holds the GIL. Not PR_SET_PDEATHSIG,
+    which fires when the *thread* that forked ends. Where the kernel cannot do it, the reporter
+    thread notices the end of the control socket instead, as soon as it gets the GIL.
+    """
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, SIGKILL)
+        flags = fcntl.fcntl(life, fcntl.F_GETFL)
+        fcntl.fcntl(life, fcntl.F_SETFL, flags | os.O_ASYNC)
+        if select.select([life], [], [], 0)[0]:
+            leave(0)  # closed before we asked
+
+
+def _take_on(surroundings: dict[str, Any]) -> None:
+    """Make this process look like the caller: folder, environment, paths, arguments, limits."""
+    try:
+        os.chdir(surroundings["cwd"])
+    except OSError:
+        pass  # the folder may be gone; the caller would not notice either
+    environ = surroundings["environ"]
+    for name in os.environb.keys() - environ.keys():
+        del os.environb[name]
+    for name, value in environ.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+    sys.path[:] = surroundings["path"]
+    sys.argv[:] = surroundings["argv"]
+    sys.setrecursionlimit(surroundings["recursionlimit"])
+
+
+def main(front_fd: int) -> None:
+    """Run the server on the front door that the caller opened."""
+    signal(SIGINT, _ignore)
+    signal(SIGTERM, _ignore)
+    import gc
+
+    gc.freeze()
+    Server(socket(AF_UNIX, SOCK_STREAM, 0, front_fd)).serve()

@@ -1,0 +1,148 @@
+"""Frames: what the caller and a worker say to each other over a stream socket.
+
+A frame is a header of fixed size and a payload. Fields that a kind does not use are zero.
+
+========== ========= ============ ================ ======= =================================
+kind       direction key          first            count   payload
+========== ========= ============ ================ ======= =================================
+TASK       →         task id      –                –       the pickled function
+FORGET     →         task id      –                –       –
+PRIME      →         –            –                –       –
+RUN        →         batch id     task id          calls   the pickled columns
+SINGLY     →         batch id     task id          calls   pickled list of pickled calls
+READY      ←         process id   –                –       –
+DONE       ←         batch id     first call       calls   pickled values
+MIXED      ←         batch id     first call       calls   pickled (values, errors)
+RETURNED   ←         batch id     first call       calls   –
+UNREADABLE ←         batch id     –                –       why, as text
+========== ========= ============ ================ ======= =================================
+
+A batch ends in frames that together cover each of its calls once: DONE and MIXED for calls that
+ran, RETURNED for the tail that will never start. UNREADABLE says that the columns did not
+unpickle as a whole; the caller sends them again as SINGLY. The caller ends a worker by closing
+its own sending direction: the worker finishes what it has read, then exits.
+"""
+
+from __future__ import annotations
+
+from _socket import MSG_DONTWAIT, socket
+from _struct import Struct
+
+TASK, FORGET, PRIME, RUN, SINGLY = 1, 2, 3, 4, 5
+READY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20
+
+#: Payload bytes, kind, key, first, count, service seconds, CPU seconds.
+HEADER = Struct("<QBQIIdd")
+
+#: On the control socket: the id of a batch whose unstarted calls the caller wants back.
+RECALL = Struct("<Q")
+
+#: A start mark is ``batch id << MARK_BITS | index of the call``; so many calls fit into a batch.
+MARK_BITS = 20
+MAX_BATCH = (1 << MARK_BITS) - 1
+
+#: Below the size from which malloc maps fresh pages for every read.
+_CHUNK = 1 << 16
+
+
+class Frame:
+    """One received frame."""
+
+    __slots__ = ("count", "cpu", "first", "key", "kind", "payload", "service")
+
+    def __init__(
+        self,
+        kind: int,
+        key: int,
+        first: int,
+        count: int,
+        service: float,
+        cpu: float,
+        payload: bytes | bytearray,
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.first = first
+        self.count = count
+        self.service = service
+        self.cpu = cpu
+        self.payload = payload
+
+
+def pack(
+    kind: int,
+    key: int,
+    payload: bytes = b"",
+    *,
+    first: int = 0,
+    count: int = 0,
+    service: float = 0.0,
+    cpu: float = 0.0,
+) -> bytes:
+    """Return one frame as bytes."""
+    return HEADER.pack(len(payload), kind, key, first, count, service, cpu) + payload
+
+
+class FrameReader:
+    """Cuts a stream into frames. Owned by one reader at a time; never blocks.
+
+    A payload larger than what one read brings is received into a buffer of its own size, so it
+    is copied once.
+    """
+
+    def __init__(self, sock: socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._header: tuple[int, int, int, int, int, float, float] | None = None
+        self._large: bytearray | None = None
+        self._filled = 0
+        self.closed = False
+
+    def read(self) -> bool:
+        """Receive what is there. True if bytes came, False if there were none (yet).
+
+        Sets `closed` when the other side has ended the stream or is gone.
+        """
+        try:
+            if self._large is not None:
+                target = memoryview(self._large)[self._filled :]
+                got = self._sock.recv_into(target, 0, MSG_DONTWAIT)
+                self._filled += got
+            else:
+                chunk = self._sock.recv(_CHUNK, MSG_DONTWAIT)
+                got = len(chunk)
+                self._buffer += chunk
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            got = 0
+        if not got:
+            self.closed = True
+        return bool(got)
+
+    def pop(self) -> Frame | None:
+        """Return the next frame that has arrived whole."""
+        if self._header is None:
+            if len(self._buffer) < HEADER.size:
+                return None
+            self._header = HEADER.unpack_from(self._buffer)
+            size = self._header[0]
+            rest = len(self._buffer) - HEADER.size
+            if size > rest:
+                self._large = bytearray(size)
+                self._large[:rest] = memoryview(self._buffer)[HEADER.size :]
+                self._filled = rest
+                self._buffer = bytearray()
+        size = self._header[0]
+        payload: bytes | bytearray
+        if self._large is not None:
+            if self._filled < size:
+                return None
+            payload, self._large = self._large, None
+        else:
+            end = HEADER.size + size
+            payload = bytes(memoryview(self._buffer)[HEADER.size : end])
+            del self._buffer[:end]
+        _, kind, key, first, count, service, cpu = self._header
+        self._header = None
+        return Frame(kind, key, first, count, service, cpu, payload)

@@ -1,0 +1,365 @@
+"""A worker: take a batch, run it, send its outcomes, retire.
+
+With one thread the worker's *main* thread runs the calls, so signals, alarms and event loops work
+in them. With more, each thread runs whole batches, and the idle ones take turns to read.
+One more thread, the reporter, waits on the control socket: it answers the caller who wants the
+unstarted rest of a batch back, and ends the worker when the caller is gone.
+"""
+
+from __future__ import annotations
+
+import sys
+from _socket import MSG_WAITALL, socket
+from _thread import allocate_lock, start_new_thread
+from collections import deque
+from time import perf_counter, thread_time
+
+import select
+from _poolwise_worker import transfer, wire
+from _poolwise_worker.transfer import Untransferable, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: Finished outcomes wait at most about this long for their neighbours, in seconds. Sending costs
+#: some 10 µs, so shorter would spend more than 1 % on it; longer would delay a finished call.
+FLUSH_AFTER = 1e-3
+
+#: Calls between two readings of the clock are doubled while they take less than this, in seconds;
+#: reading three clocks costs about 1 µs.
+STRIDE_FROM = 5e-5
+
+
+class Outbox:
+    """The sending half of the data socket. `lock` guards it: frames never interleave."""
+
+    def __init__(self, sock: socket) -> None:
+        self._sock = sock
+        self._lock = allocate_lock()
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame. Blocks while the caller does not read; dies if the caller is gone."""
+        try:
+            with self._lock:
+                self._sock.sendall(frame)
+        except OSError:
+            leave(0)
+
+
+class Unloaded:
+    """Stands in for a task whose function did not unpickle: every call of it fails."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+class Intake:
+    """What has arrived and has not begun.
+
+    `lock` guards the reader, the pending frames and the hand-over to a runner; nobody blocks
+    while holding it. `leader` is held by the one idle runner that waits for the socket: without
+    it, every idle runner would wake for every frame.
+    """
+
+    def __init__(self, sock: socket, outbox: Outbox, pid: int) -> None:
+        self._reader = wire.FrameReader(sock)
+        self._outbox = outbox
+        self._pid = pid
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+        self._pending: deque[wire.Frame] = deque()
+        self._tasks: dict[int, Callable[..., Any] | Unloaded] = {}
+        self.lock = allocate_lock()
+        self._leader = allocate_lock()
+
+    def next(self, runner: Runner) -> bool:
+        """Give `runner` its next batch. False when there will be no more."""
+        with self._leader:
+            while True:
+                with self.lock:
+                    self._pull()
+                    if self._pending:
+                        frame = self._pending.popleft()
+                        runner.accept(frame, self._tasks[frame.first])
+                        return True
+                    if self._reader.closed:
+                        return False
+                self._poll.poll()
+
+    def recall(self, batch: int, runners: list[Runner]) -> None:
+        """Send back the unstarted calls of `batch`, wherever it is; called by the reporter.
+
+        A batch that has ended already needs no answer.
+        """
+        with self.lock:
+            self._pull()
+            for frame in self._pending:
+                if frame.key == batch:
+                    self._pending.remove(frame)
+                    self._outbox.send(wire.pack(wire.RETURNED, batch, count=frame.count))
+                    return
+            for runner in runners:
+                if runner.batch == batch:
+                    runner.give_back(batch)
+                    return
+
+    def _pull(self) -> None:
+        """Read what has arrived without blocking; act on everything but batches."""
+        while True:
+            while (frame := self._reader.pop()) is not None:
+                if frame.kind in (wire.RUN, wire.SINGLY):
+                    self._pending.append(frame)
+                elif frame.kind == wire.TASK:
+                    self._tasks[frame.key] = _load_task(frame.payload)
+                elif frame.kind == wire.FORGET:
+                    self._tasks.pop(frame.key, None)
+                elif frame.kind == wire.PRIME:
+                    self._outbox.send(wire.pack(wire.READY, self._pid))
+            if self._reader.closed or not self._reader.read():
+                return
+
+
+class Runner:
+    """Runs one batch at a time, in one thread.
+
+    The calls not yet started lie in a deque: this thread takes them from the left, the reporter
+    may take the rest from the right, and each ``pop`` is atomic, so a call is either run or
+    returned. `lock` guards everything about outcomes: flushing, and the count of what was flushed.
+    """
+
+    def __init__(self, outbox: Outbox, marks: memoryview, slot: int) -> None:
+        self._outbox = outbox
+        self._marks = marks
+        self._slot = slot
+        self._lock = allocate_lock()
+        self._strides: dict[int, int] = {}
+        self.batch = 0  # guarded by Intake.lock; 0: none
+        self._clear()
+
+    def _clear(self) -> None:
+        self._calls: deque[Any] = deque()
+        self._values: list[object] = []
+        self._errors: dict[int, transfer.Raised] = {}
+        self._flushed = 0
+        self._service = 0.0
+        self._cpu = 0.0
+        self._loaded = False
+        self._wanted = False
+
+    def accept(self, frame: wire.Frame, function: Callable[..., Any] | Unloaded) -> None:
+        """Take over a batch; called with `Intake.lock` held, so a recall sees it here or there."""
+        self.batch = frame.key
+        self._frame = frame
+        self._function = function
+
+    def run(self) -> None:
+        """Run the accepted batch to its end, or until its rest is taken back."""
+        frame, function = self._frame, self._function
+        del self._frame, self._function
+        try:
+            if isinstance(function, Unloaded):
+                raise ImportError(function.why)
+            columns = transfer.loads(frame.payload)
+        except BaseException as error:
+            self._outbox.send(
+                wire.pack(wire.UNREADABLE, frame.key, describe(error).encode("utf-8", "replace"))
+            )
+            return
+        if frame.kind == wire.SINGLY:
+            self._calls.extend(columns)
+            call = _unwrapping(function)
+        elif len(columns) == 1:
+            self._calls.extend(columns[0])
+            call = function
+        else:
+            self._calls.extend(zip(*columns))
+            call = _spreading(function)
+        del columns
+        with self._lock:
+            self._loaded = True
+            wanted = self._wanted
+        if wanted:
+            self.give_back(frame.key)
+        self._run_calls(call, frame.key, frame.first)
+        self.flush(frame.key)
+        with self._lock:
+            self._clear()
+
+    def _run_calls(self, call: Callable[[Any], Any], batch: int, task: int) -> None:
+        take, append = self._calls.popleft, self._values.append
+        marks, slot = self._marks, self._slot
+        mark = batch << wire.MARK_BITS
+        stride = self._strides.get(task, 1)
+        flushed_at = perf_counter()
+        while self._calls:
+            cpu, begin = thread_time(), perf_counter()
+            for _ in range(stride):
+                try:
+                    argument = take()
+                except IndexError:
+                    break
+                marks[slot] = mark
+                try:
+                    append(call(argument))
+                except BaseException as error:
+                    self._errors[mark & wire.MAX_BATCH] = transfer.dumps_error(error)
+                    append(None)
+                mark += 1
+            argument = None
+            end = perf_counter()
+            elapsed = end - begin
+            with self._lock:
+                self._service += elapsed
+                self._cpu += thread_time() - cpu
+            if elapsed < STRIDE_FROM:
+                stride = min(stride * 2, 1 << 16)
+            elif elapsed > FLUSH_AFTER and stride > 1:
+                stride = max(1, int(stride * FLUSH_AFTER / (2 * elapsed)))
+            if end - flushed_at >= FLUSH_AFTER:
+                self.flush(batch)
+                flushed_at = end
+        self._strides[task] = stride
+
+    def flush(self, batch: int) -> None:
+        """Send the outcomes that have not been sent; by this thread or the reporter."""
+        with self._lock:
+            # Appending is the only thing that happens meanwhile, and it comes after the error
+            # of the same call was noted.
+            count = len(self._values)
+            if not count:
+                return
+            values, self._values[:count] = self._values[:count], []
+            shift = self._flushed
+            errors = {}
+            if self._errors:
+                for position in range(count):
+                    if position + shift in self._errors:
+                        errors[position] = self._errors.pop(position + shift)
+            self._flushed += count
+            service, self._service = self._service, 0.0
+            cpu, self._cpu = self._cpu, 0.0
+            kind, payload = _encode(values, errors)
+            self._outbox.send(
+                wire.pack(
+                    kind, batch, payload, first=shift, count=count, service=service, cpu=cpu
+                )
+            )
+
+    def give_back(self, batch: int) -> None:
+        """Return the calls that have not started.
+
+        Called by the reporter under `Intake.lock`; before the calls lie in their deque, it only
+        leaves word, and the runner does it itself.
+        """
+        with self._lock:
+            self._wanted = True
+            if not self._loaded:
+                return
+        count = 0
+        try:
+            while True:
+                self._calls.pop()
+                count += 1
+        except IndexError:
+            pass
+        self.flush(batch)
+        if count:
+            self._outbox.send(wire.pack(wire.RETURNED, batch, count=count))
+
+
+def _encode(
+    values: list[object], errors: dict[int, transfer.Raised]
+) -> tuple[int, bytes]:
+    """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
+    try:
+        if errors:
+            return wire.MIXED, transfer.dumps((values, errors))
+        return wire.DONE, transfer.dumps(values)
+    except BaseException:
+        for position, value in enumerate(values):
+            try:
+                transfer.dumps(value)
+            except BaseException as error:
+                why = Untransferable(f"its result cannot be pickled: {describe(error)}")
+                errors[position] = transfer.dumps_error(why)
+                values[position] = None
+        return wire.MIXED, transfer.dumps((values, errors))
+
+
+def _load_task(payload: bytes | bytearray) -> Callable[..., Any] | Unloaded:
+    try:
+        function: Callable[..., Any] = transfer.loads(payload)
+    except BaseException as error:
+        return Unloaded(describe(error))
+    return function
+
+
+def _spreading(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    def spread(arguments: tuple[Any, ...]) -> Any:
+        return function(*arguments)
+
+    return spread
+
+
+def _unwrapping(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    def unwrap(pickled: bytes) -> Any:
+        try:
+            arguments = transfer.loads(pickled)
+        except BaseException as error:
+            why = f"its arguments cannot be read in a worker: {describe(error)}"
+            raise Untransferable(str(error) if isinstance(error, Untransferable) else why) from None
+        return function(*arguments)
+
+    return unwrap
+
+
+def leave(code: int) -> None:
+    """End this process now: the caller is gone or has said so."""
+    from os import _exit
+
+    _exit(code)
+
+
+def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:
+    """Answer recalls until the caller is gone; then end the worker, whatever it is doing."""
+    while True:
+        try:
+            request = control.recv(wire.RECALL.size, MSG_WAITALL)
+        except OSError:
+            request = b""
+        if len(request) < wire.RECALL.size:
+            leave(0)
+        intake.recall(wire.RECALL.unpack(request)[0], runners)
+
+
+def work(data: socket, control: socket, marks: memoryview, threads: int, pid: int) -> None:
+    """Serve batches until the caller closes its sending direction; returns when all are done."""
+    outbox = Outbox(data)
+    intake = Intake(data, outbox, pid)
+    runners = [Runner(outbox, marks, slot) for slot in range(threads)]
+    start_new_thread(_report, (control, intake, runners))
+    finished = []
+
+    def serve(runner: Runner) -> None:
+        while intake.next(runner):
+            runner.run()
+            with intake.lock:
+                runner.batch = 0
+
+    for runner in runners[1:]:
+        gone = allocate_lock()
+        gone.acquire()
+        finished.append(gone)
+        start_new_thread(_serve_then_release, (serve, runner, gone))
+    serve(runners[0])
+    for gone in finished:
+        gone.acquire()
+
+
+def _serve_then_release(serve: Callable[[Runner], None], runner: Runner, gone: Any) -> None:
+    try:
+        serve(runner)
+    finally:
+        gone.release()

@@ -1,0 +1,71 @@
+"""Every error of poolwise, in one tree.
+
+::
+
+    PoolwiseError
+    ├── WorkerCrashed    (also concurrent.futures.process.BrokenProcessPool)
+    ├── TransferError    (also pickle.PicklingError)
+    └── PlanRefused      (also ValueError)
+
+A call's own exception is none of these: it is raised unchanged, with the worker's traceback as
+its cause.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from concurrent.futures.process import BrokenProcessPool
+
+from poolwise.task import Exit, Refusal
+
+
+class PoolwiseError(Exception):
+    """The root: whatever poolwise itself has to complain about."""
+
+
+class WorkerCrashed(PoolwiseError, BrokenProcessPool):
+    """A worker died while it ran this call. Whose fault: the call's, or the machine's.
+
+    Only calls that had started fail; all others run elsewhere, and the pool lives on.
+    """
+
+    def __init__(self, call: str, exit: Exit) -> None:
+        super().__init__(call, exit)
+        self.call = call
+        self.exit = exit
+
+    def __str__(self) -> str:
+        return f"the worker that ran {self.call} {_how(self.exit)}"
+
+
+def _how(exit: Exit) -> str:
+    if exit.signal is not None:
+        try:
+            name = signal.Signals(exit.signal).name
+        except ValueError:
+            name = f"signal {exit.signal}"
+        hint = "; Linux kills with SIGKILL when memory runs out" if name == "SIGKILL" else ""
+        return f"was killed by {name} (pid {exit.pid}){hint}"
+    if exit.code is not None:
+        return f"ended with exit code {exit.code} (pid {exit.pid})"
+    return f"ended in an unknown way (pid {exit.pid})"
+
+
+class TransferError(PoolwiseError, pickle.PicklingError):
+    """A function, argument or result could not be sent to or from a worker process.
+
+    Whose fault: the object's. Threads or a plain loop can carry it.
+    """
+
+
+class PlanRefused(PoolwiseError, ValueError):
+    """The plan that was asked for cannot run this task: why, and what would do."""
+
+    def __init__(self, plan: str, refusal: Refusal) -> None:
+        super().__init__(plan, refusal)
+        self.plan = plan
+        self.refusal = refusal
+
+    def __str__(self) -> str:
+        return f"{self.plan} is refused: {self.refusal}"

@@ -1,0 +1,124 @@
+"""The one place where an owner waits: for messages from threads, and for descriptors.
+
+Everything that poolwise does for one workload is done by one thread, its *owner*, inside
+`Inbox.wait`. Others never touch its state; they `post` what is to be done. So the state of a run
+needs no lock, and there is exactly one wait to reason about.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import selectors
+from collections.abc import Callable
+from typing import TypeAlias
+
+from poolwise.units import Seconds
+
+Action: TypeAlias = Callable[[], None]
+
+
+class Inbox:
+    """Messages and descriptors of one owner.
+
+    Any thread may call `post`; everything else is the owner's. Who wakes a waiting owner: a
+    poster, a descriptor, or the time-out. A poster that dies before it posts wakes nobody, so
+    mechanisms post from the outermost frame of their threads, and processes are watched through
+    descriptors, which the kernel makes ready when they die.
+    """
+
+    def __init__(self) -> None:
+        # SimpleQueue.put is atomic, reentrant, and safe in signal handlers and destructors.
+        self._posted: queue.SimpleQueue[Action] = queue.SimpleQueue()
+        self._selector: selectors.BaseSelector | None = None
+        self._bell: tuple[int, int] | None = None
+        # Written by the owner, read by posters. The owner sets it *before* it looks into the
+        # queue a last time, a poster reads it *after* it has put: one of them sees the other.
+        self._in_select = False
+
+    def post(self, action: Action) -> None:
+        """Have `action` called by the owner, in its next `wait`. From any thread."""
+        self._posted.put(action)
+        if self._in_select and self._bell is not None:
+            try:
+                os.write(self._bell[1], b"\0")
+            except BlockingIOError:
+                pass  # the pipe is full of rings already
+            except OSError:
+                pass  # closed meanwhile: the owner is no longer interested
+
+    def watch(self, descriptor: int, events: int, action: Action) -> None:
+        """Call `action` in `wait` whenever `descriptor` is ready; replaces an earlier watch."""
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+            self._bell = os.pipe()
+            for end in self._bell:
+                os.set_blocking(end, False)
+            self._selector.register(self._bell[0], selectors.EVENT_READ, self._silence)
+        if descriptor in self._selector.get_map():
+            self._selector.modify(descriptor, events, action)
+        else:
+            self._selector.register(descriptor, events, action)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Stop watching; harmless if it was not watched. Call before closing the descriptor."""
+        if self._selector is not None and descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+
+    def wait(self, timeout: Seconds | None = None) -> bool:
+        """Act on what has come; if nothing has, wait for something, at most `timeout` seconds.
+
+        Returns whether anything was acted on. ``timeout=0`` never waits, ``None`` waits for
+        ever. Interrupted by signal handlers that raise, such as Ctrl-C.
+        """
+        acted = self._act_on_posted()
+        if self._selector is None:
+            if not acted and timeout != 0:
+                try:
+                    self._posted.get(timeout=timeout)()
+                except queue.Empty:
+                    return False
+                self._act_on_posted()
+                return True
+            return acted
+        self._in_select = True
+        try:
+            idle = not acted and self._posted.empty()
+            ready = self._selector.select(timeout if idle else 0)
+        finally:
+            self._in_select = False
+        for key, _ in ready:
+            # An action may have unwatched, or even closed and reused, a later descriptor.
+            if self._selector.get_map().get(key.fd) is key:
+                key.data()
+        return self._act_on_posted() or acted or bool(ready)
+
+    def close(self) -> None:
+        """Let go of the descriptors. Posting stays harmless and is ignored."""
+        bell, self._bell = self._bell, None
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
+        if bell is not None:
+            for end in bell:
+                os.close(end)
+
+    def _silence(self) -> None:
+        assert self._bell is not None
+        try:
+            while len(os.read(self._bell[0], 4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass
+
+    def _act_on_posted(self) -> bool:
+        acted = False
+        # At most what is there now: posters must not keep the owner in here for ever.
+        for _ in range(self._posted.qsize()):
+            try:
+                action = self._posted.get_nowait()
+            except queue.Empty:
+                break
+            action()
+            acted = True
+        return acted

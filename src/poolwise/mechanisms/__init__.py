@@ -1,0 +1,10 @@
+"""Ways to run a batch: one file each, behind one small protocol.
+
+`protocol` says what each must do, ``README.md`` the laws that the contract suite holds them to,
+`table` lists them.
+"""
+
+from poolwise.mechanisms.protocol import Mechanism, Pool, Sink, WorkerOptions
+from poolwise.mechanisms.table import mechanism
+
+__all__ = ["Mechanism", "Pool", "Sink", "WorkerOptions", "mechanism"]

@@ -1,0 +1,105 @@
+"""The boundary between who decides and who runs: could I, open, run.
+
+The owner of a pool is the thread that waits on the inbox it was opened with. Every method of a
+pool is called by the owner, and every method of its sink is called in the owner's thread, from
+inside one of these calls or from inside `Inbox.wait`. So neither side needs a lock for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from poolwise.ipc import Inbox
+from poolwise.task import Batch, BatchId, Exit, Outcomes, Refusal, Task, TaskTraits, WorkerId
+from poolwise.units import Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the workers of a pool are like.
+
+    `tasks` are sent to each worker before it is ready, so that their imports are part of its
+    creation and not of its first batch.
+    """
+
+    threads_per_worker: int = 1
+    tasks: Sequence[Task] = ()
+
+
+class Sink(Protocol):
+    """What a pool reports. Implemented once, in ``executor/``; ``testing`` has another."""
+
+    def ready(self, worker: WorkerId) -> None:
+        """A worker has answered once: from `Pool.grow` to here is its creation cost."""
+        ...
+
+    def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        """Calls from position `first` on have ended, as many as there are outcomes."""
+        ...
+
+    def returned(self, batch: BatchId, first: int, count: int) -> None:
+        """These calls have not started and never will here."""
+        ...
+
+    def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
+        """These calls had started when their worker died, and left no outcome."""
+        ...
+
+    def gone(self, worker: WorkerId, exit: Exit) -> None:
+        """A worker died unasked, after all that was said of its batches."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """No worker could be created, and none is left: what was sent is returned."""
+        ...
+
+
+class Pool(Protocol):
+    """Live workers of one mechanism; owned by whoever opened it."""
+
+    @property
+    def workers(self) -> int:
+        """Workers that are there or on their way."""
+        ...
+
+    def grow(self, workers: int) -> None:
+        """Start so many more workers; returns at once, `Sink.ready` follows for each."""
+        ...
+
+    def send(self, batch: Batch, /) -> None:
+        """Have a batch run by some worker; returns at once, except where running is inline.
+
+        Each of its calls ends in exactly one of `Sink.done`, `returned`, `lost`.
+        """
+        ...
+
+    def take_back(self, batch: BatchId, /) -> None:
+        """Ask for the calls of a batch that have not started; a batch that has ended is ignored."""
+        ...
+
+    def close(self, *, grace: Seconds | None) -> None:
+        """End all workers: wait `grace` seconds for what runs (``None``: for ever), then kill.
+
+        Nothing is reported any more. A second call does nothing. Threads cannot be killed: after
+        `grace` they are abandoned, and end with the call that they run.
+        """
+        ...
+
+
+class Mechanism(Protocol):
+    """A way to run tasks; stateless. Naming one starts nothing."""
+
+    @property
+    def name(self) -> str:
+        """The word that plans use: ``"inline"``, ``"thread"``, ``"process"``."""
+        ...
+
+    def refusal(self, traits: TaskTraits, /) -> Refusal | None:
+        """Say why this mechanism cannot run such a task, or ``None``."""
+        ...
+
+    def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
+        """Return a pool with no workers yet; starts nothing."""
+        ...

@@ -1,0 +1,64 @@
+"""Turning what a worker sent back into outcomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _poolwise_worker import transfer, wire
+from poolwise.task import Outcomes, Task
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from a worker: the traceback there, as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+def outcomes_of(frame: wire.Frame, task: Task) -> Outcomes:
+    """Return the outcomes in a DONE or MIXED frame.
+
+    Values that do not unpickle here become errors of these calls; nothing is raised.
+    """
+    try:
+        content: Any = transfer.loads(frame.payload)
+    except BaseException as error:
+        why = f"a result of {task.name} cannot be read: {transfer.describe(error)}"
+        errors = {position: _transfer_error(why, error) for position in range(frame.count)}
+        return Outcomes([None] * frame.count, errors, frame.service, frame.cpu)
+    if frame.kind == wire.DONE:
+        return Outcomes(content, {}, frame.service, frame.cpu)
+    values, raised = content
+    errors = {position: _error_of(task, *each) for position, each in raised.items()}
+    return Outcomes(values, errors, frame.service, frame.cpu)
+
+
+def _error_of(task: Task, pickled: bytes | None, text: str) -> BaseException:
+    cause = RemoteTraceback(text)
+    if pickled is None:
+        last = text.strip().rpartition("\n")[2]
+        return _transfer_error(
+            f"{task.name} raised an exception that cannot be pickled: {last}", cause
+        )
+    try:
+        error = transfer.loads(pickled)
+    except BaseException as unreadable:
+        why = f"{task.name} raised an exception that cannot be read: "
+        return _transfer_error(why + transfer.describe(unreadable), cause)
+    if isinstance(error, transfer.Untransferable):
+        return _transfer_error(f"a call of {task.name} failed: {error}", None)
+    assert isinstance(error, BaseException)
+    error.__cause__ = cause
+    return error
+
+
+def _transfer_error(text: str, cause: BaseException | None) -> BaseException:
+    from poolwise.errors import TransferError
+
+    error = TransferError(text)
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,177 @@
+"""Threads: several calls in one address space, in turn where they hold the GIL."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+from functools import partial
+
+from poolwise.ipc import Inbox
+from poolwise.mechanisms.protocol import Sink, WorkerOptions
+from poolwise.mechanisms.running import Running
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
+from poolwise.timing.clock import SystemClock
+from poolwise.units import Seconds
+
+#: Finished outcomes wait at most about this long for their neighbours in a batch. Posting costs
+#: a few µs, so this spends less than 1 % on it and delays a finished call by a millisecond.
+_FLUSH_AFTER: Seconds = 1e-3
+
+
+class ThreadPool:
+    """Threads that take batches from one queue.
+
+    Shared with the worker threads: `_tokens` (safe by itself), and two dicts on which each side
+    does single operations, which are atomic. `_queued` holds what no worker has taken: whoever
+    pops an entry has it. `_running` holds what a worker has taken: only that worker adds and
+    removes. A recall adds to `_recalled` *before* it looks into `_running`, a worker adds to
+    `_running` *before* it looks into `_recalled`: one of them sees the other. All else belongs
+    to the owner.
+    """
+
+    def __init__(self, sink: Sink, inbox: Inbox) -> None:
+        self._sink = sink
+        self._inbox = inbox
+        self._tokens: queue.SimpleQueue[BatchId | None] = queue.SimpleQueue()
+        self._queued: dict[BatchId, Batch] = {}
+        self._running: dict[BatchId, Running] = {}
+        self._recalled: set[BatchId] = set()
+        self._threads: list[threading.Thread] = []
+        self._open: dict[BatchId, _Open] = {}
+        self._closed = False
+
+    @property
+    def workers(self) -> int:
+        """Threads started."""
+        return len(self._threads)
+
+    def grow(self, workers: int) -> None:
+        """Start threads. Each sees the context variables of the caller as they are now."""
+        for _ in range(workers):
+            number = len(self._threads)
+            thread = threading.Thread(
+                target=contextvars.copy_context().run,
+                args=(self._serve, number),
+                name=f"poolwise-{number}",
+                daemon=True,  # an abandoned call must not keep the interpreter from ending
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def send(self, batch: Batch, /) -> None:
+        """Queue the batch."""
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        self._open[batch.id] = _Open(len(batch))
+        self._queued[batch.id] = batch
+        self._tokens.put(batch.id)
+
+    def take_back(self, batch: BatchId, /) -> None:
+        """Take what has not started."""
+        if batch not in self._open:
+            return
+        queued = self._queued.pop(batch, None)
+        if queued is not None:
+            self._return(batch, len(queued))
+            return
+        self._recalled.add(batch)
+        running = self._running.get(batch)
+        if running is not None:
+            self._return(batch, running.take_back())
+
+    def close(self, *, grace: Seconds | None) -> None:
+        """Let each thread end after the call that it runs; drop what has not started."""
+        if self._closed:
+            return
+        self._closed = True
+        self._open.clear()
+        self._queued.clear()
+        for running in list(self._running.values()):
+            running.take_back()
+        for _ in self._threads:
+            self._tokens.put(None)
+        clock = SystemClock()
+        until = None if grace is None else clock.now() + grace
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(None if until is None else max(0.0, until - clock.now()))
+        self._threads.clear()
+
+    def _serve(self, number: int) -> None:
+        """Run batches until told to stop; the outermost frame of a worker thread."""
+        try:
+            clock = SystemClock()
+            self._inbox.post(partial(self._announce, number))
+            while (token := self._tokens.get()) is not None:
+                batch = self._queued.pop(token, None)
+                if batch is not None:
+                    self._run(batch, clock)
+                    del batch
+        except BaseException as error:
+            # Only a fault of ours arrives here; the owner raises it, so no wait is left for ever.
+            self._inbox.post(partial(_reraise, error))
+
+    def _run(self, batch: Batch, clock: SystemClock) -> None:
+        running = Running(batch, clock)
+        self._running[batch.id] = running
+        if batch.id in self._recalled or self._closed:
+            self._inbox.post(partial(self._return, batch.id, running.take_back()))
+        running.run(partial(self._post, batch.id), _FLUSH_AFTER)
+        del self._running[batch.id]
+
+    def _post(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        self._inbox.post(partial(self._finish, batch, first, outcomes))
+
+    # What follows runs in the owner's thread.
+
+    def _announce(self, number: int) -> None:
+        if not self._closed:
+            self._sink.ready(number)
+
+    def _finish(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        if batch in self._open:
+            self._settle(batch, len(outcomes.values))
+            self._sink.done(batch, first, outcomes)
+
+    def _return(self, batch: BatchId, count: int) -> None:
+        if count and batch in self._open:
+            entry = self._open[batch]
+            entry.end -= count
+            self._settle(batch, count)
+            self._sink.returned(batch, entry.end, count)
+
+    def _settle(self, batch: BatchId, count: int) -> None:
+        entry = self._open[batch]
+        entry.calls -= count
+        if not entry.calls:
+            del self._open[batch]
+            self._recalled.discard(batch)
+
+
+class _Open:
+    """A batch some of whose calls have no end yet; those from `end` on have been returned."""
+
+    __slots__ = ("calls", "end")
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+        self.end = calls
+
+
+def _reraise(error: BaseException) -> None:
+    raise error
+
+
+class ThreadMechanism:
+    """Runs what may run concurrently in one address space."""
+
+    name = "thread"
+
+    def refusal(self, traits: TaskTraits, /) -> Refusal | None:
+        """Refuse tasks that two threads must not run at once."""
+        return traits.concurrent
+
+    def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> ThreadPool:
+        """Return a pool without threads yet."""
+        return ThreadPool(sink, inbox)

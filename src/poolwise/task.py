@@ -1,0 +1,93 @@
+"""The records that travel between rooms: a task, its batches and what comes back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from poolwise.units import Seconds
+
+BatchId: TypeAlias = int
+WorkerId: TypeAlias = int
+
+#: One list per argument, all of the same length: call *i* takes ``[c[i] for c in columns]``.
+Columns: TypeAlias = tuple[list[object], ...]
+
+_task_ids = itertools.count(1)
+_batch_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """The user's function, with an identity by which workers keep it after the first batch."""
+
+    function: Callable[..., object]
+    id: int = field(default_factory=_task_ids.__next__)
+
+    @property
+    def name(self) -> str:
+        """The function's qualified name, or its type's if it has none."""
+        name = getattr(self.function, "__qualname__", None)
+        return name if isinstance(name, str) else type(self.function).__qualname__
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Calls of one task that are sent to a worker in one message."""
+
+    task: Task
+    columns: Columns
+    id: BatchId = field(default_factory=_batch_ids.__next__)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What became of consecutive calls of one batch, in call order.
+
+    `values` has one entry per call; where a call raised, `errors` has its position and the
+    exception. `service` and `cpu` are seconds summed over these calls, taken in the worker
+    around user code only: wall time, and CPU time of the thread that ran them.
+    """
+
+    values: list[object]
+    errors: Mapping[int, BaseException] = field(default_factory=dict)
+    service: Seconds = 0.0
+    cpu: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker ended: an exit code, or the number of the signal that killed it."""
+
+    pid: int
+    code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reasoned "no": why a mechanism cannot run a task, and what would do instead."""
+
+    reason: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTraits:
+    """What is known of a task before it is measured. Each refusal is ``None`` if nothing speaks
+    against it.
+
+    `concurrent` speaks against running two calls at once in one address space, `elsewhere`
+    against running calls in another process.
+    """
+
+    concurrent: Refusal | None = None
+    elsewhere: Refusal | None = None

@@ -1,0 +1,1 @@
+"""How anything is timed; knows nothing of pools."""

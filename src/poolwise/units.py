@@ -1,0 +1,79 @@
+"""Units in the type, and how figures are written for people."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+Seconds: TypeAlias = float
+Bytes: TypeAlias = int
+PerSecond: TypeAlias = float
+
+
+def _two_digits(value: float) -> str:
+    """Two significant digits below ten, whole numbers with separators from a hundred on."""
+    if value >= 99.5:
+        return f"{value:,.0f}"
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.2g}"
+
+
+def duration(seconds: Seconds) -> str:
+    """Write a duration: ``duration(0.0051)`` is ``'5.1 ms'``.
+
+    >>> duration(0.0051), duration(75.0), duration(4e-8)
+    ('5.1 ms', '75 s', '40 ns')
+    """
+    if seconds < 0:
+        return "-" + duration(-seconds)
+    if seconds == 0:
+        return "0 s"
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 0.9995:
+            return f"{_two_digits(seconds * factor)} {unit}"
+    return f"{_two_digits(seconds * 1e9)} ns"
+
+
+def makespan(seconds: Seconds) -> str:
+    """Write a makespan with enough digits to compare two of them: ``'1.94 s'``.
+
+    >>> makespan(1.937), makespan(0.0213), makespan(312.0)
+    ('1.94 s', '21 ms', '312 s')
+    """
+    if 1.0 <= seconds < 100.0:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    return duration(seconds)
+
+
+def size(count: Bytes) -> str:
+    """Write a size in bytes: ``size(1_200)`` is ``'1.2 KB'`` (decimal units).
+
+    >>> size(90), size(1_200), size(8_000_000)
+    ('90 B', '1.2 KB', '8 MB')
+    """
+    value = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            break
+        value /= 1000.0
+    return f"{_two_digits(value)} {unit}"
+
+
+def rate(per_second: PerSecond) -> str:
+    """Write a throughput in calls a second, without its unit.
+
+    >>> rate(417.3), rate(2_500_000.0), rate(1.34)
+    ('417', '2,500,000', '1.3')
+    """
+    return _two_digits(per_second)
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    >>> plural(1, "input"), plural(1512, "input"), plural(2, "process")
+    ('1 input', '1,512 inputs', '2 processes')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
