@@ -3,7 +3,7 @@
 from file_client import download, server_url
 from parse_files import count_in_source
 
-URL = server_url("WIDE_FILE_SERVER_URL", latency=0.02, slots=64)
+URL = server_url("WIDE_FILE_SERVER_URL", latency=0.01, slots=64)
 
 
 def fetch_and_count(path: str) -> dict[str, int]:

@@ -6,6 +6,7 @@ standard input does: whoever starts it holds the other end, and cannot leave it 
 
 import argparse
 import asyncio
+import os
 import sys
 from asyncio import StreamReader, StreamWriter
 from contextlib import closing, suppress
@@ -33,11 +34,11 @@ async def serve(latency: float, slots: int) -> None:
             writer.write(head.encode() + body)
             await writer.drain()
 
-    input_ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin, input_ended.set)
-    with closing(await asyncio.start_server(answer, "127.0.0.1", 0)) as server:
-        print("http://{}:{}".format(*server.sockets[0].getsockname()), flush=True)
-        await input_ended.wait()
+    # At the end of standard input nobody is left to be answered: there is nothing to finish.
+    asyncio.get_running_loop().add_reader(sys.stdin, os._exit, 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print("http://{}:{}".format(*server.sockets[0].getsockname()), flush=True)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ PACKAGES = ("_poolwise_worker", "poolwise")
 #: A room is a module `poolwise/NAME.py` or a package `poolwise/NAME/`, and `_poolwise_worker`.
 ORDER = (
     ("_poolwise_worker", "units"),
-    ("task",),
+    ("task", "plan"),
     ("errors",),
     ("timing", "ipc"),
     ("mechanisms",),

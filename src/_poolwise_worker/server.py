@@ -11,7 +11,15 @@ from __future__ import annotations
 
 import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_WAITALL, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
-from _signal import SIG_DFL, SIGCHLD, SIGINT, SIGKILL, SIGTERM, set_wakeup_fd, signal
+from _signal import (  # type: ignore[import-not-found]  # signal.py imports enum: 2 ms
+    SIG_DFL,
+    SIGCHLD,
+    SIGINT,
+    SIGKILL,
+    SIGTERM,
+    set_wakeup_fd,
+    signal,
+)
 from _struct import Struct
 from marshal import loads as unmarshal
 
@@ -131,7 +139,7 @@ class Server:
             run_worker(payload, descriptors)
             code = 0
         except BaseException:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
         finally:
             leave(code)
 

@@ -185,4 +185,4 @@ def _anonymous_file(size: int) -> int:
     return descriptor
 
 
-__all__ = ["REPLY", "WorkerEnds", "open_channel", "stop", "surroundings"]
+__all__ = ["REPLY", "REQUEST", "WorkerEnds", "open_channel", "stop", "surroundings"]

@@ -1,0 +1,311 @@
+"""What users call: wires the rooms together."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+
+from poolwise.cost import Forecast
+from poolwise.executor.drive import Drive, EndedDrive, MapOptions
+from poolwise.executor.options import RunOptions, run_options
+from poolwise.executor.progress import Progress, make_progress
+from poolwise.executor.run import BaseRun
+from poolwise.explain import Explanation, explain_advice, explain_run
+from poolwise.machine import this_machine
+from poolwise.plan import Plan, check_count
+from poolwise.probe import TaskProfile
+from poolwise.task import Task
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+OnError = Literal["raise", "return"]
+
+
+class Run(BaseRun[T]):
+    """What `map` returns: an iterator over results, and the story of how they came about.
+
+    Iterating runs the work; `close`, or leaving a ``with`` block, ends it. `plan` is the plan in
+    force, `results` returns what is left as a list.
+    """
+
+    def explain(self) -> Explanation:
+        """Return what was planned, what happened, and why; `print` it."""
+        return explain_run(self.record())
+
+
+class _Last(threading.local):
+    """The latest run of each thread.
+
+    The run itself is held weakly, so that a loop that was left early ends its workers; the record
+    of a run that is gone is kept.
+    """
+
+    run: Callable[[], Run[Any] | None] | None = None
+    ended: EndedDrive | None = None
+
+
+_last = _Last()
+
+
+def _new_run(drive: Drive) -> Run[Any]:
+    run: Run[Any] = Run.of(drive)
+    _last.run, _last.ended = weakref.ref(run), drive.ended
+    return run
+
+
+def last_run() -> Run[Any]:
+    """Return the latest run that this thread started, for example inside ``list(map(...))``.
+
+    Raises:
+        LookupError: this thread has not started any.
+    """
+    run = _last.run() if _last.run is not None else None
+    if run is not None:
+        return run
+    if _last.ended is None:
+        raise LookupError("no run yet: poolwise.map has not been called in this thread")
+    return Run.of(_last.ended)
+
+
+class _Options(TypedDict, total=False):
+    """The options of `map` that do not change the type of its results."""
+
+    ordered: bool
+    progress: bool | Callable[[int, int | None], object]
+    total: int | None
+    buffersize: int | None
+    chunksize: int | None
+    mechanism: str
+    plan: Plan | str | None
+    max_workers: int | None
+    threads_per_worker: int | None
+    max_concurrency: int | None
+
+
+@overload
+def map(
+    fn: Callable[[A], T],
+    iterable: Iterable[A],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[_Options],
+) -> Run[T]: ...
+@overload
+def map(
+    fn: Callable[[A, B], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[_Options],
+) -> Run[T]: ...
+@overload
+def map(
+    fn: Callable[..., T],
+    /,
+    *iterables: Iterable[Any],
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[_Options],
+) -> Run[T]: ...
+@overload
+def map(
+    fn: Callable[..., T],
+    /,
+    *iterables: Iterable[Any],
+    on_error: Literal["return"],
+    **options: Unpack[_Options],
+) -> Run[T | Exception]: ...
+def map(
+    fn: Callable[..., Any],
+    /,
+    *iterables: Iterable[Any],
+    ordered: bool = True,
+    progress: bool | Callable[[int, int | None], object] = False,
+    total: int | None = None,
+    buffersize: int | None = None,
+    chunksize: int | None = None,
+    on_error: OnError = "raise",
+    mechanism: str = "auto",
+    plan: Plan | str | None = None,
+    max_workers: int | None = None,
+    threads_per_worker: int | None = None,
+    max_concurrency: int | None = None,
+) -> Run[Any]:
+    """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
+
+    Nothing runs before the first ``next()``, and inputs are drawn only inside ``next()``, in the
+    caller's thread. Each input is started once. Like the built-in `map`, several iterables give
+    `fn` several arguments and the shortest ends it.
+
+    Args:
+        fn: Any callable. Under a process plan it, its arguments and its results must pickle;
+            lambdas, closures and functions of the main script do.
+        *iterables: One for each argument of `fn`; they may be infinite.
+        ordered: Results in input order; ``False`` yields them as they finish.
+        progress: ``True`` shows a bar (in a log, a line every 10 s); a callable is called with
+            the number of inputs done and the total, which is ``None`` if unknown.
+        total: The number of inputs, where it cannot be known from the iterables.
+        buffersize: Inputs drawn ahead of the results taken, at most. Bounded by default too.
+        chunksize: Calls sent in one message; adapted to the calls by default.
+        on_error: ``"return"`` yields an exception in the place of its result; ``"raise"`` raises
+            it there, and iteration can go on after it.
+        mechanism: ``"auto"``, ``"inline"``, ``"thread"`` or ``"process"``.
+        plan: A `Plan` or its text, such as ``"process:4x8/16"``: nothing is measured.
+        max_workers: Threads of a thread plan, processes of a process plan; given alone, also the
+            most calls at once.
+        threads_per_worker: Calls at once inside each process.
+        max_concurrency: Calls at once over all workers, under every plan.
+
+    Raises:
+        TypeError: `fn` is not callable, an iterable is not iterable, or an option has the wrong
+            type.
+        ValueError: an option is out of range, or two contradict each other.
+
+    >>> import poolwise
+    >>> list(poolwise.map(pow, [2, 3, 4], [5, 2, 1]))
+    [32, 9, 4]
+    """
+    run = run_options(
+        this_machine(),
+        mechanism=mechanism,
+        plan=plan,
+        max_workers=max_workers,
+        threads_per_worker=threads_per_worker,
+        max_concurrency=max_concurrency,
+    )
+    map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
+    return _new_run(_drive(fn, iterables, run, map_options, progress))
+
+
+def _drive(
+    fn: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    run: RunOptions,
+    map_options: MapOptions,
+    progress: bool | Callable[[int, int | None], object] = False,
+) -> Drive:
+    if not callable(fn):
+        raise TypeError(f"fn takes a callable, not {fn!r}")
+    if not iterables:
+        raise TypeError("give at least one iterable of inputs")
+    for position, each in enumerate(iterables, 1):
+        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+            raise TypeError(f"iterable {position} is not iterable: {each!r}")
+    shown: Progress | None = make_progress(progress)
+    return Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
+
+
+def _map_options(
+    ordered: bool, total: int | None, buffersize: int | None, chunksize: int | None, on_error: str
+) -> MapOptions:
+    if on_error not in ("raise", "return"):
+        raise ValueError(f"on_error takes 'raise' or 'return', not {on_error!r}")
+    if not isinstance(ordered, bool):
+        raise TypeError(f"ordered takes True or False, not {ordered!r}")
+    for name, value in (("buffersize", buffersize), ("chunksize", chunksize)):
+        if value is not None:
+            check_count(name, value)
+    if total is not None and (isinstance(total, bool) or not isinstance(total, int)):
+        raise TypeError(f"total takes a number of inputs, not {total!r}")
+    if total is not None and total < 0:
+        raise ValueError(f"total takes a number of inputs, not {total}")
+    return MapOptions(ordered, on_error == "return", buffersize, total, chunksize)
+
+
+class Advice:
+    """What `advise` found: the plan to take, and every candidate with its forecast.
+
+    `plan` is the one to take; `forecasts` holds every candidate, the chosen one first: its
+    forecast and the ceiling that binds it, or why it is refused; `profile` says where the time of
+    a call goes. `print` it for people.
+    """
+
+    def __init__(self, drive: Drive, forecasts: tuple[Forecast, ...]) -> None:
+        self._drive = drive
+        self.forecasts = forecasts
+
+    @property
+    def plan(self) -> Plan:
+        """The plan to take."""
+        return self.forecasts[0].plan
+
+    @property
+    def profile(self) -> TaskProfile | None:
+        """Where the time of one call goes; ``None`` if there was no input."""
+        return self._drive.record().profile
+
+    def explain(self) -> Explanation:
+        """Return the advice as an explanation: text, JSON, equivalent code."""
+        return explain_advice(self._drive.record(), self.forecasts)
+
+    def run(self) -> Run[Any]:
+        """Go on: a run that yields the sampled results first, and then the rest under the plan.
+
+        No input runs twice. A second call returns a run of what the first left.
+        """
+        return _new_run(self._drive)
+
+    def close(self) -> None:
+        """Let go of the sampled results and of what runs."""
+        self._drive.close()
+
+    def __str__(self) -> str:
+        return str(self.explain())
+
+
+def advise(
+    fn: Callable[..., Any],
+    /,
+    *iterables: Iterable[Any],
+    verify: bool = False,
+    total: int | None = None,
+    buffersize: int | None = None,
+    ordered: bool = True,
+    on_error: OnError = "raise",
+    max_workers: int | None = None,
+    threads_per_worker: int | None = None,
+    max_concurrency: int | None = None,
+) -> Advice:
+    """Find the plan for `fn` and these inputs, on a bounded sample; each input runs at most once.
+
+    The options are those of `map`. With `verify`, each leading plan also runs a slice of inputs
+    of its own, and what it reached is put beside its forecast.
+
+    Raises:
+        TypeError: as `map`.
+        ValueError: as `map`; or there is no input to learn from.
+
+    >>> import poolwise
+    >>> advice = poolwise.advise(abs, range(-1000, 0))
+    >>> advice.plan.mechanism
+    'inline'
+    >>> sum(advice.run())
+    500500
+    """
+    run = run_options(
+        this_machine(),
+        max_workers=max_workers,
+        threads_per_worker=threads_per_worker,
+        max_concurrency=max_concurrency,
+        use_environment=False,
+    )
+    map_options = _map_options(ordered, total, buffersize, None, on_error)
+    drive = _drive(fn, iterables, run, map_options)
+    return Advice(drive, drive.survey(verify=verify))
+
+
+def shutdown() -> None:
+    """End all idle workers and the fork server now; the next map starts new ones."""
+    import sys
+
+    fork_server = sys.modules.get("poolwise.mechanisms.fork_server")
+    if fork_server is not None:
+        fork_server.stop()
+
+

@@ -1,0 +1,122 @@
+"""A roofline with four ceilings (and a fifth, where one was met).
+
+Units: seconds per call, calls a second. Start-up is kept apart from running. ``README.md`` beside
+this file says what each symbol means and what is ignored on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+
+from poolwise.cost.forecast import Ceilings, Forecast
+from poolwise.machine import MachineProfile
+from poolwise.plan import Plan
+from poolwise.probe import TaskProfile
+from poolwise.units import PerSecond, Seconds
+
+
+def _per(count: float, seconds: Seconds) -> PerSecond:
+    return count / seconds if seconds > 0.0 else math.inf
+
+
+def ceilings(machine: MachineProfile, task: TaskProfile, plan: Plan, batch: int = 1) -> Ceilings:
+    """Return at most how many calls a second `plan` can finish, by each reason.
+
+    The time that holds the GIL is taken in the middle of its bounds.
+    """
+    cpus, costs = machine.facts.usable_cpus, machine.costs
+    gil = (task.gil_low + task.gil_high) / 2
+    cpu = task.cpu + task.helpers
+    outside = math.inf if task.outside is None else task.outside
+    if plan.mechanism == "inline":
+        return Ceilings(concurrency=_per(1, task.wall))
+    if plan.mechanism == "thread":
+        return Ceilings(
+            concurrency=_per(plan.workers, task.wall),
+            gil=_per(1, gil + costs.call_overhead),
+            cores=_per(cpus, cpu + costs.call_overhead),
+            dispatch=_per(batch, costs.thread_dispatch),
+            outside=outside,
+        )
+    there, back = task.payload.caller, task.payload.worker + costs.call_overhead
+    return Ceilings(
+        concurrency=_per(plan.concurrency, task.wall + back),
+        gil=_per(plan.workers, gil + back),
+        cores=_per(cpus, cpu + back + there),
+        dispatch=_per(1, there + costs.process_dispatch / batch),
+        outside=outside,
+    )
+
+
+def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
+    """Return the throughput that queueing for the GIL leaves of the ceilings.
+
+    Near the point where two ceilings meet, none of them is reached: calls that come back from
+    waiting find the GIL taken. Mean value analysis of a closed network with one station (Reiser
+    and Lavenberg 1980), with half a service time for the call being served (Reiser 1979), as the
+    times that hold the GIL are nearer to constant than to exponential.
+    """
+    if plan.mechanism == "inline" or math.isinf(limits.gil):
+        return limits.lowest
+    stations = plan.workers if plan.mechanism == "process" else 1
+    service = stations / limits.gil
+    think = max(0.0, plan.concurrency / limits.concurrency - service)
+    queue = utilisation = rate = 0.0
+    for customers in range(1, plan.concurrency // stations + 1):
+        response = service * (1.0 + queue - utilisation / 2.0)
+        rate = customers / (think + response)
+        queue, utilisation = rate * response, min(1.0, rate * service)
+    return min(rate * stations, limits.lowest)
+
+
+def startup(machine: MachineProfile, plan: Plan, *, server_running: bool) -> Seconds:
+    """Return how long it takes until all workers of `plan` are ready."""
+    costs = machine.costs
+    if plan.mechanism == "inline":
+        return 0.0
+    if plan.mechanism == "thread":
+        return costs.thread_start * plan.workers
+    server = 0.0 if server_running else costs.server_start
+    threads = costs.thread_start * (plan.threads_per_worker - 1)
+    return server + plan.workers * (costs.process_start + threads)
+
+
+def forecast(
+    machine: MachineProfile,
+    task: TaskProfile,
+    plan: Plan,
+    calls: float,
+    *,
+    batch: int = 1,
+    startup: Seconds = 0.0,
+    meanwhile: PerSecond = 0.0,
+    correction: float = 1.0,
+    measured: PerSecond | None = None,
+) -> Forecast:
+    """Predict the makespan of `calls` calls under `plan`.
+
+    The throughput is that of `queued`, times `correction`, a ratio of measured to predicted from
+    earlier; or `measured` itself.
+
+    While workers start, calls go on at the rate `meanwhile`. The straggler is half a call for
+    every slot but one: on average the last calls do not end together. Few calls cannot fill all
+    slots, so the concurrency ceiling counts only as many slots as there are calls.
+    """
+    limits = ceilings(machine, task, plan, batch)
+    rate = measured or correction * queued(task, plan, limits)
+    slots = plan.concurrency
+    left = max(0.0, calls - startup * meanwhile)
+    straggler = 0.5 * task.wall * (slots - 1) / slots
+    if left < slots:
+        # One round of at most `left` calls side by side.
+        rate = min(rate, _per(max(left, 1.0), task.wall))
+    running = left / rate if rate > 0.0 else math.inf
+    return Forecast(
+        plan=plan,
+        ceilings=limits,
+        predicted=rate,
+        startup=startup,
+        straggler=straggler,
+        makespan=startup + running + (straggler if left > slots else 0.0),
+        measured=measured,
+    )

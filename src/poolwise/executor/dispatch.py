@@ -1,0 +1,421 @@
+"""Which calls are where: the one place that knows.
+
+A `Dispatch` belongs to one *owner*, the thread that drives it: the caller's own thread, inside
+``next()``, for a map; a thread of its own for an executor. All of its methods run in that thread,
+so nothing here is locked. A *lane* is an open pool with its share of the calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from poolwise.executor.collect import Collector
+from poolwise.executor.record import Phase, PlanUse
+from poolwise.executor.workload import Workload
+from poolwise.ipc import Inbox
+from poolwise.mechanisms import Mechanism, Pool, WorkerOptions
+from poolwise.plan import Plan
+from poolwise.planner.batching import batch_size, in_flight_batches
+from poolwise.probe import Sample
+from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task, WorkerId
+from poolwise.timing.clock import Clock
+from poolwise.units import Seconds
+
+#: Near the end, a batch that is this late, in seconds, is asked to give back what has not
+#: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
+_LATE: Seconds = 5e-3
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A batch that was sent: its place in the output, and the calls that have no end yet."""
+
+    lane: Lane
+    first: int
+    batch: Batch
+    open_calls: int
+    sent_at: Seconds
+    recalled: bool = False
+
+
+class Lane:
+    """An open pool, what it has in flight and what it has done. Is the sink of its pool."""
+
+    def __init__(self, dispatch: Dispatch, plan: Plan, mechanism: Mechanism) -> None:
+        self.plan = plan
+        self.ready_workers = 0
+        self.opened_at = dispatch.clock.now()
+        self.first_ready_at: Seconds | None = None
+        self.all_ready_at: Seconds | None = None
+        self.active = True  # takes new calls
+        self.width = plan.concurrency  # calls at once; never above the plan's
+        self.in_flight = 0  # batches
+        self.calls = 0
+        self.service = 0.0
+        self.cpu = 0.0
+        self.busy_since: Seconds | None = None
+        self.busy_for: Seconds = 0.0
+        self.mean_service: Seconds | None = None  # of recent calls
+        self._dispatch = dispatch
+        options = WorkerOptions(plan.threads_per_worker, dispatch.tasks)
+        self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
+
+    @property
+    def inline(self) -> bool:
+        """Whether sending runs the calls."""
+        return self.plan.mechanism == "inline"
+
+    @property
+    def room(self) -> int:
+        """Batches that may be sent now."""
+        if not self.active or not self.ready_workers:
+            return 0
+        slots = self.width
+        if self.ready_workers < self.plan.workers:
+            slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
+        return in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight
+
+    @property
+    def mean_rate(self) -> float:
+        """Calls a second over the life of the lane."""
+        reading = self.observe(self._dispatch.clock.now())
+        return reading.calls / reading.busy if reading.busy > 0.0 else 0.0
+
+    def widen(self, plan: Plan) -> None:
+        """Become a plan of more (or fewer) threads."""
+        if plan.workers > self.pool.workers:
+            self.pool.grow(plan.workers - self.pool.workers)
+        self.plan, self.width = plan, plan.concurrency
+
+    def observe(self, now: Seconds) -> LaneReading:
+        """Read the counters, to compare with a later reading."""
+        busy = self.busy_for + (now - self.busy_since if self.busy_since is not None else 0.0)
+        return LaneReading(now, self.calls, self.service, self.cpu, busy)
+
+    # ---- Sink -----------------------------------------------------------------------------
+
+    def ready(self, worker: WorkerId) -> None:
+        """Count the worker."""
+        now = self._dispatch.clock.now()
+        self.ready_workers += 1
+        if self.first_ready_at is None:
+            self.first_ready_at = now
+        if self.ready_workers >= self.plan.workers and self.all_ready_at is None:
+            self.all_ready_at = now
+
+    def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        """Count, and hand the outcomes on."""
+        count = len(outcomes.values)
+        self.calls += count
+        self.service += outcomes.service
+        self.cpu += outcomes.cpu
+        mean = outcomes.service / count
+        # Recent calls count more, so that batches follow a drift; one odd call does little.
+        weight = min(0.5, 0.05 * count)
+        old = self.mean_service
+        self.mean_service = mean if old is None else old + weight * (mean - old)
+        self._dispatch.done(batch, first, outcomes)
+
+    def returned(self, batch: BatchId, first: int, count: int) -> None:
+        """Have the calls run elsewhere."""
+        self._dispatch.returned(batch, first, count)
+
+    def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
+        """Have the calls fail."""
+        self._dispatch.lost(batch, first, count, exit)
+
+    def gone(self, worker: WorkerId, exit: Exit) -> None:
+        """Count one worker less; the pool starts another."""
+        self.ready_workers = max(0, self.ready_workers - 1)
+        self._dispatch.gone(exit)
+
+    def failed(self, error: BaseException) -> None:
+        """Stop using the lane."""
+        self.active = False
+        self._dispatch.lane_failed(self, error)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReading:
+    """Counters of a lane at one moment."""
+
+    at: Seconds
+    calls: int
+    service: Seconds
+    cpu: Seconds
+    busy: Seconds
+
+    def until(self, later: LaneReading, concurrency: int) -> Sample:
+        """Return what happened from here to `later`."""
+        return Sample(
+            calls=later.calls - self.calls,
+            concurrency=concurrency,
+            wall=later.busy - self.busy,
+            service=later.service - self.service,
+            cpu=later.cpu - self.cpu,
+        )
+
+
+class Dispatch:
+    """Draws calls, sends them down lanes, and settles each exactly once."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        collector: Collector,
+        *,
+        tasks: tuple[Task, ...] = (),
+        mechanisms: Callable[[str], Mechanism],
+        inbox: Inbox,
+        clock: Clock,
+        look_ahead: int | None = None,
+        max_concurrency: int | None = None,
+        on_done: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.tasks = tasks  # known to every worker before it is ready
+        self.workload = workload
+        self.collector = collector
+        self.inbox = inbox
+        self.clock = clock
+        self.lanes: list[Lane] = []
+        self.uses: list[PlanUse] = []
+        self.phases: list[Phase] = []
+        self.started_at: Seconds | None = None
+        self.sent = 0  # calls drawn and given a place in the output
+        self.settled = 0
+        self.failed_calls = 0
+        self.lost_workers = 0
+        self._mechanisms = mechanisms
+        self._look_ahead = look_ahead
+        self._max_concurrency = max_concurrency
+        self.keep_specimen = False
+        self.specimen: tuple[Columns, list[object]] | None = None
+        self._on_done = on_done
+        self._flights: dict[BatchId, _Flight] = {}
+        self._returned: deque[tuple[int, Task, Columns]] = deque()
+
+    # ---- what the conductor reads ----------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether every call has its end and no more will come."""
+        return self.nothing_left and not self._flights
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether there is nothing more to send (as far as is known now)."""
+        return self.workload.exhausted and not self._returned
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that were sent and have calls without an end."""
+        return len(self._flights)
+
+    @property
+    def remaining(self) -> int | None:
+        """Calls that have no end yet, if that is known."""
+        left = self.workload.remaining
+        return None if left is None else left + self.sent - self.settled
+
+    @property
+    def elapsed(self) -> Seconds:
+        """Seconds since the first input was drawn."""
+        return 0.0 if self.started_at is None else self.clock.now() - self.started_at
+
+    def note(self, text: str) -> None:
+        """Add a line to the story of the run."""
+        self.phases.append(Phase(self.elapsed, text))
+
+    # ---- lanes -----------------------------------------------------------------------------
+
+    def open(self, plan: Plan) -> Lane:
+        """Open a lane for `plan`; its workers start in the background."""
+        lane = Lane(self, plan, self._mechanisms(plan.mechanism))
+        self.lanes.append(lane)
+        lane.pool.grow(plan.workers)
+        return lane
+
+    def retire(self, lane: Lane) -> None:
+        """Send nothing more down `lane`; take back what has not started; close it when empty."""
+        lane.active = False
+        for flight in list(self._flights.values()):
+            if flight.lane is lane and not flight.recalled:
+                flight.recalled = True
+                lane.pool.take_back(flight.batch.id)
+        self._close_if_empty(lane)
+
+    def close(self) -> None:
+        """End all lanes now, whatever runs, and draw nothing more."""
+        for lane in list(self.lanes):
+            self._close_lane(lane, grace=0.0)
+        self._flights.clear()
+        self._returned.clear()
+        self.inbox.close()
+
+    def _close_if_empty(self, lane: Lane) -> None:
+        if not lane.active and not lane.in_flight and lane in self.lanes:
+            self._close_lane(lane, grace=None)
+
+    def _close_lane(self, lane: Lane, *, grace: Seconds | None) -> None:
+        self.lanes.remove(lane)
+        reading = lane.observe(self.clock.now())
+        if reading.calls:
+            self.uses.append(
+                PlanUse(lane.plan, reading.calls, reading.busy, reading.service, reading.cpu)
+            )
+        lane.pool.close(grace=grace)
+
+    # ---- sending ---------------------------------------------------------------------------
+
+    def send_next(self, lane: Lane, limit: int | None = None) -> int:
+        """Send one batch down `lane`; returns how many calls it has, 0 if there are none now."""
+        size = limit if limit is not None else self._size_for(lane)
+        taken = self._take(size, lane.plan.mechanism)
+        if taken is None:
+            return 0
+        first, task, columns = taken
+        batch = Batch(task, columns)
+        now = self.clock.now()
+        if lane.busy_since is None:
+            lane.busy_since = now
+        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now)
+        lane.in_flight += 1
+        lane.pool.send(batch)
+        return len(batch)
+
+    def fill(self) -> None:
+        """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
+        if self.nothing_left and self._flights:
+            self._chase_stragglers()
+        for lane in self.lanes:
+            while not lane.inline and self._room(lane) > 0 and self.send_next(lane):
+                pass
+
+    def pump(self) -> None:
+        """Take in what has come and send what there is room for, without waiting."""
+        self.inbox.wait(0)
+        self.fill()
+
+    def wait(self, timeout: Seconds | None = None) -> None:
+        """Wait until something has happened, at most `timeout` seconds."""
+        if self.nothing_left and self._flights and (timeout is None or timeout > _LATE):
+            timeout = _LATE if self._idle_slots() else timeout
+        self.inbox.wait(timeout)
+
+    def _size_for(self, lane: Lane) -> int:
+        if lane.plan.batch_size is not None:
+            return lane.plan.batch_size
+        left = self.workload.remaining
+        if left is not None:
+            left += sum(len(columns[0]) for _, _, columns in self._returned)
+        return batch_size(lane.plan, lane.mean_service, left)
+
+    def _room(self, lane: Lane) -> int:
+        if self._max_concurrency is None:
+            return lane.room
+        # A batch that is sent ahead may run at once: here nothing is.
+        return min(lane.room, self._max_concurrency - len(self._flights))
+
+    def _take(self, size: int, mechanism: str) -> tuple[int, Task, Columns] | None:
+        if self._returned:
+            first, task, columns = self._returned.popleft()
+            if len(columns[0]) > size:
+                rest = tuple(column[size:] for column in columns)
+                self._returned.appendleft((first + size, task, rest))
+                columns = tuple(column[:size] for column in columns)
+            return first, task, columns
+        if self._look_ahead is not None:
+            size = min(size, self._look_ahead - (self.sent - self.collector.delivered))
+        if size < 1 or self.workload.exhausted:
+            return None
+        if self.started_at is None:
+            self.started_at = self.clock.now()
+        first = self.sent
+        drawn = self.workload.draw(size, mechanism)
+        if drawn is None:
+            return None
+        task, columns = drawn
+        self.sent += len(columns[0])
+        return first, task, columns
+
+    def _idle_slots(self) -> bool:
+        return any(lane.active and lane.in_flight < lane.width for lane in self.lanes)
+
+    def _chase_stragglers(self) -> None:
+        """With nothing left to send and someone idle, take unstarted calls from the busy."""
+        if not self._idle_slots():
+            return
+        now = self.clock.now()
+        for flight in list(self._flights.values()):
+            if not flight.recalled and now - flight.sent_at > _LATE:
+                flight.recalled = True
+                flight.lane.pool.take_back(flight.batch.id)
+
+    # ---- what lanes report -------------------------------------------------------------------
+
+    def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        """Settle calls that ran."""
+        flight = self._flights[batch]
+        count = len(outcomes.values)
+        self._end(flight, count)
+        self.settled += count
+        self.failed_calls += len(outcomes.errors)
+        if self.keep_specimen:
+            self.specimen = flight.batch.columns, outcomes.values
+        self.collector.add(flight.first + first, outcomes)
+        if self._on_done is not None:
+            self._on_done(count, len(outcomes.errors))
+
+    def returned(self, batch: BatchId, first: int, count: int) -> None:
+        """Queue calls that did not start, before all others."""
+        flight = self._flights[batch]
+        columns = tuple(column[first : first + count] for column in flight.batch.columns)
+        self._returned.append((flight.first + first, flight.batch.task, columns))
+        self._end(flight, count)
+
+    def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
+        """Fail calls whose worker died under them."""
+        from poolwise.errors import WorkerCrashed
+
+        flight = self._flights[batch]
+        errors: dict[int, BaseException] = {}
+        for position in range(count):
+            number = flight.first + first + position
+            errors[position] = WorkerCrashed(f"call {number} of {flight.batch.task.name}", exit)
+        self.done(batch, first, Outcomes([None] * count, errors))
+
+    def gone(self, exit: Exit) -> None:
+        """Note the death of a worker."""
+        self.lost_workers += 1
+        self.note(f"worker {exit.pid} died; another takes its place")
+
+    def lane_failed(self, lane: Lane, error: BaseException) -> None:
+        """Retire a lane that has no workers and can get none; without another, say why."""
+        self.note(f"{lane.plan} could not be opened: {error}")
+        if not any(other.active for other in self.lanes if other is not lane):
+            from poolwise.errors import PoolwiseError
+
+            raise PoolwiseError(f"no worker can be started: {error}") from error
+        self._close_if_empty(lane)
+
+    def _end(self, flight: _Flight, count: int) -> None:
+        flight.open_calls -= count
+        if flight.open_calls:
+            return
+        del self._flights[flight.batch.id]
+        lane = flight.lane
+        lane.in_flight -= 1
+        if not lane.in_flight and lane.busy_since is not None:
+            lane.busy_for += self.clock.now() - lane.busy_since
+            lane.busy_since = None
+        self._close_if_empty(lane)
+
+    def all_uses(self) -> Iterator[PlanUse]:
+        """What ran under each plan, lanes that are still open included."""
+        yield from self.uses
+        for lane in self.lanes:
+            reading = lane.observe(self.clock.now())
+            if reading.calls:
+                yield PlanUse(lane.plan, reading.calls, reading.busy, reading.service, reading.cpu)

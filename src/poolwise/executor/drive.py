@@ -1,0 +1,225 @@
+"""One map under way: who drives it, and what is left of it when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from poolwise.cost import Forecast
+from poolwise.executor.auto import Auto
+from poolwise.executor.collect import Collector, Ordered, Unordered
+from poolwise.executor.conduct import pinned
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.options import RunOptions
+from poolwise.executor.progress import Progress
+from poolwise.executor.record import RunRecord
+from poolwise.executor.workload import Inputs
+from poolwise.ipc import Inbox
+from poolwise.machine import MachineProfile
+from poolwise.mechanisms import mechanism
+from poolwise.plan import Plan
+from poolwise.probe import read_traits
+from poolwise.task import Task
+from poolwise.timing.clock import SystemClock
+
+#: Inputs drawn ahead of what was consumed, per call that may run at once, if the user does not
+#: say. Enough that a call which lasts a hundred times longer than the others does not stop them;
+#: bounded, so that an endless input stays in memory only so far.
+_AHEAD_PER_SLOT = 100
+
+#: The same for calls so short that they travel in large batches.
+_AHEAD_AT_LEAST = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class MapOptions:
+    """What only a map has."""
+
+    ordered: bool = True
+    return_errors: bool = False
+    buffersize: int | None = None
+    total: int | None = None
+    chunksize: int | None = None
+
+
+class Drive(Iterator[Iterator[object]]):
+    """Runs a map part by part, inside ``next()``, in the thread that calls it: its owner.
+
+    Nothing happens before the first ``next()``. When nobody holds the drive any more, what runs
+    is ended and nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        iterables: tuple[Iterable[object], ...],
+        machine: MachineProfile,
+        run_options: RunOptions,
+        map_options: MapOptions,
+        progress: Progress | None = None,
+    ) -> None:
+        clock = SystemClock()
+        self.task = task
+        self.machine = machine
+        self.auto: Auto | None = None
+        self._options = run_options
+        self._chunksize = map_options.chunksize
+        self._inputs = Inputs(task, iterables, clock, map_options.total)
+        self._total = self._inputs.remaining
+        self._progress = progress
+        kind = Ordered if map_options.ordered else Unordered
+        self._collector: Collector = kind(return_errors=map_options.return_errors)
+        self.dispatch = Dispatch(
+            self._inputs,
+            self._collector,
+            tasks=(task,),
+            mechanisms=mechanism,
+            inbox=Inbox(),
+            clock=clock,
+            look_ahead=map_options.buffersize,
+            max_concurrency=run_options.max_concurrency,
+            on_done=None if progress is None else progress.update,
+        )
+        self.ended = EndedDrive()
+        self._conductor: Iterator[None] | None = None
+        self._closed = False
+
+    def __next__(self) -> Iterator[object]:
+        while True:
+            part = self._collector.pop()
+            if part is not None:
+                if not self._closed:
+                    self.dispatch.pump()
+                return part
+            if self._closed:
+                raise StopIteration
+            try:
+                self._advance()
+            except StopIteration:
+                self.close()
+                error, self._inputs.error = self._inputs.error, None
+                if error is not None:
+                    return _raising(error)
+            except BaseException:
+                self.close()
+                raise
+
+    def survey(self, *, verify: bool) -> tuple[Forecast, ...]:
+        """Learn from a bounded sample, and forecast all inputs under every candidate.
+
+        What the sample computed stays here; iterating yields it and goes on.
+
+        Raises:
+            ValueError: there are no inputs.
+        """
+        try:
+            self._start()
+            assert self.auto is not None
+            for _ in self.auto.survey():
+                pass
+            if verify:
+                for _ in self.auto.verify():
+                    pass
+            if self.auto.profile is None:
+                raise ValueError("there are no inputs to learn from")
+            self._conductor = self.auto.work()
+            return self.auto.forecast_whole(self._total)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> Iterator[None]:
+        """Return the conductor, made when it is first asked for.
+
+        Raises:
+            PlanRefused: the pinned plan cannot run this task.
+        """
+        if self._conductor is not None:
+            return self._conductor
+        plan = self._options.plan
+        traits = read_traits(self.task)
+        if plan is not None:
+            refusal = mechanism(plan.mechanism).refusal(traits)
+            if refusal is not None:
+                from poolwise.errors import PlanRefused
+
+                raise PlanRefused(str(plan), refusal)
+            if self._chunksize is not None:
+                plan = replace(plan, batch_size=self._chunksize)
+            self._conductor = pinned(self.dispatch, plan)
+        else:
+            self.auto = Auto(self.dispatch, self.machine, traits, self._options.limits, mechanism)
+            self._conductor = self.auto.steps()
+        if self._progress is not None:
+            self._progress.start(self._total)
+        return self._conductor
+
+    def _advance(self) -> None:
+        next(self._start())
+        if self._progress is not None:
+            self._progress.show_plan(self.plan)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        if self._options.plan is not None:
+            return self._options.plan
+        return Plan("inline") if self.auto is None else self.auto.plan
+
+    def close(self) -> None:
+        """Stop the work, draw nothing more, end the workers. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.ended.record = self._snapshot(finished=self.dispatch.finished)
+        self._inputs.close()
+        if self._conductor is not None and hasattr(self._conductor, "close"):
+            self._conductor.close()
+        self.dispatch.close()
+        if self._progress is not None:
+            self._progress.close()
+
+    def __del__(self) -> None:
+        # An interpreter that is shutting down may have taken parts of this away already.
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def record(self) -> RunRecord:
+        """Return what has happened so far."""
+        return self.ended.record or self._snapshot(finished=False)
+
+    def _snapshot(self, *, finished: bool) -> RunRecord:
+        dispatch, auto = self.dispatch, self.auto
+        return RunRecord(
+            task=self.task,
+            machine=self.machine,
+            profile=None if auto is None else auto.profile,
+            plan=self.plan,
+            pinned=self._options.plan is not None,
+            forecasts=() if auto is None else auto.forecasts,
+            forecast=None if auto is None else auto.predicted,
+            phases=tuple(dispatch.phases),
+            uses=tuple(dispatch.all_uses()),
+            started=dispatch.sent,
+            done=dispatch.settled - dispatch.failed_calls,
+            failed=dispatch.failed_calls,
+            lost_workers=dispatch.lost_workers,
+            elapsed=dispatch.elapsed,
+            finished=finished,
+            total=self._total,
+        )
+
+
+class EndedDrive(Iterator[Iterator[object]]):
+    """What is left of a drive: its record, once it has ended, and no results."""
+
+    record: RunRecord | None = None
+
+    def __next__(self) -> Iterator[object]:
+        raise StopIteration
+
+
+def _raising(error: BaseException) -> Iterator[object]:
+    """Return a part that raises what the input iterator raised, at its place."""
+    yield from ()
+    raise error

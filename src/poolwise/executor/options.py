@@ -1,0 +1,110 @@
+"""What the user may ask for, checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from poolwise.machine import MachineProfile
+from poolwise.plan import MECHANISMS, Plan, check_count
+from poolwise.planner import Limits
+from poolwise.planner.candidates import DEFAULT_CONCURRENCY
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How calls are to run: a pinned `plan`, or what `auto` may do within `limits`.
+
+    `max_concurrency` is the hard bound on calls at once, ``None`` if the user gave none.
+    """
+
+    plan: Plan | None
+    limits: Limits
+    max_concurrency: int | None
+
+
+def run_options(
+    machine: MachineProfile,
+    *,
+    mechanism: str = "auto",
+    plan: Plan | str | None = None,
+    max_workers: int | None = None,
+    threads_per_worker: int | None = None,
+    max_concurrency: int | None = None,
+    use_environment: bool = True,
+) -> RunOptions:
+    """Check the options that `poolwise.map` and `poolwise.Executor` share.
+
+    ``POOLWISE_PLAN`` pins a plan where neither `plan` nor another option does.
+
+    Raises:
+        TypeError: an option of the wrong type; the text names it and what it takes.
+        ValueError: a value out of range, or options that contradict each other.
+    """
+    for name, value in (
+        ("max_workers", max_workers),
+        ("threads_per_worker", threads_per_worker),
+        ("max_concurrency", max_concurrency),
+    ):
+        if value is not None:
+            check_count(name, value)
+    if mechanism != "auto" and mechanism not in MECHANISMS:
+        accepted = ", ".join(("auto", *MECHANISMS))
+        raise ValueError(f"mechanism takes one of {accepted}, not {mechanism!r}")
+    pinned = _plan(plan)
+    if pinned is None and use_environment:
+        pinned = _plan_of_environment()
+    if pinned is not None:
+        given = {
+            "mechanism": mechanism != "auto",
+            "max_workers": max_workers is not None,
+            "threads_per_worker": threads_per_worker is not None,
+        }
+        clash = [name for name, is_given in given.items() if is_given]
+        if clash and plan is not None:
+            raise ValueError(f"plan= already says {', '.join(clash)}=; give one or the other")
+        if not clash:
+            return RunOptions(pinned, Limits(), max_concurrency)
+    if mechanism != "auto":
+        pinned = _plan_for(mechanism, machine, max_workers, threads_per_worker)
+        return RunOptions(pinned, Limits(), max_concurrency)
+    # max_workers alone also caps the calls running at once, so Executor(5) never runs six.
+    cap = max_concurrency
+    if cap is None and max_workers is not None and threads_per_worker is None:
+        cap = max_workers
+    limits = Limits(cap or DEFAULT_CONCURRENCY, max_workers, threads_per_worker)
+    return RunOptions(None, limits, cap)
+
+
+def _plan(plan: Plan | str | None) -> Plan | None:
+    if plan is None or isinstance(plan, Plan):
+        return plan
+    if isinstance(plan, str):
+        return Plan.parse(plan)
+    raise TypeError(f"plan takes a Plan or its text, such as 'process:4x8', not {plan!r}")
+
+
+def _plan_of_environment() -> Plan | None:
+    spec = os.environ.get("POOLWISE_PLAN", "").strip()
+    try:
+        return Plan.parse(spec) if spec else None
+    except ValueError as error:
+        raise ValueError(f"the environment variable POOLWISE_PLAN: {error}") from None
+
+
+def _plan_for(
+    mechanism: str, machine: MachineProfile, max_workers: int | None, threads: int | None
+) -> Plan:
+    cpus = machine.facts.whole_cpus
+    if mechanism == "process":
+        return Plan("process", max_workers or cpus, threads or 1)
+    if threads is not None:
+        raise ValueError(
+            f"threads_per_worker belongs to processes; mechanism={mechanism!r} has none "
+            "(max_workers is the number of threads)"
+        )
+    if mechanism == "thread":
+        return Plan("thread", max_workers or min(32, cpus + 4))
+    if max_workers is not None and max_workers > 1:
+        raise ValueError("mechanism='inline' runs one call at a time: it takes max_workers=1")
+    return Plan("inline")

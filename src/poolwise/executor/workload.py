@@ -1,0 +1,113 @@
+"""Where calls come from: the inputs of a map, drawn only when asked for."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from itertools import islice
+from typing import Protocol
+
+from poolwise.task import Columns, Task
+from poolwise.timing.clock import Clock
+from poolwise.units import Seconds
+
+#: Drawing from a generator pauses after this long, so that results which are there can go out.
+DRAW_FOR: Seconds = 1e-3
+
+
+class Workload(Protocol):
+    """Calls, in order. Used by the owner only."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no more calls will come."""
+        ...
+
+    @property
+    def remaining(self) -> int | None:
+        """Calls not yet drawn, if that is known."""
+        ...
+
+    def draw(self, limit: int, mechanism: str) -> tuple[Task, Columns] | None:
+        """Return up to `limit` calls of one task that may run under `mechanism`.
+
+        Fewer if more are not there now, ``None`` if there are none.
+        """
+        ...
+
+
+class Inputs:
+    """The inputs of a map: one iterable for each argument, as `zip` would pair them.
+
+    An exception that an iterator raises ends the inputs; `error` keeps it for its place in the
+    output.
+    """
+
+    def __init__(
+        self, task: Task, iterables: tuple[Iterable[object], ...], clock: Clock, total: int | None
+    ) -> None:
+        self._task = task
+        self._clock = clock
+        self._hint = _common_length(iterables) if total is None else total
+        self._at_once = all(isinstance(each, list | tuple | range | str) for each in iterables)
+        self._several = len(iterables) > 1
+        self._iterables: tuple[Iterable[object], ...] | None = iterables
+        self._iterator: object = None
+        self.drawn = 0
+        self.exhausted = False
+        self.error: BaseException | None = None
+
+    @property
+    def remaining(self) -> int | None:
+        """The length that the iterables claim, less what was drawn."""
+        if self.exhausted:
+            return 0
+        return None if self._hint is None else max(0, self._hint - self.drawn)
+
+    def draw(self, limit: int, mechanism: str = "") -> tuple[Task, Columns] | None:
+        """Draw up to `limit` inputs: at once from sequences, else until a millisecond is spent."""
+        rows: list[object] = []
+        try:
+            if self._iterables is not None:
+                iterables, self._iterables = self._iterables, None
+                self._iterator = zip(*iterables) if self._several else iter(iterables[0])
+            self._draw_into(rows, limit)
+        except BaseException as error:
+            self.error = error
+            self.close()
+        self.drawn += len(rows)
+        if not rows:
+            return None
+        if self._several:
+            columns = zip(*rows, strict=True)
+            return self._task, tuple(list(column) for column in columns)
+        return self._task, (rows,)
+
+    def close(self) -> None:
+        """Let go of the iterators; nothing more is drawn."""
+        self.exhausted = True
+        self._iterator = self._iterables = None
+
+    def _draw_into(self, rows: list[object], limit: int) -> None:
+        if self.exhausted:
+            return
+        step = limit if self._at_once else 1
+        until = self._clock.now() + DRAW_FOR
+        while len(rows) < limit:
+            wanted = min(step, limit - len(rows))
+            before = len(rows)
+            rows.extend(islice(self._iterator, wanted))  # type: ignore[call-overload]
+            if len(rows) - before < wanted:
+                self.close()
+                return
+            if not self._at_once and self._clock.now() >= until:
+                return
+            step *= 2
+
+
+def _common_length(iterables: tuple[Iterable[object], ...]) -> int | None:
+    try:
+        hints = [operator.length_hint(each, -1) for each in iterables]
+    except Exception:  # the user's own __len__ or __length_hint__; it is only a hint
+        return None
+    return None if min(hints) < 0 else min(hints)

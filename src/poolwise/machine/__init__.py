@@ -1,0 +1,7 @@
+"""What this machine can do: facts that are read, costs that are measured."""
+
+from poolwise.machine.costs import PoolCosts
+from poolwise.machine.facts import Facts, read_facts
+from poolwise.machine.profile import MachineProfile, this_machine
+
+__all__ = ["Facts", "MachineProfile", "PoolCosts", "read_facts", "this_machine"]

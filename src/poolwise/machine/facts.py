@@ -1,0 +1,112 @@
+"""What can be read about this machine without measuring."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from poolwise.units import Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The machine as this process may use it.
+
+    `usable_cpus` is a fraction where a cgroup quota says so (500m is 0.5); `cpu_limit` says what
+    set it: ``"affinity"`` or ``"cgroup quota"``. `free_memory` is ``None`` where it is not known.
+    """
+
+    python: str
+    gil: bool
+    usable_cpus: float
+    cpu_limit: str
+    free_memory: Bytes | None
+
+    @property
+    def whole_cpus(self) -> int:
+        """Usable CPUs, rounded up: so many workers can have work for a CPU each."""
+        return max(1, -int(-self.usable_cpus // 1))
+
+
+def read_facts(root: Path = Path("/")) -> Facts:
+    """Read the facts; `root` is where ``proc`` and ``sys`` lie (tests give their own)."""
+    affinity = float(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _cpu_quota(root)
+    limited = quota is not None and quota < affinity
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    version = platform.python_version()
+    return Facts(
+        python=f"{platform.python_implementation()} {version}",
+        gil=gil,
+        usable_cpus=quota if limited and quota is not None else affinity,
+        cpu_limit="cgroup quota" if limited else "affinity",
+        free_memory=_free_memory(root),
+    )
+
+
+def _cgroup_folders(root: Path, controller: str) -> list[Path]:
+    """Return the folders whose limits bind this process, the innermost first.
+
+    A limit of any ancestor binds too. Inside a container the path in ``/proc/self/cgroup`` may
+    lie outside of what is mounted; then only the mount's own root is left.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    folders: list[Path] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            mount = root / "sys/fs/cgroup"
+        elif controller in controllers.split(","):
+            mount = root / "sys/fs/cgroup" / controller
+        else:
+            continue
+        inner = mount / path.lstrip("/")
+        folders += [
+            folder for folder in (inner, *inner.parents) if folder.is_relative_to(mount)
+        ]
+    return folders
+
+
+def _cpu_quota(root: Path) -> float | None:
+    quotas = []
+    for folder in _cgroup_folders(root, "cpu"):
+        try:
+            if (folder / "cpu.max").exists():  # cgroup v2: "quota period", quota may be "max"
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:  # cgroup v1: a quota of -1 means none
+                quota = (folder / "cpu.cfs_quota_us").read_text()
+                period = (folder / "cpu.cfs_period_us").read_text()
+            if quota != "max" and int(quota) > 0:
+                quotas.append(int(quota) / int(period))
+        except (OSError, ValueError):
+            continue
+    return min(quotas, default=None)
+
+
+def _free_memory(root: Path) -> Bytes | None:
+    free: list[int] = []
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                free.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    for folder in _cgroup_folders(root, "memory"):
+        for limit, usage in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            try:
+                allowed = int((folder / limit).read_text())
+                free.append(max(0, allowed - int((folder / usage).read_text())))
+            except (OSError, ValueError):
+                continue
+    return min(free, default=None)

@@ -1,0 +1,7 @@
+"""Choosing: which candidates there are, which is best, how large batches should be. Opens nothing."""
+
+from poolwise.planner.batching import batch_size, in_flight_batches
+from poolwise.planner.candidates import Limits, candidates
+from poolwise.planner.choose import choose, ranked
+
+__all__ = ["Limits", "batch_size", "candidates", "choose", "in_flight_batches", "ranked"]

@@ -1,0 +1,49 @@
+"""How many calls go into one message, and how many messages are under way."""
+
+from __future__ import annotations
+
+from poolwise.plan import Plan
+from poolwise.units import Seconds
+
+#: A batch lasts about this long. Dispatch costs a worker some 60 µs and the caller as much, so
+#: shorter would waste more than 2 %; longer makes results late and stragglers long.
+#: ``benchmarks/bench_overhead.py`` prints the throughput by batch length.
+_BATCH_FOR: Seconds = 4e-3
+
+#: Before anything is known of the calls.
+_FIRST_BATCH = 1
+
+#: The largest batch; its size in memory is bounded by it, and a start mark has 20 bits.
+_LARGEST = 50_000
+
+#: Calls longer than this make up for the round trip to a worker that waits for its next one
+#: (about 0.1 ms, so 1 %); for shorter ones the next batch is sent ahead.
+_LONG_CALL: Seconds = 10e-3
+
+
+def batch_size(plan: Plan, service: Seconds | None, remaining: int | None) -> int:
+    """Return the size of the next batch, for calls that last `service` seconds each.
+
+    Towards the end batches shrink (guided self-scheduling, Polychronopoulos and Kuck 1987), so
+    that no worker is left with a long batch while others are idle.
+    """
+    if service is None:
+        return _FIRST_BATCH
+    size = _LARGEST if service <= 0.0 else int(_BATCH_FOR / service)
+    if remaining is not None and plan.mechanism != "inline":
+        size = min(size, remaining // (2 * plan.concurrency))
+    return max(1, min(size, _LARGEST))
+
+
+def in_flight_batches(plan: Plan, slots: int, service: Seconds | None) -> int:
+    """Return how many batches may be sent and not ended, for `slots` calls at once.
+
+    One ahead for each worker hides the time to send it. Not for long calls: what is sent ahead
+    cannot be run by whoever is idle first.
+    """
+    if plan.mechanism == "inline":
+        return 1
+    ahead = 0 if service is not None and service > _LONG_CALL else plan.workers
+    if plan.mechanism == "thread" and service is not None and service > _BATCH_FOR:
+        ahead = 0  # handing over within a process takes some µs
+    return slots + ahead

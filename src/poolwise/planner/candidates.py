@@ -1,0 +1,64 @@
+"""Which plans there are to choose from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from poolwise.machine import MachineProfile
+from poolwise.plan import Plan
+from poolwise.probe import TaskProfile
+
+#: `auto` goes up to so many calls at once by itself: enough for most services, few enough not to
+#: be taken for an attack by one.
+DEFAULT_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user allows: calls at once, workers, threads inside each process."""
+
+    max_concurrency: int = DEFAULT_CONCURRENCY
+    max_workers: int | None = None
+    threads_per_worker: int | None = None
+
+
+def candidates(machine: MachineProfile, task: TaskProfile, limits: Limits) -> Iterator[Plan]:
+    """Yield the plans worth a forecast, simpler ones first: of equals the first is taken."""
+    yield Plan("inline")
+    most = limits.max_concurrency
+    threads = most if limits.max_workers is None else min(most, limits.max_workers)
+    for width in _widths(threads, machine, task):
+        yield Plan("thread", width)
+    cpus = machine.facts.whole_cpus
+    workers = min(cpus, most) if limits.max_workers is None else min(limits.max_workers, most)
+    # One process beside the caller gains nothing over the caller, unless it is all one may have.
+    for count in sorted({min(2, workers), workers}):
+        for per_worker in _threads_per_worker(count, machine, task, limits):
+            yield Plan("process", count, per_worker)
+
+
+def _widths(most: int, machine: MachineProfile, task: TaskProfile) -> list[int]:
+    """Powers of two, and the width at which CPUs would be full."""
+    widths = {2**power for power in range(1, 11) if 2**power <= most}
+    if most > 1:
+        widths |= {min(most, max(2, machine.facts.whole_cpus)), most}
+    return sorted(widths)
+
+
+def _threads_per_worker(
+    workers: int, machine: MachineProfile, task: TaskProfile, limits: Limits
+) -> list[int]:
+    most = max(1, limits.max_concurrency // workers)
+    if limits.threads_per_worker is not None:
+        return [min(limits.threads_per_worker, most)]
+    if not task.waiting:
+        return [1]
+    # Enough threads to keep a worker's CPU busy while others wait, and a quarter more, because
+    # calls do not take turns as evenly as a mean says.
+    cpu = task.cpu + task.helpers
+    needed = math.ceil(1.25 * task.wall / cpu) if cpu > 0.0 else most
+    widths = {1, *(2**power for power in range(1, 7) if 2**power <= min(most, needed))}
+    widths.add(max(1, min(most, needed)))
+    return sorted(widths)

@@ -1,0 +1,115 @@
+"""The task profile: where the time of one call goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from poolwise.probe.payload import Payload
+from poolwise.units import PerSecond, Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Calls that ran under one degree of concurrency, and what they used.
+
+    `wall` is how long all of them took together; `service` and `cpu` are summed over the calls:
+    wall time around user code, and CPU time of the threads that ran it. `helpers` is CPU time
+    that other threads and child processes used meanwhile.
+    """
+
+    calls: int
+    concurrency: int
+    wall: Seconds
+    service: Seconds
+    cpu: Seconds
+    helpers: Seconds = 0.0
+
+    @property
+    def rate(self) -> PerSecond:
+        """Calls finished a second."""
+        return self.calls / self.wall if self.wall else 0.0
+
+    @property
+    def busy_cpus(self) -> float:
+        """CPUs that the calls kept busy, while all threads had one: from what each call used in
+        its own time, so that calls of very different lengths do not matter.
+        """
+        return self.concurrency * (self.cpu + self.helpers) / self.service if self.service else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProfile:
+    """Where the time of one call goes, in seconds, as a mean over the calls seen.
+
+    The CPU time that holds the GIL lies between `gil_low` and `gil_high`: before two calls have
+    run at once, nothing is known but 0 and `cpu`. `outside` is a throughput that calls reached
+    and could not exceed although neither the GIL nor the CPUs were full: the limit of whatever
+    they wait for.
+    """
+
+    calls: int
+    wall: Seconds
+    cpu: Seconds
+    helpers: Seconds
+    gil_low: Seconds
+    gil_high: Seconds
+    payload: Payload = Payload()
+    outside: PerSecond | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, payload: Payload, *, gil: bool = True) -> TaskProfile:
+        """Make a profile of calls that ran one at a time."""
+        calls = max(1, sample.calls)
+        cpu = min(sample.cpu, sample.service) / calls
+        helpers = max(0.0, sample.helpers) / calls
+        # Clocks have a resolution: a CPU time within 2 % of the wall time is all of it.
+        wall = max(sample.service / calls, 1e-9)
+        return cls(
+            calls=sample.calls,
+            wall=wall,
+            cpu=cpu,
+            helpers=helpers if helpers > 0.02 * wall else 0.0,
+            gil_low=0.0,
+            gil_high=cpu if gil else 0.0,
+            payload=payload,
+        )
+
+    @property
+    def waiting(self) -> Seconds:
+        """Wall time of a call in which none of its threads had a CPU."""
+        return max(0.0, self.wall - self.cpu - self.helpers)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call waits for longer than it computes."""
+        return self.waiting > 0.5 * self.wall
+
+    @property
+    def gil_known(self) -> bool:
+        """Whether the GIL time is known well enough to tell threads from processes."""
+        return self.gil_high - self.gil_low <= 0.25 * self.cpu
+
+    def with_gil(self, low: Seconds, high: Seconds) -> TaskProfile:
+        """Return the profile with better bounds for the time that holds the GIL."""
+        return replace(self, gil_low=min(low, self.cpu), gil_high=min(high, self.cpu))
+
+    def rescaled(self, sample: Sample) -> TaskProfile:
+        """Return the profile for calls that are longer or shorter than those seen first.
+
+        Only the CPU time per call is compared: under concurrency, wall time contains waiting for
+        the GIL, which is not the task's.
+        """
+        if not sample.calls or self.cpu <= 0.0:
+            return self
+        factor = sample.cpu / sample.calls / self.cpu
+        if self.waits or not 0.0 < factor < 1e6:
+            return self
+        return replace(
+            self,
+            calls=self.calls + sample.calls,
+            wall=self.wall * factor,
+            cpu=self.cpu * factor,
+            helpers=self.helpers * factor,
+            gil_low=self.gil_low * factor,
+            gil_high=self.gil_high * factor,
+        )

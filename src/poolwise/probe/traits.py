@@ -1,0 +1,39 @@
+"""What can be said of a task without running it."""
+
+from __future__ import annotations
+
+import inspect
+
+from _poolwise_worker import transfer
+from poolwise.task import Refusal, Task, TaskTraits
+
+
+def read_traits(task: Task) -> TaskTraits:
+    """Return what speaks against running `task` in threads or in other processes."""
+    function = task.function
+    target = getattr(function, "func", function)  # functools.partial
+    if not inspect.isroutine(target) and hasattr(type(target), "__call__"):
+        target = type(target).__call__ if not inspect.isclass(target) else target
+    if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
+        refusal = Refusal(
+            f"{task.name} is a coroutine function: a call returns at once, and nothing runs",
+            "give a plain function, for example one that calls asyncio.run",
+        )
+        return TaskTraits(concurrent=refusal, elsewhere=refusal)
+    if inspect.isgeneratorfunction(target):
+        return TaskTraits(
+            concurrent=Refusal(f"{task.name} is a generator function: its work runs in the caller"),
+            elsewhere=Refusal(
+                f"{task.name} is a generator function, and generators cannot be pickled",
+                "return a list instead",
+            ),
+        )
+    try:
+        transfer.dumps(function)
+    except Exception as error:
+        return TaskTraits(
+            elsewhere=Refusal(
+                f"{task.name} cannot be pickled ({transfer.describe(error)})", "use threads"
+            )
+        )
+    return TaskTraits()
