@@ -10,13 +10,24 @@ its workers with it; so does the front door.
 from __future__ import annotations
 
 import sys
-from _socket import AF_UNIX, CMSG_SPACE, MSG_WAITALL, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_DONTWAIT,
+    MSG_WAITALL,
+    SCM_RIGHTS,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
 from _signal import (  # type: ignore[import-not-found]  # signal.py imports enum: 2 ms
     SIG_DFL,
+    SIG_UNBLOCK,
     SIGCHLD,
     SIGINT,
     SIGKILL,
     SIGTERM,
+    pthread_sigmask,
     set_wakeup_fd,
     signal,
 )
@@ -26,7 +37,7 @@ from marshal import loads as unmarshal
 import mmap
 import os
 import select
-from _poolwise_worker.worker import leave, work
+from _poolwise_worker.worker import flush_streams, leave, work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +54,8 @@ STARTED, ENDED, FAILED = 1, 2, 3
 #: Descriptors that come with START: data socket, control socket, life pipe, start marks.
 DESCRIPTORS = 4
 
-MARKS_SIZE = mmap.PAGESIZE
+#: In the place of a channel that has closed.
+_NONE = -1
 
 
 class Server:
@@ -52,6 +64,7 @@ class Server:
     def __init__(self, front: socket) -> None:
         self._front = front
         self._channels: dict[int, socket] = {}
+        self._replies: dict[int, bytearray] = {}  # not sent yet, by channel
         self._workers: dict[int, tuple[int, int]] = {}  # pid: (channel descriptor, number)
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe()
@@ -65,7 +78,7 @@ class Server:
         self._poll.register(self._front.fileno(), select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
         while True:
-            for descriptor, _ in self._poll.poll():
+            for descriptor, events in self._poll.poll():
                 if descriptor == self._wake_read:
                     self._reap()
                 elif descriptor == self._front.fileno():
@@ -73,7 +86,10 @@ class Server:
                         self._end()
                         return
                 elif descriptor in self._channels:
-                    self._answer(descriptor)
+                    if events & select.POLLOUT:
+                        self._send_replies(descriptor)
+                    if events & ~select.POLLOUT:
+                        self._answer(descriptor)
 
     def _end(self) -> None:
         for channel in list(self._channels):
@@ -85,17 +101,21 @@ class Server:
         received, descriptors = _receive(self._front, 1, 1)
         if not received:
             return False
-        channel = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
-        self._channels[channel.fileno()] = channel
-        self._poll.register(channel.fileno(), select.POLLIN)
+        for descriptor in descriptors:  # none if this process may open no more: the caller hears
+            self._channels[descriptor] = socket(AF_UNIX, SOCK_STREAM, 0, descriptor)
+            self._replies[descriptor] = bytearray()
+            self._poll.register(descriptor, select.POLLIN)
         return True
 
     def _close_channel(self, descriptor: int) -> None:
         self._poll.unregister(descriptor)
         self._channels.pop(descriptor).close()
-        for pid, (owner, _) in self._workers.items():
+        del self._replies[descriptor]
+        for pid, (owner, number) in self._workers.items():
             if owner == descriptor:
                 os.kill(pid, SIGKILL)
+                # The next channel may get the same descriptor before this worker is waited for.
+                self._workers[pid] = _NONE, number
 
     def _answer(self, descriptor: int) -> None:
         channel = self._channels[descriptor]
@@ -104,7 +124,13 @@ class Server:
             self._close_channel(descriptor)
             return
         kind, number, size = REQUEST.unpack(header)
-        payload = channel.recv(size, MSG_WAITALL) if size else b""
+        payload = bytearray()
+        # Not one call: a signal, such as a child's end, cuts MSG_WAITALL short.
+        while len(payload) < size:
+            more = channel.recv(size - len(payload))
+            if not more:
+                break
+            payload += more
         if kind == START:
             self._start(descriptor, number, payload, descriptors)
         elif kind == KILL:
@@ -112,7 +138,7 @@ class Server:
                 if owner == (descriptor, number):
                     os.kill(pid, SIGKILL)
 
-    def _start(self, channel: int, number: int, payload: bytes, descriptors: list[int]) -> None:
+    def _start(self, channel: int, number: int, payload: bytearray, descriptors: list[int]) -> None:
         try:
             pid = os.fork()
         except OSError as error:
@@ -125,7 +151,7 @@ class Server:
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _become_worker(self, payload: bytes, descriptors: list[int]) -> None:
+    def _become_worker(self, payload: bytearray, descriptors: list[int]) -> None:
         """Turn this forked child into a worker. Never returns."""
         code = 1
         try:
@@ -156,15 +182,28 @@ class Server:
                 return
             if not pid:
                 return
-            channel, number = self._workers.pop(pid, (-1, 0))
+            channel, number = self._workers.pop(pid, (_NONE, 0))
             if channel in self._channels:
                 self._reply(channel, ENDED, number, status)
 
     def _reply(self, channel: int, kind: int, number: int, value: int) -> None:
+        self._replies[channel] += REPLY.pack(kind, number, value)
+        self._send_replies(channel)
+
+    def _send_replies(self, channel: int) -> None:
+        """Send what can be sent now. Never blocks.
+
+        A caller that asks for hundreds of workers reads no reply before it has asked for the
+        last: if each waited for the other to read, both would for ever.
+        """
+        replies = self._replies[channel]
         try:
-            self._channels[channel].sendall(REPLY.pack(kind, number, value))
+            del replies[: self._channels[channel].send(replies, MSG_DONTWAIT)]
+        except BlockingIOError:
+            pass
         except OSError:
-            pass  # its end of file arrives next and closes the channel
+            replies.clear()  # its end of file arrives next and closes the channel
+        self._poll.modify(channel, select.POLLIN | (select.POLLOUT if replies else 0))
 
 
 def _ignore(signum: int, frame: object) -> None:
@@ -178,10 +217,12 @@ def _receive(sock: socket, size: int, descriptors: int) -> tuple[bytes, list[int
     for level, kind, content in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
             received += memoryview(content).cast("i").tolist()
+    for descriptor in received:
+        os.set_inheritable(descriptor, False)  # programs that calls start must not hold them open
     return data, received
 
 
-def run_worker(payload: bytes, descriptors: list[int]) -> None:
+def run_worker(payload: bytearray, descriptors: list[int]) -> None:
     """Take on the caller's surroundings and serve batches until told to stop."""
     signal(SIGINT, _ignore)
     signal(SIGTERM, _ignore)
@@ -189,7 +230,7 @@ def run_worker(payload: bytes, descriptors: list[int]) -> None:
     _die_with(life_fd)
     surroundings: dict[str, Any] = unmarshal(payload)
     _take_on(surroundings)
-    marks = memoryview(mmap.mmap(marks_fd, MARKS_SIZE)).cast("Q")
+    marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
     os.close(marks_fd)
     data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
     control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
@@ -197,9 +238,7 @@ def run_worker(payload: bytes, descriptors: list[int]) -> None:
     import atexit
 
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    flush_streams()
 
 
 def _die_with(life: int) -> None:
@@ -241,7 +280,10 @@ def main(front_fd: int) -> None:
     """Run the server on the front door that the caller opened."""
     signal(SIGINT, _ignore)
     signal(SIGTERM, _ignore)
+    # The caller's thread may have blocked it, and what is blocked stays so in its children.
+    pthread_sigmask(SIG_UNBLOCK, [SIGCHLD])
     import gc
 
     gc.freeze()
-    Server(socket(AF_UNIX, SOCK_STREAM, 0, front_fd)).serve()
+    with socket(AF_UNIX, SOCK_STREAM, 0, front_fd) as front:
+        Server(front).serve()

@@ -36,8 +36,12 @@ def _refuse(why: str) -> object:
 
 
 def describe(error: BaseException) -> str:
-    """Return the type and the text of an exception."""
-    return f"{type(error).__name__}: {error}"
+    """Return the type and the text of an exception, whatever its ``__str__`` does."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception as another:
+        return f"{name}, whose text cannot be had: {type(another).__name__}"
 
 
 def dumps(value: object) -> bytes:

@@ -34,15 +34,24 @@ READY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20
 #: Payload bytes, kind, key, first, count, service seconds, CPU seconds.
 HEADER = Struct("<QBQIIdd")
 
-#: On the control socket: the id of a batch whose unstarted calls the caller wants back.
+#: On the control socket: the id of a batch whose unstarted calls the caller wants back, or `ALL`.
 RECALL = Struct("<Q")
+ALL = 0
 
-#: A start mark is ``batch id << MARK_BITS | index of the call``; so many calls fit into a batch.
-MARK_BITS = 20
-MAX_BATCH = (1 << MARK_BITS) - 1
+#: In a start mark, the bits that hold the position of the call in its batch. `HEADER` counts the
+#: calls of a batch with as many.
+POSITION = (1 << 32) - 1
 
 #: Below the size from which malloc maps fresh pages for every read.
 _CHUNK = 1 << 16
+
+
+def mark(batch: int, position: int = 0) -> int:
+    """Return the start mark of a call: the lower half of the batch id, then the position.
+
+    Half an id is enough: batches that are at one worker at the same time are not so far apart.
+    """
+    return (batch & POSITION) << 32 | position
 
 
 class Frame:
@@ -104,7 +113,7 @@ class FrameReader:
         Sets `closed` when the other side has ended the stream or is gone.
         """
         try:
-            if self._large is not None:
+            if self._large is not None and self._filled < len(self._large):
                 target = memoryview(self._large)[self._filled :]
                 got = self._sock.recv_into(target, 0, MSG_DONTWAIT)
                 self._filled += got

@@ -14,6 +14,7 @@ from _thread import allocate_lock, start_new_thread
 from collections import deque
 from time import perf_counter, thread_time
 
+import os
 import select
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.transfer import Untransferable, describe
@@ -48,29 +49,28 @@ class Outbox:
             leave(0)
 
 
-class Unloaded:
-    """Stands in for a task whose function did not unpickle: every call of it fails."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-
-
 class Intake:
     """What has arrived and has not begun.
 
-    `lock` guards the reader, the pending frames and the hand-over to a runner; nobody blocks
-    while holding it. `leader` is held by the one idle runner that waits for the socket: without
-    it, every idle runner would wake for every frame.
+    `lock` guards the reader, the pending frames and the hand-over to a runner. Who holds it may
+    send, which ends because the caller never stops reading. `leader` is held by the one idle
+    runner that waits for the socket: without it, every idle runner would wake for every frame.
+
+    The reporter reads the socket too. What it reads can never wake the leader, for whom the
+    socket is as empty as before; so the reporter rings the bell, a pipe, for what it leaves.
     """
 
     def __init__(self, sock: socket, outbox: Outbox, pid: int) -> None:
         self._reader = wire.FrameReader(sock)
         self._outbox = outbox
         self._pid = pid
+        self._bell_read, self._bell_write = os.pipe()
+        os.set_blocking(self._bell_write, False)
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
+        self._poll.register(self._bell_read, select.POLLIN)
         self._pending: deque[wire.Frame] = deque()
-        self._tasks: dict[int, Callable[..., Any] | Unloaded] = {}
+        self._tasks: dict[int, Callable[..., Any]] = {}
         self.lock = allocate_lock()
         self._leader = allocate_lock()
 
@@ -86,24 +86,33 @@ class Intake:
                         return True
                     if self._reader.closed:
                         return False
-                self._poll.poll()
+                for descriptor, _ in self._poll.poll():
+                    if descriptor == self._bell_read:
+                        os.read(self._bell_read, 4096)
 
     def recall(self, batch: int, runners: list[Runner]) -> None:
-        """Send back the unstarted calls of `batch`, wherever it is; called by the reporter.
+        """Send back the unstarted calls of `batch`, or of all; called by the reporter.
 
-        A batch that has ended already needs no answer.
+        The caller has written the whole batch before it recalls it, so it is somewhere here. A
+        batch that has ended already needs no answer.
         """
         with self.lock:
             self._pull()
+            kept: deque[wire.Frame] = deque()
             for frame in self._pending:
-                if frame.key == batch:
-                    self._pending.remove(frame)
-                    self._outbox.send(wire.pack(wire.RETURNED, batch, count=frame.count))
-                    return
+                if batch in (frame.key, wire.ALL):
+                    self._outbox.send(wire.pack(wire.RETURNED, frame.key, count=frame.count))
+                else:
+                    kept.append(frame)
+            self._pending = kept
             for runner in runners:
-                if runner.batch == batch:
-                    runner.give_back(batch)
-                    return
+                if runner.batch and batch in (runner.batch, wire.ALL):
+                    runner.give_back(runner.batch)
+            if kept:
+                try:
+                    os.write(self._bell_write, b"\0")
+                except BlockingIOError:
+                    pass  # the pipe is full of rings already
 
     def _pull(self) -> None:
         """Read what has arrived without blocking; act on everything but batches."""
@@ -145,22 +154,23 @@ class Runner:
         self._flushed = 0
         self._service = 0.0
         self._cpu = 0.0
+        self._begun: float | None = None  # since when service has not been counted
         self._loaded = False
         self._wanted = False
 
-    def accept(self, frame: wire.Frame, function: Callable[..., Any] | Unloaded) -> None:
+    def accept(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
         """Take over a batch; called with `Intake.lock` held, so a recall sees it here or there."""
         self.batch = frame.key
         self._frame = frame
         self._function = function
+        # A recall of the batch before may have come when that had ended but still lay here.
+        self._wanted = False
 
     def run(self) -> None:
         """Run the accepted batch to its end, or until its rest is taken back."""
         frame, function = self._frame, self._function
         del self._frame, self._function
         try:
-            if isinstance(function, Unloaded):
-                raise ImportError(function.why)
             columns = transfer.loads(frame.payload)
         except BaseException as error:
             self._outbox.send(
@@ -190,11 +200,12 @@ class Runner:
     def _run_calls(self, call: Callable[[Any], Any], batch: int, task: int) -> None:
         take, append = self._calls.popleft, self._values.append
         marks, slot = self._marks, self._slot
-        mark = batch << wire.MARK_BITS
+        mark = wire.mark(batch)
         stride = self._strides.get(task, 1)
         flushed_at = perf_counter()
         while self._calls:
             cpu, begin = thread_time(), perf_counter()
+            self._begun = begin
             for _ in range(stride):
                 try:
                     argument = take()
@@ -204,14 +215,15 @@ class Runner:
                 try:
                     append(call(argument))
                 except BaseException as error:
-                    self._errors[mark & wire.MAX_BATCH] = transfer.dumps_error(error)
+                    self._errors[mark & wire.POSITION] = transfer.dumps_error(error)
                     append(None)
                 mark += 1
             argument = None
             end = perf_counter()
             elapsed = end - begin
             with self._lock:
-                self._service += elapsed
+                self._service += end - self._begun
+                self._begun = None
                 self._cpu += thread_time() - cpu
             if elapsed < STRIDE_FROM:
                 stride = min(stride * 2, 1 << 16)
@@ -223,7 +235,12 @@ class Runner:
         self._strides[task] = stride
 
     def flush(self, batch: int) -> None:
-        """Send the outcomes that have not been sent; by this thread or the reporter."""
+        """Send the outcomes that have not been sent; by this thread or the reporter.
+
+        The caller may kill this process as soon as it has the last outcome: what calls have
+        printed goes first.
+        """
+        flush_streams()
         with self._lock:
             # Appending is the only thing that happens meanwhile, and it comes after the error
             # of the same call was noted.
@@ -238,13 +255,15 @@ class Runner:
                     if position + shift in self._errors:
                         errors[position] = self._errors.pop(position + shift)
             self._flushed += count
+            if self._begun is not None:  # the reporter, while this thread is inside a call
+                now = perf_counter()
+                self._service += now - self._begun
+                self._begun = now
             service, self._service = self._service, 0.0
             cpu, self._cpu = self._cpu, 0.0
             kind, payload = _encode(values, errors)
             self._outbox.send(
-                wire.pack(
-                    kind, batch, payload, first=shift, count=count, service=service, cpu=cpu
-                )
+                wire.pack(kind, batch, payload, first=shift, count=count, service=service, cpu=cpu)
             )
 
     def give_back(self, batch: int) -> None:
@@ -269,9 +288,7 @@ class Runner:
             self._outbox.send(wire.pack(wire.RETURNED, batch, count=count))
 
 
-def _encode(
-    values: list[object], errors: dict[int, transfer.Raised]
-) -> tuple[int, bytes]:
+def _encode(values: list[object], errors: dict[int, transfer.Raised]) -> tuple[int, bytes]:
     """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
     try:
         if errors:
@@ -288,11 +305,17 @@ def _encode(
         return wire.MIXED, transfer.dumps((values, errors))
 
 
-def _load_task(payload: bytes | bytearray) -> Callable[..., Any] | Unloaded:
+def _load_task(payload: bytes | bytearray) -> Callable[..., Any]:
+    """Unpickle a function. If that fails, so does every call: return one that says why."""
     try:
         function: Callable[..., Any] = transfer.loads(payload)
     except BaseException as error:
-        return Unloaded(describe(error))
+        why = f"the function cannot be read in a worker: {describe(error)}"
+
+        def fail(*arguments: object) -> None:
+            raise Untransferable(why)
+
+        return fail
     return function
 
 
@@ -315,23 +338,31 @@ def _unwrapping(function: Callable[..., Any]) -> Callable[[Any], Any]:
     return unwrap
 
 
-def leave(code: int) -> None:
-    """End this process now: the caller is gone or has said so."""
-    from os import _exit
+def flush_streams() -> None:
+    """Let out what calls have printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass  # none, closed, or replaced by a call: not ours to judge
 
-    _exit(code)
+
+def leave(code: int) -> None:
+    """End this process now: the caller is gone or has said so, or a fault of ours came up."""
+    os._exit(code)
 
 
 def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:
     """Answer recalls until the caller is gone; then end the worker, whatever it is doing."""
-    while True:
-        try:
-            request = control.recv(wire.RECALL.size, MSG_WAITALL)
-        except OSError:
-            request = b""
-        if len(request) < wire.RECALL.size:
-            leave(0)
-        intake.recall(wire.RECALL.unpack(request)[0], runners)
+    with _LeavingOnFault():
+        while True:
+            try:
+                request = control.recv(wire.RECALL.size, MSG_WAITALL)
+            except OSError:
+                request = b""
+            if len(request) < wire.RECALL.size:
+                leave(0)
+            intake.recall(wire.RECALL.unpack(request)[0], runners)
 
 
 def work(data: socket, control: socket, marks: memoryview, threads: int, pid: int) -> None:
@@ -339,6 +370,14 @@ def work(data: socket, control: socket, marks: memoryview, threads: int, pid: in
     outbox = Outbox(data)
     intake = Intake(data, outbox, pid)
     runners = [Runner(outbox, marks, slot) for slot in range(threads)]
+
+    def let_go() -> None:
+        data.close()
+        control.close()
+
+    # A process that a call forks is no worker. It must not hold the sockets open, and if it comes
+    # back into this loop, its first attempt to send ends it.
+    os.register_at_fork(after_in_child=let_go)
     start_new_thread(_report, (control, intake, runners))
     finished = []
 
@@ -359,7 +398,22 @@ def work(data: socket, control: socket, marks: memoryview, threads: int, pid: in
 
 
 def _serve_then_release(serve: Callable[[Runner], None], runner: Runner, gone: Any) -> None:
-    try:
+    with _LeavingOnFault():
         serve(runner)
-    finally:
         gone.release()
+
+
+class _LeavingOnFault:
+    """Ends the worker when an exception comes this far, which only a fault of ours does.
+
+    A thread that died alone would leave its batch without an end for ever; the death of the
+    worker is noticed. An exception in the main thread ends the worker by itself.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *raised: Any) -> None:
+        if raised[0] is not None:
+            sys.excepthook(*raised)
+            leave(1)

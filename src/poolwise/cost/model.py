@@ -53,19 +53,18 @@ def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
 
     Near the point where two ceilings meet, none of them is reached: calls that come back from
     waiting find the GIL taken. Mean value analysis of a closed network with one station (Reiser
-    and Lavenberg 1980), with half a service time for the call being served (Reiser 1979), as the
-    times that hold the GIL are nearer to constant than to exponential.
+    and Lavenberg 1980); its exponential service times fit calls whose lengths differ widely.
     """
     if plan.mechanism == "inline" or math.isinf(limits.gil):
         return limits.lowest
     stations = plan.workers if plan.mechanism == "process" else 1
     service = stations / limits.gil
     think = max(0.0, plan.concurrency / limits.concurrency - service)
-    queue = utilisation = rate = 0.0
+    queue = rate = 0.0
     for customers in range(1, plan.concurrency // stations + 1):
-        response = service * (1.0 + queue - utilisation / 2.0)
+        response = service * (1.0 + queue)
         rate = customers / (think + response)
-        queue, utilisation = rate * response, min(1.0, rate * service)
+        queue = rate * response
     return min(rate * stations, limits.lowest)
 
 

@@ -29,6 +29,13 @@ _RACE_FOR: Seconds = 15e-3
 #: Threads with which widening begins.
 _FIRST_WIDTH = 8
 
+#: Calls that compute for less than this share of their time are widened faster.
+_LIGHT = 0.05
+
+#: Threads for each that the mean of waiting and computing asks for: below twice as many, those
+#: that come back from waiting too often find nobody computing.
+_ENOUGH_THREADS = 2.0
+
 #: Doubling the threads must bring so much more throughput to be worth another doubling.
 _STILL_GROWS = 1.3
 
@@ -38,6 +45,10 @@ _LOOK_AFTER: Seconds = 0.1
 #: A plan that runs is left only for one whose forecast is so much shorter; each move waits for
 #: workers and costs what the forecast cannot know.
 _MOVE_BELOW = 0.85
+
+#: Calls longer than this do not run in the owner's thread while workers start: it would not
+#: notice that they are ready.
+_NOTICE_WITHIN: Seconds = 5e-3
 
 #: How long a plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
@@ -110,7 +121,7 @@ class Auto:
             if self._dispatch.nothing_left:
                 return
             lane = yield from self._switch(plan)
-            sample = yield from self._sample(lane, _VERIFY_FOR, 4 * plan.concurrency)
+            sample = yield from self._sample(lane, 4 * plan.concurrency, _VERIFY_FOR)
             if sample.calls >= plan.concurrency:
                 self.measured[plan] = sample.rate
 
@@ -175,36 +186,48 @@ class Auto:
             yield from self._race()
 
     def _race(self) -> Iterator[None]:
-        """Run calls in two threads: does it scale? Then the GIL is released."""
+        """Run calls in two threads: do they run at once? Then the GIL is released."""
         assert self.profile is not None
+        dispatch, clock = self._dispatch, self._dispatch.clock
         lane = yield from self._switch(Plan("thread", 2))
-        sample = yield from self._sample(lane, _RACE_FOR, 4)
-        self.profile = after_race(self.profile, sample, self._machine.facts.usable_cpus)
-        share = self.profile.gil_high / self.profile.cpu if self.profile.cpu else 0.0
-        word = "take turns: the GIL is held" if self.profile.gil_low else "run at once"
-        self._dispatch.note(
-            f"race of 2 threads: they {word} ({sample.busy_cpus:.1f} CPUs busy, "
-            f"GIL held ≤ {share:.0%} of the computing)"
+        began, cpu = clock.now(), clock.process_cpu()
+        until = began + _RACE_FOR
+        while not dispatch.finished and (left := until - clock.now()) > 0.0:
+            dispatch.fill()
+            if dispatch.nothing_left or not dispatch.in_flight:
+                break  # too few calls for a race
+            dispatch.wait(left)
+            yield
+        elapsed = clock.now() - began
+        if elapsed < _RACE_FOR / 2:
+            return
+        busy = (clock.process_cpu() - cpu) / elapsed
+        self.profile = after_race(
+            self.profile, lane.width, busy, self._machine.facts.usable_cpus
         )
+        word = "take turns: the GIL is held" if self.profile.gil_low else "run at once"
+        dispatch.note(f"race of 2 threads: they {word} ({busy:.1f} CPUs busy)")
 
     def _widen(self) -> Iterator[None]:
         """Run waiting calls in more and more threads while throughput grows."""
         assert self.profile is not None
         cpus = self._machine.facts.usable_cpus
         narrow: Sample | None = None
-        width = min(_FIRST_WIDTH, self._most_threads())
+        light = self.profile.cpu < _LIGHT * self.profile.wall
+        width = min(_FIRST_WIDTH * (2 if light else 1), self._most_threads())
         while True:
             plan = Plan("thread", width)
             lane = yield from self._switch(plan)
-            sample = yield from self._sample(lane, 1.5 * self.profile.wall, width)
+            sample = yield from self._sample(lane, width)
             if not sample.calls or self._dispatch.nothing_left:
                 return
             self.profile = after_widening(self.profile, narrow, sample, cpus)
-            self._dispatch.note(f"{plan}: {rate(sample.rate)} calls/s")
-            needed = math.ceil(1.25 * cpus * self.profile.wall / max(self.profile.cpu, 1e-6))
-            grows = narrow is None or sample.rate >= _STILL_GROWS * narrow.rate
-            wider = min(2 * width, self._most_threads(), needed)
-            if not grows or self.profile.gil_low or wider <= width:
+            self._dispatch.note(f"{plan}: {rate(sample.steady_rate)} calls/s")
+            needed = math.ceil(_ENOUGH_THREADS * cpus * self.profile.wall / max(self.profile.cpu, 1e-6))
+            full = sample.steady_rate >= 0.8 * width / self.profile.wall
+            grows = full or narrow is None or _grew(narrow, sample)
+            wider = min((4 if full and light else 2) * width, self._most_threads(), needed)
+            if not grows or self.profile.gil_low or self.profile.outside or wider <= width:
                 return
             narrow, width = sample, wider
 
@@ -216,12 +239,14 @@ class Auto:
         return max(1, most if left is None else min(most, left))
 
     def _sample(
-        self, lane: Lane, seconds: Seconds, calls: int
+        self, lane: Lane, calls: int, seconds: Seconds = 0.0
     ) -> Generator[None, None, Sample]:
-        """Let `lane` work until it has done so much for so long; what it did is the value."""
+        """Let `lane` work until it has done so many calls that began under its present width, for
+        so long; what it did is the value.
+        """
         dispatch = self._dispatch
         start = lane.observe(dispatch.clock.now())
-        settled = start.calls + lane.width  # the first ones began before the width was reached
+        settled = start.calls + lane.width  # the first to end began before
         while not dispatch.finished:
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:
@@ -251,6 +276,8 @@ class Auto:
         lane = self.lane
         if lane is None or not lane.active or lane.inline or self._moves < 1:
             return True
+        if chosen.plan.mechanism == lane.plan.mechanism == "thread":
+            return True  # costs nothing, and fewer threads are kinder to the other side
         current = next((each for each in self.forecasts if each.plan == lane.plan), None)
         return current is None or chosen.makespan < _MOVE_BELOW * current.makespan
 
@@ -320,11 +347,11 @@ class Auto:
             old.widen(plan)
             self.plan = plan
             return
+        if old is not None and plan.mechanism == "process":
+            old = self._step_aside(old)
         new = dispatch.open(plan)
-        if old is not None and not old.inline and self.profile and not self.profile.waits:
-            old.width = 1  # its other threads would only take the CPU from the starting workers
         while new.all_ready_at is None and new.active and not dispatch.finished:
-            self._work_meanwhile(old)
+            self._work_meanwhile(old, new)
             yield
         if not new.active:
             return  # it could not be opened; the old lane goes on
@@ -338,17 +365,29 @@ class Auto:
         elif plan.mechanism == "thread":
             dispatch.note(f"{plan}")
 
-    def _work_meanwhile(self, old: Lane | None) -> None:
+    def _step_aside(self, lane: Lane) -> Lane:
+        """Go on in a way that lets new workers start, and that notices when they are ready."""
+        assert self.profile is not None
+        if lane.inline and self.profile.wall > _NOTICE_WITHIN:
+            if self._mechanisms("thread").refusal(self._traits) is not None:
+                return lane
+            thread = self._dispatch.open(Plan("thread", 1))
+            self._dispatch.retire(lane)
+            self.lane = thread
+            return thread
+        if not lane.inline and not self.profile.waits:
+            lane.width = 1  # its other threads would only take the CPU from the starting workers
+        return lane
+
+    def _work_meanwhile(self, old: Lane | None, new: Lane) -> None:
         """Never wait idle for workers: run calls inline, or keep the old lane filled."""
         dispatch = self._dispatch
-        if old is not None and old.inline and old.active:
-            dispatch.inbox.wait(0)
-            dispatch.fill()
+        dispatch.fill()
+        if old is not None and old.inline and old.active and new.plan.mechanism == "process":
             dispatch.send_next(old)
-        else:
-            dispatch.fill()
-            if not dispatch.finished:
-                dispatch.wait()
+            dispatch.inbox.wait(0)
+        elif not dispatch.finished:
+            dispatch.wait()  # threads start within some 0.1 ms
 
     def _run_for_a_while(self) -> Iterator[None]:
         """Work under the plan; return when it is time to think again."""
@@ -388,3 +427,7 @@ class Auto:
             self._correction.get(plan.mechanism, 1.0) * sample.rate / expected
         )
         return True
+
+
+def _grew(narrow: Sample, wide: Sample) -> bool:
+    return wide.steady_rate >= _STILL_GROWS * narrow.steady_rate

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import queue
 import selectors
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 from poolwise.units import Seconds
@@ -35,22 +37,26 @@ class Inbox:
         # Written by the owner, read by posters. The owner sets it *before* it looks into the
         # queue a last time, a poster reads it *after* it has put: one of them sees the other.
         self._in_select = False
+        # Held while ringing and while the bell is closed: a descriptor that is closed may be open
+        # again a moment later, as something else. Reentrant, because a signal handler may post
+        # while it interrupts a post.
+        self._bell_lock = threading.RLock()
 
     def post(self, action: Action) -> None:
         """Have `action` called by the owner, in its next `wait`. From any thread."""
         self._posted.put(action)
-        if self._in_select and self._bell is not None:
-            try:
-                os.write(self._bell[1], b"\0")
-            except BlockingIOError:
-                pass  # the pipe is full of rings already
-            except OSError:
-                pass  # closed meanwhile: the owner is no longer interested
+        if self._in_select:
+            with self._bell_lock:
+                if self._bell is not None:
+                    with suppress(BlockingIOError):  # the pipe is full of rings already
+                        os.write(self._bell[1], b"\0")
 
     def watch(self, descriptor: int, events: int, action: Action) -> None:
         """Call `action` in `wait` whenever `descriptor` is ready; replaces an earlier watch."""
         if self._selector is None:
-            self._selector = selectors.DefaultSelector()
+            # Not epoll: an epoll instance is shared with processes that the user forks, and what
+            # they unwatch would be unwatched here. Owners watch few descriptors.
+            self._selector = selectors.PollSelector()
             self._bell = os.pipe()
             for end in self._bell:
                 os.set_blocking(end, False)
@@ -73,7 +79,7 @@ class Inbox:
         """
         acted = self._act_on_posted()
         if self._selector is None:
-            if not acted and timeout != 0:
+            if not acted and (timeout is None or timeout > 0):
                 try:
                     self._posted.get(timeout=timeout)()
                 except queue.Empty:
@@ -88,6 +94,8 @@ class Inbox:
         finally:
             self._in_select = False
         for key, _ in ready:
+            if self._selector is None:
+                break  # an action has closed this inbox
             # An action may have unwatched, or even closed and reused, a later descriptor.
             if self._selector.get_map().get(key.fd) is key:
                 key.data()
@@ -95,13 +103,14 @@ class Inbox:
 
     def close(self) -> None:
         """Let go of the descriptors. Posting stays harmless and is ignored."""
-        bell, self._bell = self._bell, None
         if self._selector is not None:
             self._selector.close()
             self._selector = None
-        if bell is not None:
-            for end in bell:
-                os.close(end)
+        with self._bell_lock:
+            bell, self._bell = self._bell, None
+            if bell is not None:
+                for end in bell:
+                    os.close(end)
 
     def _silence(self) -> None:
         assert self._bell is not None

@@ -48,7 +48,8 @@ class _Server:
         """Return our end of a new channel.
 
         Raises:
-            OSError: the server is gone.
+            ConnectionError: the server is gone.
+            OSError: no descriptor is left here.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
@@ -81,7 +82,7 @@ def open_channel() -> socket.socket:
         if _server is not None:
             try:
                 return _server.open_channel()
-            except OSError:
+            except ConnectionError:  # no other error: it may serve other pools very well
                 dead, _server = _server, None
                 dead.stop()
         _server = _Server()
@@ -110,6 +111,10 @@ os.register_at_fork(after_in_child=_after_fork)
 atexit.register(stop)
 
 
+#: Bytes of a start mark.
+_MARK_SIZE = 8
+
+
 def surroundings(threads: int) -> bytes:
     """Return what a worker takes on so that it looks like this process, as it is now."""
     try:
@@ -121,8 +126,9 @@ def surroundings(threads: int) -> bytes:
             "threads": threads,
             "cwd": folder,
             "environ": dict(os.environb),
-            "path": list(sys.path),
-            "argv": list(sys.argv),
+            # Anything may lie in these lists; `marshal` takes plain strings only.
+            "path": [str(entry) for entry in sys.path if isinstance(entry, str)],
+            "argv": [str(argument) for argument in sys.argv],
             "recursionlimit": sys.getrecursionlimit(),
         }
     )
@@ -131,11 +137,12 @@ def surroundings(threads: int) -> bytes:
 class WorkerEnds:
     """What the caller keeps of a worker that it has asked for: sockets, life pipe, start marks."""
 
-    def __init__(self, channel: socket.socket, number: int, payload: bytes) -> None:
-        """Ask the server behind `channel` for a worker.
+    def __init__(self, channel: socket.socket, number: int, threads: int, payload: bytes) -> None:
+        """Ask the server behind `channel` for a worker of so many threads.
 
         Raises:
-            OSError: no descriptors, no memory, or the server is gone.
+            ConnectionError: the server is gone.
+            OSError: no descriptors or no memory.
         """
         opened: list[int] = []
         try:
@@ -145,9 +152,11 @@ class WorkerEnds:
             opened += control, control_theirs
             life_theirs, life = os.pipe()
             opened += life, life_theirs
-            marks_fd = _anonymous_file(mmap.PAGESIZE)
+            marks_size = -(-threads * _MARK_SIZE // mmap.PAGESIZE) * mmap.PAGESIZE
+            marks_fd = _anonymous_file(marks_size)
             opened.append(marks_fd)
-            self.marks = memoryview(mmap.mmap(marks_fd, mmap.PAGESIZE)).cast("Q")
+            self._marks_map = mmap.mmap(marks_fd, marks_size)
+            self.marks = memoryview(self._marks_map).cast("Q")
             socket.send_fds(
                 channel,
                 [REQUEST.pack(START, number, len(payload))],
@@ -162,14 +171,24 @@ class WorkerEnds:
             os.close(descriptor)
         self.data = socket.socket(fileno=data)
         self.control = socket.socket(fileno=control)
-        self.life = life
+        self._life = life
+        # The owner never waits for one worker: it may hang, or be waiting for the owner to read.
         self.data.setblocking(False)
+        self.control.setblocking(False)
+
+    def end_life(self) -> None:
+        """Have the kernel kill the worker, if it still lives."""
+        life, self._life = self._life, -1
+        if life >= 0:
+            os.close(life)
+        self.control.close()
 
     def close(self) -> None:
-        """Close everything; a worker that still lives is killed by the kernel."""
+        """Let go of everything; a worker that still lives is killed."""
+        self.end_life()
         self.data.close()
-        self.control.close()
-        os.close(self.life)
+        self.marks.release()
+        self._marks_map.close()
 
 
 def _anonymous_file(size: int) -> int:

@@ -20,12 +20,22 @@ class InlinePool:
         self.workers = 0
 
     def grow(self, workers: int) -> None:
-        """Be ready at once."""
+        """Be ready at once.
+
+        Raises:
+            RuntimeError: the pool is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
         self.workers = 1
         self._sink.ready(0)
 
     def send(self, batch: Batch, /) -> None:
-        """Run the batch now, in the calling thread."""
+        """Run the batch now, in the calling thread.
+
+        Raises:
+            RuntimeError: the pool is closed.
+        """
         if self._closed:
             raise RuntimeError("the pool is closed")
 

@@ -4,14 +4,18 @@ How a call travels: `send` pickles the columns of a batch and writes one frame t
 of the worker that has the least to do; the worker's frames come back through `_hear`. What a
 worker had started when it died is read from its start marks, a page of shared memory into which
 it writes the number of each call before it runs it.
+
+Word that a worker has ended comes from the fork server, which is its parent. If the server dies,
+its workers live on as *orphans*, and the end of their data socket is the word.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
-import signal
+import socket
 from collections import deque
+from contextlib import suppress
 from functools import partial
 
 from _poolwise_worker import transfer, wire
@@ -19,7 +23,7 @@ from _poolwise_worker.server import ENDED, FAILED, KILL, STARTED
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import fork_server
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
-from poolwise.mechanisms.receive import outcomes_of
+from poolwise.mechanisms.receive import outcomes_of, unreadable
 from poolwise.task import Batch, BatchId, Exit, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
@@ -32,12 +36,14 @@ _STILLBORN = 3
 class _Sent:
     """A batch at a worker. Calls below `begin` have outcomes, those from `end` on came back."""
 
-    __slots__ = ("batch", "begin", "end")
+    __slots__ = ("batch", "begin", "end", "recalled", "singly")
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.begin = 0
         self.end = len(batch)
+        self.recalled = False
+        self.singly = False
 
 
 class _Worker:
@@ -49,16 +55,19 @@ class _Worker:
         self.reader = wire.FrameReader(ends.data)
         self.outgoing: deque[memoryview] = deque()
         self.sent: dict[BatchId, _Sent] = {}
+        self.recalls: list[BatchId] = []  # to be sent when nothing is outgoing
         self.tasks: set[int] = set()
         self.pid = 0
         self.ready = False
+        self.orphan = False
 
-    def mark_of(self, batch: BatchId) -> int | None:
-        """Return the position of the last call of `batch` that has started."""
-        for mark in self.ends.marks:
-            if mark >> wire.MARK_BITS == batch:
-                return mark & wire.MAX_BATCH
-        return None
+    def started(self, sent: _Sent) -> int:
+        """Return how many calls of a batch have started, those that have outcomes included."""
+        first, last = wire.mark(sent.batch.id), wire.mark(sent.batch.id, wire.POSITION)
+        position = max(
+            (mark - first for mark in self.ends.marks if first <= mark <= last), default=-1
+        )
+        return max(sent.begin, min(position + 1, sent.end))
 
 
 class ProcessPool:
@@ -68,15 +77,14 @@ class ProcessPool:
         self._options = options
         self._sink = sink
         self._inbox = inbox
-        self._channel = fork_server.open_channel()
-        self._inbox.watch(self._channel.fileno(), selectors.EVENT_READ, self._hear_server)
+        self._channel: socket.socket | None = None  # opened when the first worker is asked for
         self._replies = bytearray()
-        self._server_alive = True
         self._workers: dict[int, _Worker] = {}
         self._numbers = 0
         self._waiting: deque[Batch] = deque()
         self._task_frames: dict[int, bytes] = {}
         self._stillborn = 0
+        self._owner_process = os.getpid()
         self._closed = False
 
     @property
@@ -85,25 +93,30 @@ class ProcessPool:
         return len(self._workers)
 
     def grow(self, workers: int) -> None:
-        """Ask for workers; they answer when they are ready."""
+        """Ask for workers; they answer when they are ready.
+
+        Raises:
+            TransferError: a function that they are to know cannot be pickled.
+            RuntimeError: the pool is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        for task in self._options.tasks:
+            self._task_frame(task)
         payload = fork_server.surroundings(self._options.threads_per_worker)
-        for _ in range(workers):
-            number = self._numbers
-            self._numbers += 1
-            worker = _Worker(number, self._request(number, payload))
-            self._workers[number] = worker
-            self._inbox.watch(
-                worker.ends.data.fileno(), selectors.EVENT_READ, partial(self._hear, worker)
-            )
-            for task in self._options.tasks:
-                self._introduce(worker, task)
-            self._write(worker, wire.pack(wire.PRIME, 0))
+        try:
+            for _ in range(workers):
+                self._start(payload)
+        except OSError as error:
+            # A pool with fewer workers than asked for works; one without any has failed.
+            self._inbox.post(partial(self._fail_if_empty, error))
 
     def send(self, batch: Batch, /) -> None:
         """Hand the batch to the worker with the least to do; keep it until one is ready.
 
         Raises:
             TransferError: the function itself cannot be pickled.
+            RuntimeError: the pool is closed.
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
@@ -120,10 +133,9 @@ class ProcessPool:
                 return
         for worker in self._workers.values():
             if batch in worker.sent:
-                try:
-                    worker.ends.control.send(wire.RECALL.pack(batch))
-                except OSError:
-                    pass  # it is dead, and word of that is on its way
+                worker.sent[batch].recalled = True
+                worker.recalls.append(batch)
+                self._send_recalls(worker)
                 return
 
     def close(self, *, grace: Seconds | None) -> None:
@@ -132,37 +144,66 @@ class ProcessPool:
             return
         self._closed = True
         self._waiting.clear()
-        for worker in self._workers.values():
-            for batch in worker.sent:
-                self.take_back(batch)
-            self._inbox.unwatch(worker.ends.data.fileno())
-            try:
-                worker.ends.data.shutdown(1)  # SHUT_WR: it exits when it has nothing left
-            except OSError:
-                pass
-        self._inbox.unwatch(self._channel.fileno())
-        self._await_ends(grace)
-        self._channel.close()
-        for worker in self._workers.values():
-            worker.ends.close()
-        self._workers.clear()
+        try:
+            # In a process that the user has forked, all this is a copy; the workers, and the
+            # sockets as such, are its parent's.
+            if self._owner_process == os.getpid():
+                self._end_workers(grace)
+        finally:
+            if self._channel is not None:
+                self._channel.close()
+            for worker in self._workers.values():
+                worker.ends.close()
+            self._workers.clear()
 
     # ---- starting -------------------------------------------------------------------------
 
+    def _start(self, payload: bytes) -> None:
+        number = self._numbers
+        self._numbers += 1
+        worker = _Worker(number, self._request(number, payload))
+        self._workers[number] = worker
+        self._listen(worker, selectors.EVENT_READ)
+        for task in self._options.tasks:
+            self._introduce(worker, task)
+        self._write(worker, wire.pack(wire.PRIME, 0))
+
     def _request(self, number: int, payload: bytes) -> fork_server.WorkerEnds:
+        threads = self._options.threads_per_worker
         try:
-            if self._server_alive:
-                return fork_server.WorkerEnds(self._channel, number, payload)
+            return fork_server.WorkerEnds(self._server(), number, threads, payload)
         except ConnectionError:
-            pass
-        # The server has died, a fault like another: workers live on, new ones come from a new one.
+            if self._channel is None:
+                raise  # not even a new server could be reached
+            # The server has died, a fault like another: workers live on, new ones come from a
+            # new one.
+            self._lose_server()
+        if self._closed:
+            raise ConnectionError("the pool was closed by what the loss was reported to")
+        return fork_server.WorkerEnds(self._server(), number, threads, payload)
+
+    def _server(self) -> socket.socket:
+        if self._channel is None:
+            self._channel = fork_server.open_channel()
+            self._replies.clear()
+            self._inbox.watch(self._channel.fileno(), selectors.EVENT_READ, self._hear_server)
+        return self._channel
+
+    def _lose_server(self) -> None:
+        assert self._channel is not None
         self._inbox.unwatch(self._channel.fileno())
         self._channel.close()
-        self._channel = fork_server.open_channel()
-        self._server_alive = True
-        self._replies.clear()
-        self._inbox.watch(self._channel.fileno(), selectors.EVENT_READ, self._hear_server)
-        return fork_server.WorkerEnds(self._channel, number, payload)
+        self._channel = None
+        # One death, however many workers were being started; a server that dies again and again
+        # before any worker is ready must not be started for ever.
+        self._stillborn += 1
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.orphan = True
+        for worker in workers:
+            # Without a process id, it may never have been forked.
+            if worker.number in self._workers and (worker.reader.closed or not worker.pid):
+                self._bury(worker, Exit(worker.pid))
 
     def _task_frame(self, task: Task) -> bytes:
         frame = self._task_frames.get(task.id)
@@ -187,7 +228,11 @@ class ProcessPool:
 
     def _hand_out(self) -> None:
         while self._waiting:
-            ready = [worker for worker in self._workers.values() if worker.ready]
+            ready = [
+                worker
+                for worker in self._workers.values()
+                if worker.ready and not worker.reader.closed
+            ]
             if not ready:
                 return
             worker = min(ready, key=lambda each: len(each.sent))
@@ -226,6 +271,20 @@ class ProcessPool:
                 return
             worker.outgoing.popleft()
         self._listen(worker, selectors.EVENT_READ)
+        self._send_recalls(worker)
+
+    def _send_recalls(self, worker: _Worker) -> None:
+        """Send recalls, each after all of its batch: a worker looks for it only once."""
+        if worker.outgoing:
+            return
+        for batch in worker.recalls:
+            try:
+                worker.ends.control.send(wire.RECALL.pack(batch))
+            except OSError:
+                # It is dead, and word of that is on its way; or it has left hundreds of recalls
+                # unread, because a call holds the GIL: then this batch runs to its end.
+                break
+        worker.recalls.clear()
 
     def _listen(self, worker: _Worker, events: int) -> None:
         self._inbox.watch(worker.ends.data.fileno(), events, partial(self._hear, worker))
@@ -236,17 +295,17 @@ class ProcessPool:
         """The data socket can be read or written."""
         if worker.outgoing:
             self._write_on(worker)
-        self._read(worker)
+        if worker.reader.read():
+            self._take_in_all(worker)
         if worker.reader.closed and worker.number in self._workers:
             self._inbox.unwatch(worker.ends.data.fileno())
-            if not self._server_alive:  # nobody will tell us how it ended
+            if worker.orphan:  # nobody will tell us how it ended
                 self._bury(worker, Exit(worker.pid))
         self._hand_out()
 
-    def _read(self, worker: _Worker) -> None:
-        if worker.reader.read():
-            while not self._closed and (frame := worker.reader.pop()) is not None:
-                self._take_in(worker, frame)
+    def _take_in_all(self, worker: _Worker) -> None:
+        while not self._closed and (frame := worker.reader.pop()) is not None:
+            self._take_in(worker, frame)
 
     def _take_in(self, worker: _Worker, frame: wire.Frame) -> None:
         if frame.kind == wire.READY:
@@ -256,7 +315,7 @@ class ProcessPool:
             return
         sent = worker.sent[frame.key]
         if frame.kind == wire.UNREADABLE:
-            self._send_singly(worker, sent, frame)
+            self._send_singly(worker, sent, bytes(frame.payload))
             return
         if frame.kind == wire.RETURNED:
             sent.end -= frame.count
@@ -269,9 +328,18 @@ class ProcessPool:
         else:
             self._sink.done(frame.key, frame.first, outcomes_of(frame, sent.batch.task))
 
-    def _send_singly(self, worker: _Worker, sent: _Sent, frame: wire.Frame) -> None:
+    def _send_singly(self, worker: _Worker, sent: _Sent, why: bytes) -> None:
         """Send a batch that did not unpickle again, so that only the call at fault fails."""
-        self._write(worker, _encode_singly(sent.batch))
+        batch, count = sent.batch, len(sent.batch)
+        if not sent.singly and not sent.recalled:
+            sent.singly = True
+            self._write(worker, _encode_singly(batch))
+            return
+        del worker.sent[batch.id]
+        if sent.recalled:  # the worker found nothing that could be given back
+            self._sink.returned(batch.id, 0, count)
+        else:
+            self._sink.done(batch.id, 0, unreadable(batch.task, count, why.decode()))
 
     def _hear_server(self) -> None:
         for kind, number, value in self._server_replies():
@@ -282,25 +350,20 @@ class ProcessPool:
                 worker.pid = value
             elif kind == ENDED:
                 while worker.reader.read():  # its last words
-                    pass
-                while not self._closed and (frame := worker.reader.pop()) is not None:
-                    self._take_in(worker, frame)
+                    self._take_in_all(worker)
                 self._bury(worker, _exit_of(worker.pid, value))
             elif kind == FAILED:
                 self._bury(worker, Exit(0), OSError(value, os.strerror(value)))
         self._hand_out()
 
     def _server_replies(self) -> list[tuple[int, int, int]]:
+        assert self._channel is not None
         try:
             received = self._channel.recv(1 << 14)
         except OSError:
             received = b""
         if not received:
-            self._server_alive = False
-            self._inbox.unwatch(self._channel.fileno())
-            for worker in list(self._workers.values()):
-                if worker.reader.closed or not worker.pid:
-                    self._bury(worker, Exit(worker.pid))
+            self._lose_server()
             return []
         self._replies += received
         size = fork_server.REPLY.size
@@ -312,65 +375,113 @@ class ProcessPool:
     # ---- dying ----------------------------------------------------------------------------
 
     def _bury(self, worker: _Worker, exit: Exit, cause: OSError | None = None) -> None:
-        """Settle every batch of a dead worker, and start another in its place."""
-        del self._workers[worker.number]
-        self._inbox.unwatch(worker.ends.data.fileno())
-        for batch, sent in worker.sent.items():
-            mark = worker.mark_of(batch)
-            started = sent.begin if mark is None else max(sent.begin, min(mark + 1, sent.end))
-            if started > sent.begin:
-                self._sink.lost(batch, sent.begin, started - sent.begin, exit)
-            if sent.end > started:
-                self._sink.returned(batch, started, sent.end - started)
-        worker.ends.close()
+        """Settle every batch of a dead worker, and start another in its place.
+
+        Each report may make the owner close this pool; nothing is reported after that.
+        """
         if self._closed:
             return
-        if not worker.ready:
+        del self._workers[worker.number]
+        self._inbox.unwatch(worker.ends.data.fileno())
+        started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
+        worker.ends.close()
+        for batch, sent in worker.sent.items():
+            if started[batch] > sent.begin and not self._closed:
+                self._sink.lost(batch, sent.begin, started[batch] - sent.begin, exit)
+            if sent.end > started[batch] and not self._closed:
+                self._sink.returned(batch, started[batch], sent.end - started[batch])
+        if worker.ready and not self._closed:
+            self._sink.gone(worker.number, exit)
+        elif not worker.orphan:
             self._stillborn += 1
-        self._sink.gone(worker.number, exit)
+        if self._closed:
+            return
         if cause is None and self._stillborn < _STILLBORN:
             self.grow(1)
-        elif not self._workers:
-            for queued in self._waiting:
-                self._sink.returned(queued.id, 0, len(queued))
-            self._waiting.clear()
-            self._sink.failed(cause or RuntimeError(f"workers die before they are ready: {exit}"))
+        else:
+            self._fail_if_empty(cause or RuntimeError(f"workers die before they are ready: {exit}"))
 
-    def _await_ends(self, grace: Seconds | None) -> None:
+    def _fail_if_empty(self, error: BaseException) -> None:
+        if self._closed or self._workers:
+            return
+        waiting, self._waiting = self._waiting, deque()
+        for batch in waiting:
+            if not self._closed:
+                self._sink.returned(batch.id, 0, len(batch))
+        if not self._closed:
+            self._sink.failed(error)
+
+    def _end_workers(self, grace: Seconds | None) -> None:
+        """Ask all workers to end, wait for that, and kill those that outlast `grace`.
+
+        What they still send is read and dropped: a worker that waits to be read never ends.
+        """
         clock = SystemClock()
         until = None if grace is None else clock.now() + grace
-        poll = selectors.DefaultSelector()
-        poll.register(self._channel.fileno(), selectors.EVENT_READ)
-        alive = set(self._workers)
-        with poll:
-            while alive and self._server_alive:
-                left = None if until is None else until - clock.now()
-                if left is not None and left <= 0:
-                    for number in alive:
-                        self._kill(self._workers[number])
-                    until = left = None
-                if poll.select(left):
-                    alive -= {
-                        number
-                        for kind, number, _ in self._server_replies()
-                        if kind in (ENDED, FAILED)
-                    }
-        for number in alive & self._workers.keys():
-            self._kill(self._workers[number])
+        left = dict(self._workers)
+        with selectors.PollSelector() as ends:
+            if self._channel is not None:
+                self._inbox.unwatch(self._channel.fileno())
+                ends.register(self._channel, selectors.EVENT_READ)
+            for worker in left.values():
+                self._inbox.unwatch(worker.ends.data.fileno())
+                ends.register(worker.ends.data, selectors.EVENT_READ, worker)
+                _ask_to_end(worker)
+            while left:
+                patience = None if until is None else until - clock.now()
+                if patience is not None and patience <= 0:
+                    self._kill(left)
+                    until = patience = None
+                    continue
+                for key, _ in ends.select(patience):
+                    if key.data is None:
+                        self._note_ends(left)
+                        if self._channel is None:
+                            ends.unregister(key.fileobj)
+                    elif not _drop_what_came(key.data):
+                        ends.unregister(key.fileobj)
+                for worker in [each for each in left.values() if each.orphan]:
+                    if worker.ends.data.fileno() not in ends.get_map():
+                        del left[worker.number]
 
-    def _kill(self, worker: _Worker) -> None:
-        """Kill through the server, which knows that the process id still means this worker."""
-        if self._server_alive:
-            try:
-                self._channel.sendall(fork_server.REQUEST.pack(KILL, worker.number, 0))
-                return
-            except OSError:
-                self._server_alive = False
-        if worker.pid:
-            try:
-                os.kill(worker.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    def _note_ends(self, left: dict[int, _Worker]) -> None:
+        for kind, number, value in self._server_replies():
+            if kind == STARTED and number in left:
+                left[number].pid = value
+            elif kind in (ENDED, FAILED):
+                left.pop(number, None)
+
+    def _kill(self, left: dict[int, _Worker]) -> None:
+        """Kill through the server, which knows that a process id still means this worker.
+
+        Orphans have no such parent. The kernel kills them at the end of their life pipe, within
+        milliseconds; there is no word of it to wait for.
+        """
+        for number, worker in list(left.items()):
+            if worker.orphan or self._channel is None:
+                worker.ends.end_life()
+                del left[number]
+                continue
+            with suppress(OSError):  # its end of file comes next
+                self._channel.sendall(fork_server.REQUEST.pack(KILL, number, 0))
+
+
+def _ask_to_end(worker: _Worker) -> None:
+    """Close the sending direction, and recall everything: the worker ends after what it runs."""
+    with suppress(OSError):  # dead already, or hung, and then it outlasts the grace
+        worker.ends.control.send(wire.RECALL.pack(wire.ALL))
+    with suppress(OSError):
+        worker.ends.data.shutdown(socket.SHUT_WR)
+
+
+def _drop_what_came(worker: _Worker) -> bool:
+    """Read without looking; False at the end."""
+    try:
+        return bool(worker.ends.data.recv(1 << 16))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _exit_of(pid: int, status: int) -> Exit:

@@ -48,7 +48,7 @@ class Sink(Protocol):
         ...
 
     def gone(self, worker: WorkerId, exit: Exit) -> None:
-        """A worker died unasked, after all that was said of its batches."""
+        """A worker that was ready died unasked, after all that was said of its batches."""
         ...
 
     def failed(self, error: BaseException) -> None:
@@ -65,7 +65,11 @@ class Pool(Protocol):
         ...
 
     def grow(self, workers: int) -> None:
-        """Start so many more workers; returns at once, `Sink.ready` follows for each."""
+        """Start so many more workers; returns at once, `Sink.ready` follows for each.
+
+        Raises:
+            RuntimeError: the pool is closed. (`send` raises it too.)
+        """
         ...
 
     def send(self, batch: Batch, /) -> None:

@@ -22,11 +22,12 @@ class RemoteTraceback(Exception):
 def outcomes_of(frame: wire.Frame, task: Task) -> Outcomes:
     """Return the outcomes in a DONE or MIXED frame.
 
-    Values that do not unpickle here become errors of these calls; nothing is raised.
+    Values that do not unpickle here become errors of these calls. Nothing is raised but Ctrl-C,
+    which must not pass for an outcome.
     """
     try:
         content: Any = transfer.loads(frame.payload)
-    except BaseException as error:
+    except Exception as error:
         why = f"a result of {task.name} cannot be read: {transfer.describe(error)}"
         errors = {position: _transfer_error(why, error) for position in range(frame.count)}
         return Outcomes([None] * frame.count, errors, frame.service, frame.cpu)
@@ -35,6 +36,13 @@ def outcomes_of(frame: wire.Frame, task: Task) -> Outcomes:
     values, raised = content
     errors = {position: _error_of(task, *each) for position, each in raised.items()}
     return Outcomes(values, errors, frame.service, frame.cpu)
+
+
+def unreadable(task: Task, count: int, why: str) -> Outcomes:
+    """Return the outcomes of calls whose arguments arrived but could not be taken apart."""
+    text = f"arguments of {task.name} cannot be read in a worker: {why}"
+    errors = {position: _transfer_error(text, None) for position in range(count)}
+    return Outcomes([None] * count, errors)
 
 
 def _error_of(task: Task, pickled: bytes | None, text: str) -> BaseException:
@@ -46,9 +54,9 @@ def _error_of(task: Task, pickled: bytes | None, text: str) -> BaseException:
         )
     try:
         error = transfer.loads(pickled)
-    except BaseException as unreadable:
+    except Exception as another:
         why = f"{task.name} raised an exception that cannot be read: "
-        return _transfer_error(why + transfer.describe(unreadable), cause)
+        return _transfer_error(why + transfer.describe(another), cause)
     if isinstance(error, transfer.Untransferable):
         return _transfer_error(f"a call of {task.name} failed: {error}", None)
     assert isinstance(error, BaseException)

@@ -67,10 +67,13 @@ class Running:
                 stride = min(stride * 2, 1 << 16)
             elif elapsed > flush_after and stride > 1:
                 stride = max(1, int(stride * flush_after / (2 * elapsed)))
-            if service >= flush_after or not self._calls:
+            if service >= flush_after:
                 flush(first, Outcomes(values, errors, service, cpu))
                 first += len(values)
                 values, errors, service, cpu = [], {}, 0.0, 0.0
+        # Out here, because the last calls may be taken back just before the loop looks for them.
+        if values:
+            flush(first, Outcomes(values, errors, service, cpu))
 
 
 def strip(error: BaseException) -> BaseException:

@@ -47,7 +47,13 @@ class ThreadPool:
         return len(self._threads)
 
     def grow(self, workers: int) -> None:
-        """Start threads. Each sees the context variables of the caller as they are now."""
+        """Start threads. Each sees the context variables of the caller as they are now.
+
+        Raises:
+            RuntimeError: the pool is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
         for _ in range(workers):
             number = len(self._threads)
             thread = threading.Thread(
@@ -56,11 +62,21 @@ class ThreadPool:
                 name=f"poolwise-{number}",
                 daemon=True,  # an abandoned call must not keep the interpreter from ending
             )
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads, or the interpreter is ending
+                # A pool with fewer workers than asked for works; one without any has failed.
+                if not self._threads:
+                    self._inbox.post(partial(self._fail, error))
+                return
             self._threads.append(thread)
-            thread.start()
 
     def send(self, batch: Batch, /) -> None:
-        """Queue the batch."""
+        """Queue the batch.
+
+        Raises:
+            RuntimeError: the pool is closed.
+        """
         if self._closed:
             raise RuntimeError("the pool is closed")
         self._open[batch.id] = _Open(len(batch))
@@ -140,6 +156,12 @@ class ThreadPool:
             entry.end -= count
             self._settle(batch, count)
             self._sink.returned(batch, entry.end, count)
+
+    def _fail(self, error: BaseException) -> None:
+        for batch in list(self._open):
+            self.take_back(batch)
+        if not self._closed:
+            self._sink.failed(error)
 
     def _settle(self, batch: BatchId, count: int) -> None:
         entry = self._open[batch]

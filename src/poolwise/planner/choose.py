@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from poolwise.cost import Forecast
 
-#: A plan must be so much better than a simpler one: forecasts are not better than this.
+#: A mechanism must be so much better than a simpler one: forecasts are not better than this.
 _MARGIN = 0.05
+
+#: More workers must be so much better than fewer: they cost little, but others may pay for them.
+_MORE_WORKERS = 0.01
 
 
 def ranked(forecasts: Sequence[Forecast]) -> tuple[Forecast, ...]:
@@ -24,9 +27,11 @@ def ranked(forecasts: Sequence[Forecast]) -> tuple[Forecast, ...]:
 def choose(forecasts: Sequence[Forecast]) -> Forecast:
     """Return the forecast of the plan to take.
 
-    Among plans whose makespans are within 5 % of the best, the first is taken: candidates come
-    with the simpler ones first (a loop before threads, threads before processes, few before
-    many).
+    Candidates come with the simpler ones first: a loop, threads, processes, processes that run
+    threads; few before many. The first mechanism that comes within 5 % of the best forecast is
+    taken, and of its plans the first that comes within 1 % of its own best; of processes that run
+    threads the last: a thread that is not needed costs nearly nothing there, and too few leave
+    CPUs idle where calls wait for longer than those seen so far.
 
     Raises:
         ValueError: every plan is refused.
@@ -35,4 +40,12 @@ def choose(forecasts: Sequence[Forecast]) -> Forecast:
     if not possible:
         raise ValueError("every plan is refused")
     best = min(each.makespan for each in possible)
-    return next(each for each in possible if each.makespan <= best * (1.0 + _MARGIN))
+    close = next(each for each in possible if each.makespan <= best * (1.0 + _MARGIN))
+    family = [each for each in possible if _family(each) == _family(close)]
+    best = min(each.makespan for each in family)
+    close_ones = [each for each in family if each.makespan <= best * (1.0 + _MORE_WORKERS)]
+    return close_ones[-1 if close.plan.threads_per_worker > 1 else 0]
+
+
+def _family(forecast: Forecast) -> tuple[str, bool]:
+    return forecast.plan.mechanism, forecast.plan.threads_per_worker > 1

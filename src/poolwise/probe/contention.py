@@ -14,20 +14,20 @@ _PARALLEL = 0.75
 _ONE_CPU = (0.75, 1.3)
 
 
-def after_race(task: TaskProfile, together: Sample, cpus: float) -> TaskProfile:
-    """Learn the GIL share of a computing task from calls that ran in several threads.
+def after_race(task: TaskProfile, threads: int, busy_cpus: float, cpus: float) -> TaskProfile:
+    """Learn the GIL share of a computing task from `threads` calls that ran side by side.
 
-    Alone, a call used ``cpu / wall`` of a CPU. If it still gets that beside others, the GIL was
-    free meanwhile; if the threads together used about one CPU, they took turns. Each call is
-    compared with its own duration, so calls of very different lengths do not disturb.
+    Alone, a call used ``cpu / wall`` of a CPU. If each still gets that beside the others, the GIL
+    was free meanwhile; if together they kept about one CPU busy, they took turns. CPU time is
+    compared with wall time while they run, so neither the length of calls nor how much it varies
+    disturbs, and a race need not wait for any call to end.
     """
-    if not together.service or not task.cpu:
+    if not task.cpu:
         return task
     alone = (task.cpu + task.helpers) / task.wall
-    beside = (together.cpu + together.helpers) / together.service
-    busy = together.busy_cpus
-    most = task.cpu / max(busy, 1.0)
-    if beside >= _PARALLEL * alone or busy > min(_ONE_CPU[1], 0.9 * cpus):
+    most = task.cpu / max(busy_cpus, 1.0)
+    parallel = busy_cpus >= _PARALLEL * alone * min(threads, cpus)
+    if parallel or busy_cpus > min(_ONE_CPU[1], 0.9 * cpus):
         return task.with_gil(0.0, most)
     return task.with_gil(0.9 * most, most)
 
@@ -39,19 +39,19 @@ def after_widening(
 
     `narrow` is the sample of about half as many threads, if there is one.
     """
-    if not wide.calls or not wide.wall:
+    if not wide.calls or not wide.service:
         return task
     cpu = wide.cpu / wide.calls
     task = replace(task, cpu=cpu, gil_high=min(task.gil_high, cpu) if task.gil_high else 0.0)
-    busy = wide.rate * (cpu + task.helpers)
+    busy = wide.steady_rate * (cpu + task.helpers)
     expected = min(wide.concurrency / task.wall, cpus / cpu if cpu else float("inf"))
-    if wide.rate >= 0.85 * expected:
+    if wide.steady_rate >= 0.85 * expected:
         # Nothing held it back; so the GIL was free for at least as many calls.
         return task.with_gil(0.0, cpu / max(1.0, busy))
     if busy >= 0.85 * cpus and cpus > 1.0:
         return task.with_gil(0.0, cpu / busy)
     if busy >= _ONE_CPU[0] and task.gil_high:
         return task.with_gil(0.9 * cpu / max(busy, 1.0), cpu / max(busy, 1.0))
-    if narrow is not None and wide.rate < 1.3 * narrow.rate:
-        return replace(task, outside=max(narrow.rate, wide.rate))
+    if narrow is not None and wide.steady_rate < 1.3 * narrow.steady_rate:
+        return replace(task, outside=max(narrow.steady_rate, wide.steady_rate))
     return task

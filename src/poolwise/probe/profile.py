@@ -30,11 +30,13 @@ class Sample:
         return self.calls / self.wall if self.wall else 0.0
 
     @property
-    def busy_cpus(self) -> float:
-        """CPUs that the calls kept busy, while all threads had one: from what each call used in
-        its own time, so that calls of very different lengths do not matter.
+    def steady_rate(self) -> PerSecond:
+        """Calls a second that so many calls at once would finish for ever (Little's law).
+
+        Unlike `rate` it needs no long window: calls that began together also end together, and
+        then a count over a short time says little.
         """
-        return self.concurrency * (self.cpu + self.helpers) / self.service if self.service else 0.0
+        return self.concurrency * self.calls / self.service if self.service else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,91 @@
+"""What Ctrl-C and SIGTERM do to a command. The library itself installs no signal handler."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+from poolwise.cli.errors import Stopped
+from poolwise.units import Seconds
+
+#: When `Stopped` was raised and the process still lives after so long, it ends as it is: the
+#: user's function may have swallowed the exception. Workers end with the process.
+_LAST_RESORT: Seconds = 2.0
+
+
+class Signals:
+    """Handles both signals while it is open, also as process 1, which has no default handlers.
+
+    Before `drain_from_here`, a signal raises `Stopped` at once. After it, the first signal only
+    notes itself in `received`: no more input is drawn, and what runs may end. When the grace is
+    over, or at a second signal, `Stopped` is raised. Belongs to the main thread.
+    """
+
+    def __init__(self, grace: Seconds) -> None:
+        self.received: signal.Signals | None = None
+        self.reading = False  # set around a read that may block: the first signal ends it
+        self._grace = grace
+        self._draining = False
+        self._writing = False
+        self._raised = False
+        self._before: dict[int, signal._HANDLER] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that shells give to a command that the signal ended."""
+        return 128 + (self.received or 0)
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            # Whoever started this process may want it ignored, such as nohup.
+            if number is signal.SIGALRM or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def drain_from_here(self) -> None:
+        """Let what runs end when a signal comes, for as long as the grace is."""
+        self._draining = True
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Do not interrupt what is inside: a line is written as a whole or not at all."""
+        self._writing = True
+        try:
+            yield
+        finally:
+            self._writing = False
+        if self._raised:
+            raise Stopped
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first = self.received is None and number != signal.SIGALRM
+        if first:
+            self.received = signal.Signals(number)
+        if not (first and self._draining):
+            self._stop()
+            return
+        signal.setitimer(signal.ITIMER_REAL, max(self._grace, 1e-3))
+        if self.reading:
+            raise Stopped
+
+    def _stop(self) -> None:
+        if self._raised:
+            os._exit(self.exit_code)
+        self._raised = True
+        signal.setitimer(signal.ITIMER_REAL, _LAST_RESORT)
+        if not self._writing:
+            raise Stopped

@@ -1,0 +1,287 @@
+"""A machine made of arithmetic: mechanisms, inbox and clock without time or threads.
+
+Calls are records of what a real one would do: wait, compute with the GIL, compute without. A
+`World` moves from event to event. Calls in the same address space take turns with its GIL, all that
+compute share the CPUs evenly, and waiting may need one of a limited number of slots on the other
+side. So what `auto` chooses can be tested exactly, and compared with every pinned plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from poolwise.machine import Facts, MachineProfile
+from poolwise.machine.costs import PoolCosts
+from poolwise.mechanisms import Sink, WorkerOptions
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
+
+MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), PoolCosts())
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call does, in seconds; `outside` waits need a slot on the other side."""
+
+    wait: float = 0.0
+    gil: float = 0.0
+    free: float = 0.0
+
+
+@dataclass(eq=False)
+class Running:
+    """A call under way: what is left of each phase."""
+
+    work: Work
+    space: object
+    began: float
+    ended: Callable[[float], None]
+    left: list[float] = field(default_factory=list)
+    in_slot: bool = False
+
+    def __post_init__(self) -> None:
+        self.left = [self.work.wait, self.work.gil, self.work.free]
+
+    @property
+    def phase(self) -> int:
+        return next((phase for phase in range(3) if self.left[phase] > 1e-12), 3)
+
+
+class World:
+    """Time, CPUs, GILs and the other side."""
+
+    def __init__(self, cpus: float = 2.0, slots: int | None = None) -> None:
+        self.time = 0.0
+        self.cpus = cpus
+        self.slots = slots
+        self.calls: list[Running] = []
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+        self.inline_cpu = 0.0
+        self.process_cpu = 0.0  # of all calls in the caller's address space
+        self._numbers = 0
+        self._gil: dict[object, Running] = {}  # who holds the GIL of an address space
+
+    def start(self, work: Work, space: object, ended: Callable[[float], None]) -> Running:
+        call = Running(work, space, self.time, ended)
+        self.calls.append(call)
+        return call
+
+    def at(self, time: float, action: Callable[[], None]) -> None:
+        self._numbers += 1
+        self.timers.append((time, self._numbers, action))
+        self.timers.sort()
+
+    def _rates(self) -> dict[Running, float]:
+        computing = 0
+        used = sum(call.in_slot for call in self.calls)
+        for call in self.calls:
+            phase = call.phase
+            if phase == 0 and not call.in_slot and (self.slots is None or used < self.slots):
+                call.in_slot = True
+                used += 1
+            if phase == 1:
+                self._gil.setdefault(call.space, call)
+            elif phase == 2:
+                computing += 1
+        demand = len(self._gil) + computing
+        share = min(1.0, self.cpus / demand) if demand else 1.0
+        rates = {}
+        for call in self.calls:
+            phase = call.phase
+            if phase == 0:
+                rates[call] = 1.0 if call.in_slot else 0.0
+            elif phase == 1:
+                rates[call] = share if self._gil[call.space] is call else 0.0
+            else:
+                rates[call] = share
+        return rates
+
+    def step(self, until: float = math.inf) -> bool:
+        """Go to the next event, at most to `until`; false if nothing will ever happen."""
+        rates = self._rates()
+        delay = min(
+            (call.left[call.phase] / rate for call, rate in rates.items() if rate > 0.0),
+            default=math.inf,
+        )
+        timer = self.timers[0][0] if self.timers else math.inf
+        target = min(self.time + delay, timer, until)
+        if math.isinf(target):
+            return False
+        passed = target - self.time
+        self.time = target
+        finished = []
+        for call, rate in rates.items():
+            phase = call.phase
+            call.left[phase] -= passed * rate
+            if phase > 0 and call.space is self:
+                self.process_cpu += passed * rate
+            if call.phase > 0:
+                call.in_slot = False
+            if phase == 1 and call.phase > 1 and self._gil.get(call.space) is call:
+                del self._gil[call.space]
+            if call.phase == 3:
+                finished.append(call)
+        for call in finished:
+            self.calls.remove(call)
+        for call in finished:
+            call.ended(self.time)
+        while self.timers and self.timers[0][0] <= self.time:
+            self.timers.pop(0)[2]()
+        return True
+
+
+class SimulatedClock:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.time
+
+    def thread_cpu(self) -> float:
+        return self._world.inline_cpu
+
+    def process_cpu(self) -> float:
+        return self._world.process_cpu
+
+    def children_cpu(self) -> float:
+        return 0.0
+
+    def queued(self) -> float:
+        return 0.0
+
+
+class SimulatedInbox:
+    """Waiting moves the world on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._posted: deque[Callable[[], None]] = deque()
+
+    def post(self, action: Callable[[], None]) -> None:
+        self._posted.append(action)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        # Adding a rest of an ulp would not move time at all.
+        until = math.inf if timeout is None else self._world.time + max(timeout, 1e-9)
+        if timeout == 0:
+            until = self._world.time
+        while not self._posted and self._world.time < until:
+            if not self._world.step(until):
+                raise AssertionError("waits for ever: nothing will ever happen")
+        acted = bool(self._posted)
+        while self._posted:
+            self._posted.popleft()()
+        return acted
+
+    def close(self) -> None:
+        self._posted.clear()
+
+
+class SimulatedPool:
+    """Workers of any mechanism; each call is flushed by itself."""
+
+    def __init__(
+        self, world: World, inbox: SimulatedInbox, name: str, options: WorkerOptions, sink: Sink
+    ) -> None:
+        self.world, self.inbox, self.name, self.sink = world, inbox, name, sink
+        self.threads = options.threads_per_worker
+        self.workers = 0
+        self.free: list[object] = []  # one entry for each idle slot: its address space
+        self.queue: deque[tuple[Batch, int]] = deque()
+        self.closed = False
+
+    def grow(self, workers: int) -> None:
+        costs = MACHINE.costs
+        begin = self.world.time
+        for _ in range(workers):
+            number = self.workers
+            self.workers += 1
+            if self.name == "inline":
+                self.sink.ready(number)
+                continue
+            if self.name == "thread":
+                space: object = self.world
+                begin += costs.thread_start
+            else:
+                space = object()
+                begin += costs.process_start + (costs.server_start if number == 0 else 0.0)
+            self.world.at(begin, lambda n=number, s=space: self._ready(n, s))  # type: ignore[misc]
+
+    def _ready(self, number: int, space: object) -> None:
+        if not self.closed:
+            self.free += [space] * self.threads
+            self.inbox.post(lambda: self.sink.ready(number))
+            self._run_next()
+
+    def send(self, batch: Batch, /) -> None:
+        assert not self.closed
+        if self.name == "inline":
+            self._run_inline(batch)
+        else:
+            self.queue.append((batch, 0))
+            self._run_next()
+
+    def _run_inline(self, batch: Batch) -> None:
+        begin, cpu = self.world.time, 0.0
+        for work in batch.columns[0]:
+            assert isinstance(work, Work)
+            done: list[float] = []
+            self.world.start(work, self.world, done.append)
+            while not done:
+                self.world.step()
+            cpu += work.gil + work.free
+        self.world.inline_cpu += cpu
+        values = [batch.task.function(work) for work in batch.columns[0]]
+        self.sink.done(batch.id, 0, Outcomes(values, {}, self.world.time - begin, cpu))
+
+    def _run_next(self) -> None:
+        while self.free and self.queue:
+            batch, first = self.queue.popleft()
+            # The worker with the least to do takes the next batch.
+            space = max(self.free, key=self.free.count)
+            self.free.remove(space)
+            self._run_call(batch, first, space)
+
+    def _run_call(self, batch: Batch, position: int, space: object) -> None:
+        work = batch.columns[0][position]
+        assert isinstance(work, Work)
+        begin = self.world.time
+
+        def ended(now: float) -> None:
+            if self.closed:
+                return
+            value = batch.task.function(work)
+            outcomes = Outcomes([value], {}, now - begin, work.gil + work.free)
+            self.inbox.post(lambda: self.closed or self.sink.done(batch.id, position, outcomes))
+            if position + 1 < len(batch):
+                self._run_call(batch, position + 1, space)
+            else:
+                self.free.append(space)
+                self._run_next()
+
+        self.world.start(work, space, ended)
+
+    def take_back(self, batch: BatchId, /) -> None:
+        for queued, first in list(self.queue):
+            if queued.id == batch:
+                self.queue.remove((queued, first))
+                self.sink.returned(batch, first, len(queued) - first)
+
+    def close(self, *, grace: float | None) -> None:
+        self.closed = True
+
+
+class SimulatedMechanism:
+    def __init__(self, world: World, name: str, refusals: dict[str, Refusal]) -> None:
+        self.world, self.name = world, name
+        self._refusals = refusals
+
+    def refusal(self, traits: TaskTraits, /) -> Refusal | None:
+        return self._refusals.get(self.name)
+
+    def open(
+        self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /
+    ) -> SimulatedPool:
+        return SimulatedPool(self.world, inbox, self.name, options, sink)
