@@ -285,5 +285,8 @@ def main(front_fd: int) -> None:
     import gc
 
     gc.freeze()
-    with socket(AF_UNIX, SOCK_STREAM, 0, front_fd) as front:
+    front = socket(AF_UNIX, SOCK_STREAM, 0, front_fd)
+    try:
         Server(front).serve()
+    finally:
+        front.close()

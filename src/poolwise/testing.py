@@ -34,7 +34,16 @@ from poolwise.mechanisms import Mechanism, WorkerOptions
 from poolwise.task import Batch, BatchId, Exit, Outcomes, Task, WorkerId
 from poolwise.units import Seconds
 
-__all__ = ["LAWS", "End", "Law", "Opened", "RecordingSink", "Subject", "check_mechanism"]
+__all__ = [
+    "DEADLINE",
+    "LAWS",
+    "End",
+    "Law",
+    "Opened",
+    "RecordingSink",
+    "Subject",
+    "check_mechanism",
+]
 
 #: What is waited for comes within this, or it will never come. Only a broken law spends it.
 DEADLINE: Seconds = 20.0
@@ -125,17 +134,19 @@ class RecordingSink:
         assert not self._objections, "; ".join(self._objections)
 
     def wait(
-        self, inbox: Inbox, condition: Callable[[], object], *, within: Seconds = DEADLINE
+        self, inbox: Inbox, condition: Callable[[], object], *, within: Seconds | None = None
     ) -> None:
-        """Wait on `inbox` until `condition` holds.
+        """Wait on `inbox` until `condition` holds, at most so many seconds, or `DEADLINE`.
 
-        Raises `AssertionError` if it does not within so many seconds, or if `check` does.
+        Raises `AssertionError` if it does not by then, if the pool has failed, or if `check` does.
         """
+        within = DEADLINE if within is None else within
         until = time.monotonic() + within
         while True:
             self.check()
             if condition():
                 return
+            assert not self.failures, f"no worker can be had: {self.failures}"
             left = until - time.monotonic()
             assert left > 0, f"waited {within} s in vain; {self}"
             inbox.wait(left)
@@ -306,6 +317,10 @@ def _note(path: str, number: int) -> None:
         notes.write(b"%d\n" % number)
 
 
+def _noted(path: str) -> list[int]:
+    return [*map(int, Path(path).read_text().split())] if Path(path).exists() else []
+
+
 def _note_and_die_at(path: str, number: int, last: int, by: int) -> int:
     _note(path, number)
     if number == last:
@@ -389,14 +404,14 @@ def opening_starts_nothing(subject: Subject) -> None:
 def each_worker_is_ready_once(subject: Subject) -> None:
     """Each worker that was asked for is reported ready once, and then knows the tasks."""
     with tempfile.TemporaryDirectory() as folder:
-        notes = Path(folder, "notes")
-        task = Task(_Loading(str(notes)))
+        notes = f"{folder}/notes"
+        task = Task(_Loading(notes))
         with subject.open(task) as opened:
             opened.start()
             assert len(set(opened.sink.ready_workers)) == subject.workers, str(opened.sink)
             assert opened.pool.workers == subject.workers
             if opened.runs_elsewhere:
-                assert len(set(notes.read_text().split())) == subject.workers
+                assert len(set(_noted(notes))) == subject.workers, "ready, and does not know"
             batch = Batch(task, ([1, 2],))
             opened.pool.send(batch)
             opened.wait(lambda: opened.sink.has_ended(batch))
@@ -428,26 +443,24 @@ def outcomes_are_in_call_order(subject: Subject) -> None:
 
 
 def a_death_loses_only_what_had_started(subject: Subject) -> None:
-    """What had started when its worker died is lost, or done; the rest is returned.
+    """Only what had started is lost when a worker dies; what had not is returned.
 
     The worker is reported gone, and another takes its place.
     """
     with subject.open().start() as opened:
         if not opened.runs_elsewhere:
             return
-        for round, by in enumerate((signal.SIGKILL, 0), 1):
+        for by in signal.SIGKILL, 0:
             with tempfile.TemporaryDirectory() as folder:
                 _die_once(opened, f"{folder}/notes", by)
-            opened.wait(lambda: len(opened.sink.gone_workers) == round)  # noqa: B023
-            opened.wait(lambda: len(opened.sink.ready_workers) == subject.workers + round)  # noqa: B023
         assert [end.value for end in opened.run(_same, [1, 2])] == [1, 2]
 
 
 def _die_once(opened: Opened, path: str, by: int) -> None:
-    calls = 7
-    arguments = [[path] * calls, list(range(calls)), [3] * calls, [by] * calls]
-    ends = opened.run(_note_and_die_at, *arguments)
-    started = [int(number) for number in Path(path).read_text().split()]
+    sink, calls = opened.sink, 7
+    gone, ready = len(sink.gone_workers), len(sink.ready_workers)
+    ends = opened.run(_note_and_die_at, [path] * calls, range(calls), [3] * calls, [by] * calls)
+    started = _noted(path)
     assert started == [0, 1, 2, 3], f"started: {started}"
     kinds = [end.kind for end in ends]
     assert kinds[4:] == ["returned"] * 3, f"had not started: {kinds[4:]}"
@@ -456,6 +469,7 @@ def _die_once(opened: Opened, path: str, by: int) -> None:
     assert end.kind == "lost"
     assert end.exit is not None
     assert (end.exit.signal, end.exit.code) == ((by, None) if by else (None, 0)), str(end.exit)
+    opened.wait(lambda: len(sink.gone_workers) > gone and len(sink.ready_workers) > ready)
 
 
 def deaths_leave_no_call_without_end(subject: Subject) -> None:
@@ -466,14 +480,14 @@ def deaths_leave_no_call_without_end(subject: Subject) -> None:
         batches = []
         for number in range(3 * subject.concurrency):
             path, calls = f"{folder}/{number}", 5
-            arguments = [[path] * calls, list(range(calls)), [2] * calls, [signal.SIGKILL] * calls]
-            batches.append((path, opened.send(_note_and_die_at, *arguments)))
+            killed_at_2 = [path] * calls, range(calls), [2] * calls, [signal.SIGKILL] * calls
+            batches.append((path, opened.send(_note_and_die_at, *killed_at_2)))
         opened.wait(lambda: opened.sink.has_ended(*(batch for _, batch in batches)))
         for path, batch in batches:
-            notes = Path(path).read_text().split() if Path(path).exists() else []
+            notes = _noted(path)
             for position, end in enumerate(opened.sink.ends_of(batch)):
                 # A neighbour's death may come between a start mark and the call.
-                assert end.kind == "lost" or (end.kind == "done") == (str(position) in notes)
+                assert end.kind == "lost" or (end.kind == "done") == (position in notes)
 
 
 def service_is_the_time_in_calls(subject: Subject) -> None:
@@ -539,7 +553,7 @@ def closing_waits_for_what_runs(subject: Subject) -> None:
             opened.wait(lambda: gate.arrived == [0])
             gate.let_pass(1)
             opened.pool.close(grace=None)
-            assert Path(notes).read_text() == "0\n"
+            assert _noted(notes) == [0], "close did not wait for the call that ran"
 
 
 def closing_leaves_nothing(subject: Subject) -> None:

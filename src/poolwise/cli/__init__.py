@@ -9,6 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
 __all__ = ["main"]
 
 
@@ -26,24 +30,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(arguments)
 
 
-def _run(arguments: object) -> int:
+def _run(arguments: Namespace) -> int:
     from importlib import import_module
 
     from poolwise.cli.errors import CommandError, ReaderGone, Stopped
     from poolwise.cli.output import complain, own_stdout
     from poolwise.cli.signals import Signals
 
-    name, grace = arguments.command, arguments.grace  # type: ignore[attr-defined]
-    with Signals(grace) as signals:
-        try:
-            with own_stdout() as stdout:
-                command = import_module(f"poolwise.cli.{name}_command")
-                code: int = command.run(arguments, signals, stdout)
-        except CommandError as error:
-            complain(str(error), error.details)
-            code = error.code
-        except ReaderGone:  # it has read what it wanted
-            code = 0
-        except Stopped:
-            code = signals.exit_code
+    signals = Signals(arguments.grace)
+    try:
+        with signals, own_stdout() as stdout:
+            command = import_module(f"poolwise.cli.{arguments.command}_command")
+            code: int = command.run(arguments, signals, stdout)
+    except CommandError as error:
+        complain(str(error), error.details)
+        code = error.code
+    except ReaderGone:
+        code = 0
+    except Stopped:
+        code = signals.exit_code
     return code

@@ -30,11 +30,10 @@ class Stopped(BaseException):
 class CallFailed(Exception):
     """What one call raised, by name and text, or that its result is not JSON.
 
-    In place of the original, because that might not pickle. `index` is the input's position
-    where results come unordered, else ``None``: the order tells.
+    In place of the original, because that might not pickle. `index` is the input's position.
     """
 
-    def __init__(self, index: int | None, kind: str, message: str) -> None:
+    def __init__(self, index: int, kind: str, message: str) -> None:
         super().__init__(index, kind, message)
         self.index = index
         self.kind = kind

@@ -97,7 +97,7 @@ class Output:
         """
         if not self._lines:
             return
-        data = memoryview("".join(self._lines).encode("ascii"))
+        data = memoryview("".join(self._lines).encode("utf-8", "replace"))
         self._lines.clear()
         self._size = 0
         try:

@@ -32,6 +32,7 @@ class Signals:
         self._draining = False
         self._writing = False
         self._raised = False
+        self._owed = False  # raised as soon as what must be whole is
         self._before: dict[int, signal._HANDLER] = {}
 
     @property
@@ -68,7 +69,8 @@ class Signals:
             yield
         finally:
             self._writing = False
-        if self._raised:
+        if self._owed:
+            self._owed = False
             raise Stopped
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -89,3 +91,4 @@ class Signals:
         signal.setitimer(signal.ITIMER_REAL, _LAST_RESORT)
         if not self._writing:
             raise Stopped
+        self._owed = True

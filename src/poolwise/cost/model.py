@@ -7,6 +7,8 @@ this file says what each symbol means and what is ignored on purpose.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from poolwise.cost.forecast import Ceilings, Forecast
 from poolwise.machine import MachineProfile
@@ -89,20 +91,20 @@ def forecast(
     batch: int = 1,
     startup: Seconds = 0.0,
     meanwhile: PerSecond = 0.0,
-    correction: float = 1.0,
+    correction: Mapping[str, float] = MappingProxyType({}),
     measured: PerSecond | None = None,
 ) -> Forecast:
     """Predict the makespan of `calls` calls under `plan`.
 
-    The throughput is that of `queued`, times `correction`, a ratio of measured to predicted from
-    earlier; or `measured` itself.
+    The throughput is that of `queued`, times the `correction` of the ceiling that binds, a ratio of
+    measured to predicted from earlier; or `measured` itself.
 
     While workers start, calls go on at the rate `meanwhile`. The straggler is half a call for
     every slot but one: on average the last calls do not end together. Few calls cannot fill all
     slots, so the concurrency ceiling counts only as many slots as there are calls.
     """
     limits = ceilings(machine, task, plan, batch)
-    rate = measured or correction * queued(task, plan, limits)
+    rate = measured or correction.get(limits.binding, 1.0) * queued(task, plan, limits)
     slots = plan.concurrency
     left = max(0.0, calls - startup * meanwhile)
     straggler = 0.5 * task.wall * (slots - 1) / slots

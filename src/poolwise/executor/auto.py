@@ -221,6 +221,7 @@ class Auto:
             sample = yield from self._sample(lane, width)
             if not sample.calls or self._dispatch.nothing_left:
                 return
+            self.profile = self.profile.with_cpu(self._dispatch.cpu_per_call)
             self.profile = after_widening(self.profile, narrow, sample, cpus)
             self._dispatch.note(f"{plan}: {rate(sample.steady_rate)} calls/s")
             needed = math.ceil(_ENOUGH_THREADS * cpus * self.profile.wall / max(self.profile.cpu, 1e-6))
@@ -314,7 +315,7 @@ class Auto:
                     batch=batch_size(plan, profile.wall, left),
                     startup=delay,
                     meanwhile=0.0 if fresh else here,
-                    correction=self._correction.get(plan.mechanism, 1.0),
+                    correction=self._correction,
                     measured=self.measured.get(plan),
                 )
             )
@@ -411,21 +412,21 @@ class Auto:
     def _disagrees(self, sample: Sample, plan: Plan) -> bool:
         """Compare what was reached with the forecast; learn from it if they are far apart."""
         assert self.profile is not None
-        rescaled = self.profile.rescaled(sample)
+        rescaled = self.profile.with_cpu(sample.cpu / sample.calls)
         left = self._dispatch.remaining
         if left is None and plan.mechanism == "inline":
             self.profile = rescaled
             return True  # more has come than was expected: think again
         batch = batch_size(plan, rescaled.wall, left)
-        expected = forecast(self._machine, rescaled, plan, math.inf, batch=batch).rate
-        expected *= self._correction.get(plan.mechanism, 1.0)
+        predicted = forecast(self._machine, rescaled, plan, math.inf, batch=batch)
+        ceiling = predicted.ceilings.binding
+        expected = predicted.rate * self._correction.get(ceiling, 1.0)
         if 0.75 * expected <= sample.rate <= 1.33 * expected:
             return False
         self.profile = rescaled
-        # The model is off for this mechanism here; what is said of its other plans is as well.
-        self._correction[plan.mechanism] = (
-            self._correction.get(plan.mechanism, 1.0) * sample.rate / expected
-        )
+        # This ceiling is not where the model has it; for the plans that it binds as well, it is not.
+        correction = self._correction.get(ceiling, 1.0) * sample.rate / expected
+        self._correction[ceiling] = correction
         return True
 
 

@@ -224,6 +224,13 @@ class Dispatch:
         """Seconds since the first input was drawn."""
         return 0.0 if self.started_at is None else self.clock.now() - self.started_at
 
+    @property
+    def cpu_per_call(self) -> Seconds:
+        """CPU time of a call, as a mean over all that have ended, wherever they ran."""
+        uses = list(self.all_uses())
+        calls = sum(use.calls for use in uses)
+        return sum(use.cpu for use in uses) / calls if calls else 0.0
+
     def note(self, text: str) -> None:
         """Add a line to the story of the run."""
         self.phases.append(Phase(self.elapsed, text))

@@ -19,8 +19,9 @@ from poolwise.explain.words import (
     possible,
     time,
     times,
+    too_few,
 )
-from poolwise.machine import Facts, MachineProfile
+from poolwise.machine import Facts
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
 from poolwise.units import duration, plural, size
@@ -109,7 +110,8 @@ def call_lines(profile: TaskProfile, gil: bool) -> list[str]:
     parts = []
     if profile.waiting > _NOT_WORTH_A_WORD * profile.wall:
         parts.append(f"waits {duration(profile.waiting)}")
-    parts.append(f"computes {duration(profile.cpu)}")
+    if profile.cpu > 0.0 or not parts:
+        parts.append(f"computes {duration(profile.cpu)}")
     line = f"one call {' and '.join(parts)}"
     if gil and profile.cpu > _NOT_WORTH_A_WORD * profile.wall:
         line += gil_phrase(profile)
@@ -146,8 +148,7 @@ def ceiling_lines(record: RunRecord, forecasts: Sequence[Forecast]) -> list[str]
     said = [] if loop is None else [f"a plain loop runs {calls_per_second(loop.rate)} calls/s"]
     for name in sorted(fastest, key=lambda name: fastest[name].rate):
         rate = calls_per_second(fastest[name].rate)
-        stop = f"{_stop_name(name)} {rate} ({_stopped_by(fastest[name], record.machine)})"
-        said.append(stop)
+        said.append(f"{_stop_name(name)} {rate} ({_stopped_by(fastest[name], record)})")
     return [*wrap(", ".join(said), _WIDTH), *_start_lines(forecasts)]
 
 
@@ -155,14 +156,16 @@ def _stop_name(name: str) -> str:
     return "both together reach" if "×" in name else f"{name} stop at"
 
 
-def _stopped_by(forecast: Forecast, machine: MachineProfile) -> str:
+def _stopped_by(forecast: Forecast, record: RunRecord) -> str:
+    if too_few(forecast, calls_of(record)):
+        return "no more inputs"
     match forecast.ceilings.binding:
         case "concurrency":
             return f"{forecast.plan.concurrency} at once"
         case "gil":
             return "GIL" if forecast.plan.mechanism == "thread" else "the GIL of each"
         case "cores":
-            return f"{_cpus(machine.facts)} are full"
+            return f"{_cpus(record.machine.facts)} are full"
         case "outside":
             return "what it waits for is full"
         case _:
@@ -171,6 +174,8 @@ def _stopped_by(forecast: Forecast, machine: MachineProfile) -> str:
 
 def _start_lines(forecasts: Sequence[Forecast]) -> Iterator[str]:
     """Say what starting costs, where a plan with a higher rate is not taken for it."""
+    if not possible(forecasts[:1]):
+        return
     chosen = forecasts[0]
     faster = [f for f in possible(forecasts) if f.rate > 1.05 * chosen.rate]
     held_back = [f for f in faster if f.startup > chosen.startup and f.makespan > chosen.makespan]
@@ -255,7 +260,7 @@ def change_lines(forecasts: Sequence[Forecast], changes: Sequence[Change]) -> li
 
 
 def _change(change: Change, chosen: Forecast) -> str:
-    plan, inputs = change.forecast.plan, plural(change.inputs, "input")
+    plan, inputs = change.forecast.plan, _about(change.inputs)
     match change.kind:
         case "fewer_inputs":
             return f"below {inputs}: {plan}{_start_of(chosen, change.forecast)}"
@@ -265,6 +270,13 @@ def _change(change: Change, chosen: Forecast) -> str:
             if change.same:
                 return "free-threaded build: no gain"
             return f"free-threaded build: {plan} would do, {time(change.forecast.makespan)}"
+
+
+def _about(inputs: int) -> str:
+    """Write a break-even as exactly as it is known: two digits."""
+    if inputs < 100:
+        return plural(inputs, "input")
+    return f"about {plural(round(inputs, 2 - len(str(inputs))), 'input')}"
 
 
 def _start_of(dear: Forecast, cheap: Forecast) -> str:

@@ -22,6 +22,9 @@ Kind: TypeAlias = Literal["fewer_inputs", "more_inputs", "free_threaded"]
 #: what is asked for, forecasts from a small sample mean little.
 _FURTHEST = 1_000
 
+#: That one input alone wants a plain loop is no news.
+_FEWEST = 2
+
 #: The step of the search for a change; between two steps it is narrowed down by halving.
 _STEP = 1.5
 
@@ -101,7 +104,7 @@ def _with_other_inputs(
 
     if not kept(here):
         return []  # the choice rests on more than these lines say
-    fewer = _nearest_change(kept, here, 1)
+    fewer = _nearest_change(kept, here, min(here, _FEWEST))
     more = _nearest_change(kept, here, here * _FURTHEST)
     return [
         None if fewer is None else Change("fewer_inputs", fewer + 1, best(fewer)),
@@ -115,16 +118,17 @@ def _nearest_change(kept: Callable[[int], bool], here: int, furthest: int) -> in
     while kept(far):
         if far == furthest:
             return None
-        near = far
-        far = (
-            max(furthest, int(far / _STEP))
-            if furthest < here
-            else min(furthest, math.ceil(far * _STEP))
-        )
+        near, far = far, _next(far, furthest)
     while abs(far - near) > 1:
         middle = (near + far) // 2
         near, far = (middle, far) if kept(middle) else (near, middle)
     return far
+
+
+def _next(calls: int, furthest: int) -> int:
+    if furthest < calls:
+        return max(furthest, int(calls / _STEP))
+    return min(furthest, math.ceil(calls * _STEP))
 
 
 # ---- a build without the GIL -------------------------------------------------------------------

@@ -14,6 +14,7 @@ from poolwise.explain.words import (
     calls_per_second,
     family,
     longer,
+    possible,
     residual,
     share,
     time,
@@ -34,15 +35,9 @@ def run_text(record: RunRecord) -> str:
     parts = [headline(record), timeline(record.phases, record.elapsed), outcome_lines(record)]
     if not _ended_in_the_pilot(record):
         parts += [dimension_lines(record)]
-    parts += [
-        ["not checked: effects outside Python (files, databases)"],
-        [f'pin plan="{record.plan.spec}" · the same by hand: .code'],
-    ]
-    return "\n\n".join("\n".join(part) for part in _with_last_two_joined(parts) if part)
-
-
-def _with_last_two_joined(parts: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [*map(list, parts[:-2]), [*parts[-2], *parts[-1]]]
+    pin = f'pin plan="{record.plan.spec}" · the same by hand: .code'
+    parts += [["not checked: effects outside Python (files, databases)", pin]]
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _nothing_ran(record: RunRecord) -> str:
@@ -183,7 +178,7 @@ def _a(plan: str) -> str:
 
 def not_taken_lines(record: RunRecord, current: Forecast | None) -> list[str]:
     """Return the best of each other kind of plan: how much longer, and why."""
-    if current is None:
+    if current is None or not possible([current]):
         return []
     parts = [
         f"{each.plan} {longer(each.makespan - current.makespan)}{_why(each)}"

@@ -48,11 +48,11 @@ def literal(value: object) -> str:
         CannotWrite: it is not a constant, or too long to be read.
 
     """
-    text = repr(value)
     try:
+        text = repr(value)
         same = len(text) <= _LONGEST_CONSTANT and ast.literal_eval(text) == value
-    except Exception:
-        same = False
+    except Exception:  # whatever an object does when it is written or compared
+        text, same = "", False
     if not same:
         raise CannotWrite(f"it uses an object of type {type(value).__qualname__}")
     return text
@@ -76,7 +76,7 @@ class _Pieces:
         if isinstance(value, ModuleType):
             self._import_module(name, value)
         elif (imported := by_import(value, alias=name)) is not None:
-            self.imports += imported.lines
+            self.imports += [line for line in imported.lines if line not in self.imports]
             self.names |= imported.names
         elif isinstance(value, FunctionType | type):
             self._write(name, value)
@@ -146,7 +146,7 @@ def _source(name: str, value: FunctionType | type) -> str:
     """Return the source of a function or class, as it would stand in a module."""
     try:
         text = textwrap.dedent(inspect.getsource(value))
-    except (OSError, TypeError):
+    except Exception:  # no file, a file that has changed and cannot be tokenised, ...
         raise CannotWrite(f"there is no source of {value.__qualname__}") from None
     if value.__name__ == "<lambda>":
         return _lambda_as_def(name, text, value)

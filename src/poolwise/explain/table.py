@@ -42,5 +42,5 @@ def paragraph(label: str, lines: Sequence[str], *, indent: int) -> list[str]:
     >>> paragraph("why", ["it waits", "it computes"], indent=6)
     ['why   it waits', '      it computes']
     """
-    labels = [label, *[""] * (len(lines) - 1)]
-    return [f"{name:<{indent}}{line}" for name, line in zip(labels, lines, strict=bool(lines))]
+    gaps = " " * indent
+    return [f"{gaps if row else label.ljust(indent)}{line}" for row, line in enumerate(lines)]

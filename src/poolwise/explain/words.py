@@ -88,18 +88,26 @@ def bound_by(forecast: Forecast, calls: float | None = None) -> str:
     """Say what keeps the makespan of `calls` calls from being shorter.
 
     It is the lowest ceiling, unless starting takes the larger part, or there are fewer calls
-    than could run at once.
+    than could run at once, or what was measured is far from that ceiling.
     """
     if forecast.makespan > 0.0 and forecast.startup > 0.5 * forecast.makespan:
         return "start-up"
-    if calls is not None and _too_few(forecast, calls):
+    if calls is not None and too_few(forecast, calls):
         return "few inputs"
+    if forecast.measured is not None and not _near(forecast.measured, forecast.ceilings.lowest):
+        return "nothing forecast"
     if forecast.ceilings.binding == "concurrency" and forecast.plan.mechanism != "inline":
         return f"{forecast.plan.concurrency} calls at once"
     return forecast.bound_by
 
 
-def _too_few(forecast: Forecast, calls: float) -> bool:
+def _near(measured: PerSecond, ceiling: PerSecond) -> bool:
+    """Whether a ceiling explains a rate; queueing alone can keep it a third below."""
+    return 0.6 * ceiling <= measured <= 1.25 * ceiling
+
+
+def too_few(forecast: Forecast, calls: float) -> bool:
+    """Whether there are fewer calls than could run at once, and nothing lower binds."""
     slots, limits = forecast.plan.concurrency, forecast.ceilings
     return 1 <= calls < slots and limits.concurrency * calls / slots <= limits.lowest
 

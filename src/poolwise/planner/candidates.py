@@ -14,6 +14,10 @@ from poolwise.probe import TaskProfile
 #: be taken for an attack by one.
 DEFAULT_CONCURRENCY = 64
 
+#: Calls that wait for less than this share of their time get no threads inside processes: clocks
+#: and schedulers alone make some per cent of "waiting".
+_MOSTLY_COMPUTES = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -53,7 +57,7 @@ def _threads_per_worker(
     most = max(1, limits.max_concurrency // workers)
     if limits.threads_per_worker is not None:
         return [min(limits.threads_per_worker, most)]
-    if not task.waiting:
+    if task.waiting < _MOSTLY_COMPUTES * task.wall:
         return [1]
     # Enough threads to keep a worker's CPU busy while others wait, and up to three times as many,
     # because calls do not take turns as evenly as a mean says, and the mean is of a few calls.

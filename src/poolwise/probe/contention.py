@@ -37,13 +37,14 @@ def after_widening(
 ) -> TaskProfile:
     """Learn what binds a waiting task from the throughput of more threads than before.
 
-    `narrow` is the sample of about half as many threads, if there is one.
+    `task.cpu` is the mean over all calls so far; `narrow` is the sample of fewer threads, if there
+    is one.
     """
     if not wide.calls or not wide.service:
         return task
-    cpu = wide.cpu / wide.calls
-    task = replace(task, cpu=cpu, gil_high=min(task.gil_high, cpu) if task.gil_high else 0.0)
-    busy = wide.steady_rate * (cpu + task.helpers)
+    cpu = task.cpu
+    # Of these very calls: a few long ones among them must not look like a busy GIL.
+    busy = wide.steady_rate * (wide.cpu / wide.calls + task.helpers)
     expected = min(wide.concurrency / task.wall, cpus / cpu if cpu else float("inf"))
     if wide.steady_rate >= 0.85 * expected:
         # Nothing held it back; so the GIL was free for at least as many calls.

@@ -95,22 +95,19 @@ class TaskProfile:
         """Return the profile with better bounds for the time that holds the GIL."""
         return replace(self, gil_low=min(low, self.cpu), gil_high=min(high, self.cpu))
 
-    def rescaled(self, sample: Sample) -> TaskProfile:
-        """Return the profile for calls that are longer or shorter than those seen first.
+    def with_cpu(self, cpu: Seconds) -> TaskProfile:
+        """Return the profile for calls that compute for longer or shorter than those seen first.
 
-        Only the CPU time per call is compared: under concurrency, wall time contains waiting for
-        the GIL, which is not the task's.
+        Waiting stays as it is: under concurrency, wall time contains queueing for the GIL and for
+        CPUs, which is not the task's, and only CPU time can be compared.
         """
-        if not sample.calls or self.cpu <= 0.0:
+        if self.cpu <= 0.0 or cpu <= 0.0:
             return self
-        factor = sample.cpu / sample.calls / self.cpu
-        if self.waits or not 0.0 < factor < 1e6:
-            return self
+        factor = cpu / self.cpu
         return replace(
             self,
-            calls=self.calls + sample.calls,
-            wall=self.wall * factor,
-            cpu=self.cpu * factor,
+            wall=self.waiting + (self.cpu + self.helpers) * factor,
+            cpu=cpu,
             helpers=self.helpers * factor,
             gil_low=self.gil_low * factor,
             gil_high=self.gil_high * factor,

@@ -1,0 +1,138 @@
+"""``poolwise map``: a line of JSON for each input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+
+from poolwise.api import Run
+from poolwise.api import map as poolwise_map
+from poolwise.cli.call import Call, Spread
+from poolwise.cli.errors import CommandError, ReaderGone, Stopped
+from poolwise.cli.inputs import open_inputs
+from poolwise.cli.output import Output, complain
+from poolwise.cli.records import Records
+from poolwise.cli.signals import Signals
+from poolwise.cli.target import load_target
+from poolwise.errors import PlanRefused, PoolwiseError
+from poolwise.units import plural
+
+
+def run(arguments: Namespace, signals: Signals, stdout: int) -> int:
+    """Run the function over the inputs; return the exit code.
+
+    Raises:
+        CommandError: wrong usage, or the results cannot be written.
+        Stopped: a signal came before the work began.
+    """
+    target = load_target(arguments.target, spread=arguments.spread)
+    inputs = open_inputs(arguments, vars(target.module), signals)
+    records = Records(inputs, ordered=not arguments.unordered)
+    function = Spread(target.function) if arguments.spread else target.function
+    progress = _shows_progress(arguments, stdout)
+    results = _start(arguments, Call(function), records, total=inputs.total, progress=progress)
+    _refuse_to_overwrite(arguments)
+    signals.drain_from_here()
+    try:
+        with results, Output(arguments.output, stdout, signals) as output:
+            try:
+                _write_lines(results, records, output, fail_fast=arguments.fail_fast)
+            except Stopped:  # the grace is over; what was computed can still be read
+                results.close()
+                _write_lines(results, records, output)
+    except ReaderGone:  # it has read what it wanted
+        return 1 if records.failed else 0
+    except PlanRefused as error:
+        raise CommandError(str(error)) from None
+    except PoolwiseError as error:
+        raise CommandError(str(error), code=1) from None
+    return _conclude(arguments, signals, results, records)
+
+
+def _start(
+    arguments: Namespace,
+    call: Call,
+    records: Records,
+    *,
+    total: int | None,
+    progress: bool,
+) -> Run[object]:
+    try:
+        return poolwise_map(
+            call,
+            records.draw(),
+            on_error="return",
+            ordered=not arguments.unordered,
+            progress=progress,
+            total=total,
+            plan=arguments.plan,
+            mechanism=arguments.mechanism,
+            max_workers=arguments.max_workers,
+            threads_per_worker=arguments.threads_per_worker,
+            max_concurrency=arguments.max_concurrency,
+            chunksize=arguments.chunksize,
+            buffersize=arguments.buffersize,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
+def _shows_progress(arguments: Namespace, stdout: int) -> bool:
+    if arguments.quiet:
+        return False
+    if arguments.progress is not None:
+        return bool(arguments.progress)
+    # Where results scroll by, they are the progress, and a bar would stand between them.
+    return arguments.output is not None or not os.isatty(stdout)
+
+
+def _refuse_to_overwrite(arguments: Namespace) -> None:
+    source, output = arguments.lines or arguments.jsonl, arguments.output
+    if (
+        source
+        and output
+        and os.path.exists(source)
+        and os.path.exists(output)
+        and os.path.samefile(source, output)
+    ):
+        raise CommandError(f"-o {output} would overwrite the inputs; give another file")
+
+
+def _write_lines(
+    results: Run[object], records: Records, output: Output, *, fail_fast: bool = False
+) -> None:
+    for part in _parts(results):
+        for outcome in part:
+            output.write(records.line(outcome))
+            if fail_fast and records.failed:
+                return
+        output.flush()
+    for line in records.rest():
+        output.write(line)
+
+
+def _parts(results: Run[object]) -> Iterator[Iterator[object]]:
+    """Return the results in the parts in which they arrive.
+
+    The run may wait between two parts and never within one: between them is when to flush.
+    """
+    return results._drive
+
+
+def _conclude(
+    arguments: Namespace, signals: Signals, results: Run[object], records: Records
+) -> int:
+    if signals.received is not None:
+        if not arguments.quiet:
+            complain(f"stopped by {signals.received.name} after {plural(records.lines, 'input')}")
+        return signals.exit_code
+    if arguments.explain and not arguments.quiet:
+        print(results.explain(), file=sys.stderr)
+    if not records.failed:
+        return 0
+    if not arguments.quiet:
+        of = plural(records.lines, "input")
+        complain(f"{records.failed:,} of {of} failed; the first: {records.first_failure}")
+    return 1

@@ -1,0 +1,481 @@
+"""`poolwise.map` keeps what a plain loop promises, under every plan and across a change of plan."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import poolwise
+from poolwise import Plan
+
+#: Every kind of plan; ``None`` lets poolwise choose.
+PLANS = ["inline", "thread:1", "thread:4", "process:1", "process:2", "process:2x3", None]
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(params=PLANS, ids=str)
+def plan(request: pytest.FixtureRequest) -> str | None:
+    value: str | None = request.param
+    return value
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def fail_on_multiples_of_five(number: int) -> int:
+    if number % 5 == 0:
+        raise ValueError(f"{number} is a multiple of five")
+    return number
+
+
+def compute(iterations: int) -> int:
+    """Hold the GIL for about `iterations` × 40 ns."""
+    total = 0
+    for step in range(iterations):
+        total += step * step
+    return total
+
+
+class Journal:
+    """Notes in a file which inputs were started; safe for threads and processes."""
+
+    def __init__(self, path: Path, work: Callable[[], object]) -> None:
+        self.path = path
+        self.work = work
+
+    def __call__(self, number: int) -> int:
+        line = f"{number}\n".encode()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+        self.work()
+        return number
+
+    def started(self) -> Counter[int]:
+        return Counter(int(line) for line in self.path.read_text().split())
+
+
+def wait_then_compute() -> None:
+    time.sleep(0.004)
+    compute(30_000)
+
+
+def compute_two_ms() -> None:
+    compute(50_000)
+
+
+def wait_five_ms() -> None:
+    time.sleep(0.005)
+
+
+# ---- results are those of a loop -----------------------------------------------------------------
+
+
+def test_results_equal_those_of_a_loop_in_order(plan: str | None) -> None:
+    assert list(poolwise.map(square, range(1000), plan=plan)) == [n * n for n in range(1000)]
+
+
+def test_several_iterables_pair_like_zip(plan: str | None) -> None:
+    result = list(poolwise.map(pow, [2, 3, 4, 5], [3, 2, 1], plan=plan))
+    assert result == [8, 9, 4]
+
+
+def test_no_inputs_no_results(plan: str | None) -> None:
+    run = poolwise.map(square, [], plan=plan)
+    assert run.results() == []
+    assert "no input" in str(run.explain()) or str(run.explain())
+
+
+def test_lambdas_closures_and_methods_work(plan: str | None) -> None:
+    factor = 3
+    assert list(poolwise.map(lambda n: n * factor, range(10), plan=plan)) == [
+        n * 3 for n in range(10)
+    ]
+    assert list(poolwise.map("a-b".split, ["-", "b"], plan=plan)) == [["a", "b"], ["a-", ""]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    inputs=st.lists(st.integers(-50, 50), max_size=60),
+    spec=st.sampled_from(["inline", "thread:3", "thread:2/7", None]),
+    ordered=st.booleans(),
+    buffersize=st.none() | st.integers(1, 20),
+)
+def test_any_inputs_any_plan_the_same_outcomes(
+    inputs: list[int], spec: str | None, ordered: bool, buffersize: int | None
+) -> None:
+    run = poolwise.map(
+        fail_on_multiples_of_five,
+        iter(inputs),
+        plan=spec,
+        ordered=ordered,
+        buffersize=buffersize,
+        on_error="return",
+    )
+    found = [repr(value) for value in run]
+    expected = [
+        repr(ValueError(f"{n} is a multiple of five")) if n % 5 == 0 else repr(n) for n in inputs
+    ]
+    assert found == expected if ordered else Counter(found) == Counter(expected)
+
+
+def test_unordered_yields_as_they_finish() -> None:
+    released = threading.Event()
+
+    def call(number: int) -> int:
+        if number == 0:
+            assert released.wait(30)
+        return number
+
+    run = poolwise.map(call, range(6), plan="thread:2", ordered=False)
+    first = [next(run) for _ in range(5)]
+    assert 0 not in first
+    released.set()
+    assert list(run) == [0]
+
+
+def test_unordered_has_every_result_once(plan: str | None) -> None:
+    run = poolwise.map(square, range(500), plan=plan, ordered=False)
+    assert sorted(run) == [n * n for n in range(500)]
+
+
+# ---- each input is started once ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("work", [compute_two_ms, wait_five_ms, wait_then_compute])
+def test_each_input_is_started_once(
+    plan: str | None, work: Callable[[], object], tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", work)
+    assert list(poolwise.map(journal, range(80), plan=plan)) == list(range(80))
+    assert journal.started() == Counter(range(80))
+
+
+@pytest.mark.parametrize("work", [compute_two_ms, wait_then_compute])
+def test_each_input_is_started_once_when_the_plan_changes_half_way(
+    work: Callable[[], object], tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", work)
+    run = poolwise.map(journal, range(600))
+    assert list(run) == list(range(600))
+    assert journal.started() == Counter(range(600))
+    assert len(run.record().uses) >= 2, run.record().phases
+
+
+def test_advice_runs_each_input_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", wait_then_compute)
+    advice = poolwise.advise(journal, range(300), verify=True)
+    sampled = journal.started()
+    assert 0 < len(sampled) <= 300
+    assert list(advice.run()) == list(range(300))
+    assert journal.started() == Counter(range(300))
+
+
+# ---- lazy ------------------------------------------------------------------------------------------
+
+
+def test_nothing_runs_before_the_first_next(plan: str | None) -> None:
+    drawn: list[int] = []
+
+    def inputs() -> Iterator[int]:
+        for number in range(3):
+            drawn.append(number)
+            yield number
+
+    run = poolwise.map(square, inputs(), plan=plan)
+    assert not drawn
+    assert next(run) == 0
+    run.close()
+
+
+def test_inputs_are_drawn_in_the_callers_thread(plan: str | None) -> None:
+    threads = set()
+
+    def inputs() -> Iterator[int]:
+        for number in range(300):
+            threads.add(threading.get_ident())
+            yield number
+
+    assert len(list(poolwise.map(square, inputs(), plan=plan))) == 300
+    assert threads == {threading.get_ident()}
+
+
+def test_endless_inputs_are_drawn_with_a_bounded_look_ahead(plan: str | None) -> None:
+    drawn = itertools.count()
+    run = poolwise.map(square, drawn, plan=plan, buffersize=50)
+    assert [next(run) for _ in range(200)] == [n * n for n in range(200)]
+    assert next(drawn) <= 200 + 50 + 1
+    run.close()
+
+
+def test_the_look_ahead_is_bounded_by_default() -> None:
+    drawn = itertools.count()
+    with poolwise.map(compute, (1000 for _ in drawn), plan="thread:2") as run:
+        for _ in range(100):
+            next(run)
+        assert next(drawn) < 100_000
+
+
+def test_closing_early_stops_the_work(plan: str | None, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", wait_five_ms)
+    run = poolwise.map(journal, itertools.count(), plan=plan, buffersize=20)
+    assert next(run) == 0
+    run.close()
+    started = journal.started()
+    assert max(started.values()) == 1
+    assert len(started) <= 40
+    list(run)  # what had been computed may still be read; nothing more is run
+    assert journal.started() == started
+
+
+def test_a_loop_that_is_left_ends_its_workers(plan: str | None) -> None:
+    for value in poolwise.map(square, itertools.count(), plan=plan):
+        if value > 100:
+            break
+    # The leak check of this test suite finds what would be left.
+
+
+def test_arguments_are_let_go() -> None:
+    class Large:
+        alive = 0
+
+        def __init__(self) -> None:
+            Large.alive += 1
+
+        def __del__(self) -> None:
+            Large.alive -= 1
+
+    most = 0
+    for _ in poolwise.map(id, (Large() for _ in range(2000)), plan="thread:2/1", buffersize=8):
+        most = max(most, Large.alive)
+    assert most <= 30
+
+
+# ---- exceptions ------------------------------------------------------------------------------------
+
+
+def test_an_exception_is_raised_at_its_place_and_iteration_goes_on(plan: str | None) -> None:
+    run = poolwise.map(fail_on_multiples_of_five, range(1, 12), plan=plan)
+    found: list[object] = []
+    while True:
+        try:
+            found.append(next(run))
+        except StopIteration:
+            break
+        except ValueError as error:
+            found.append(str(error))
+    expected = [f"{n} is a multiple of five" if n % 5 == 0 else n for n in range(1, 12)]
+    assert found == expected
+
+
+def test_an_exception_keeps_its_own_traceback(plan: str | None) -> None:
+    with pytest.raises(ValueError, match="multiple of five") as caught:
+        list(poolwise.map(fail_on_multiples_of_five, [5], plan=plan))
+    shown = "".join(__import__("traceback").format_exception(caught.value))
+    assert "fail_on_multiples_of_five" in shown
+    if plan is not None and plan.startswith("process"):
+        assert "Traceback" in str(caught.value.__cause__)
+
+
+def test_an_exception_of_the_input_iterator_arrives_at_its_place(plan: str | None) -> None:
+    def inputs() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise LookupError("the source broke")
+
+    run = poolwise.map(square, inputs(), plan=plan)
+    assert next(run) == 1
+    assert next(run) == 4
+    with pytest.raises(LookupError, match="the source broke"):
+        next(run)
+    assert list(run) == []
+
+
+def raise_stop_iteration(number: int) -> int:
+    if number == 1:
+        raise StopIteration
+    return number
+
+
+def test_stop_iteration_in_a_call_does_not_end_the_results(plan: str | None) -> None:
+    run = poolwise.map(raise_stop_iteration, range(3), plan=plan)
+    assert next(run) == 0
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        next(run)
+    assert next(run) == 2
+
+
+def exit_with(code: int) -> int:
+    raise SystemExit(code)
+
+
+def test_system_exit_in_a_call_is_raised_also_when_errors_are_returned(plan: str | None) -> None:
+    with pytest.raises(SystemExit) as caught:
+        list(poolwise.map(exit_with, [3], plan=plan, on_error="return"))
+    assert caught.value.code == 3
+
+
+# ---- the handle --------------------------------------------------------------------------------------
+
+
+def test_a_run_is_its_own_iterator_and_tells_its_plan(plan: str | None) -> None:
+    run = poolwise.map(square, range(10), plan=plan)
+    assert iter(run) is run
+    assert run.results() == [n * n for n in range(10)]
+    expected = Plan("inline") if plan is None else Plan.parse(plan)
+    assert run.plan == expected
+    assert "finished" in repr(run)
+
+
+def test_last_run_is_that_of_this_thread_even_when_it_is_gone() -> None:
+    assert list(poolwise.map(square, range(7))) == [n * n for n in range(7)]
+    last = poolwise.last_run()
+    assert last.record().done == 7
+    assert last.results() == []
+    seen: list[str] = []
+
+    def elsewhere() -> None:
+        try:
+            poolwise.last_run()
+        except LookupError as error:
+            seen.append(str(error))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert "no run yet" in seen[0]
+
+
+def test_max_concurrency_holds_under_every_plan(plan: str | None, tmp_path: Path) -> None:
+    def call(number: int) -> int:
+        token = tmp_path / f"{number}"
+        token.touch()
+        running = len(list(tmp_path.iterdir()))
+        time.sleep(0.003)
+        token.unlink()
+        return running
+
+    most = max(poolwise.map(call, range(60), plan=plan, max_concurrency=2))
+    assert most <= 2
+
+
+def test_max_workers_alone_caps_the_calls_at_once() -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def call(number: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.004)
+        with lock:
+            running -= 1
+
+    list(poolwise.map(call, range(100), max_workers=3))
+    assert most <= 3
+
+
+def test_the_environment_pins_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOLWISE_PLAN", "thread:2")
+    run = poolwise.map(square, range(5))
+    assert list(run) == [0, 1, 4, 9, 16]
+    assert run.plan == Plan("thread", 2)
+    monkeypatch.setenv("POOLWISE_PLAN", "nonsense!")
+    with pytest.raises(ValueError, match="POOLWISE_PLAN"):
+        poolwise.map(square, range(5))
+
+
+def test_one_worker_death_fails_one_call_and_no_other() -> None:
+    def call(number: int) -> int:
+        time.sleep(0.003)  # a millisecond or more: each outcome is sent before the next call
+        if number == 7:
+            os._exit(3)
+        return number
+
+    run = poolwise.map(call, range(40), plan="process:2", on_error="return")
+    found = run.results()
+    assert [value for value in found if isinstance(value, int)] == [n for n in range(40) if n != 7]
+    error = found[7]
+    assert isinstance(error, poolwise.WorkerCrashed)
+    assert "call 7" in str(error)
+    assert "exit code 3" in str(error)
+
+
+# ---- what is refused ---------------------------------------------------------------------------------
+
+BAD = [
+    (dict(mechanism="fibre"), ValueError, "mechanism takes one of"),
+    (dict(plan="thread:0"), ValueError, "workers takes a whole number"),
+    (dict(plan="4 threads"), ValueError, "is not a plan"),
+    (dict(plan=4), TypeError, "plan takes a Plan or its text"),
+    (dict(plan="thread:2", mechanism="thread"), ValueError, "already says mechanism"),
+    (dict(max_workers=0), ValueError, "max_workers takes a whole number"),
+    (dict(max_workers="4"), TypeError, "max_workers takes a whole number"),
+    (dict(max_workers=True), TypeError, "max_workers takes a whole number"),
+    (dict(max_concurrency=-1), ValueError, "max_concurrency"),
+    (dict(threads_per_worker="x"), TypeError, "threads_per_worker"),
+    (dict(mechanism="thread", threads_per_worker=2), ValueError, "belongs to processes"),
+    (dict(mechanism="inline", max_workers=2), ValueError, "one call at a time"),
+    (dict(on_error="ignore"), ValueError, "on_error takes"),
+    (dict(ordered=None), TypeError, "ordered takes"),
+    (dict(buffersize=0), ValueError, "buffersize"),
+    (dict(chunksize=1.5), TypeError, "chunksize"),
+    (dict(total=-1), ValueError, "total"),
+    (dict(total="all"), TypeError, "total"),
+    (dict(progress=3), TypeError, "progress"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "text"), BAD, ids=[str(bad[0]) for bad in BAD])
+def test_bad_options_are_named_before_anything_starts(
+    options: dict[str, object], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        poolwise.map(square, [1], **options)  # type: ignore[call-overload]
+
+
+def test_bad_functions_and_inputs_are_named() -> None:
+    with pytest.raises(TypeError, match="fn takes a callable, not 3"):
+        poolwise.map(3, [1])  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="at least one iterable"):
+        poolwise.map(square)
+    with pytest.raises(TypeError, match="iterable 1 is not iterable: 5"):
+        poolwise.map(square, 5)  # type: ignore[call-overload]
+
+
+def test_a_plan_that_cannot_carry_the_task_is_refused_with_a_remedy() -> None:
+    async def coroutine(number: int) -> int:
+        return number
+
+    with pytest.raises(poolwise.PlanRefused, match="coroutine function"):
+        next(poolwise.map(coroutine, [1], plan="process:2"))
+    lock = threading.Lock()
+    with pytest.raises(poolwise.PlanRefused, match="cannot be pickled"):
+        next(poolwise.map(lambda n: lock and n, [1], plan="process:2"))
+
+
+def test_what_cannot_go_to_a_process_stays_under_auto(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    def call(number: int) -> int:
+        with lock:
+            pass
+        return compute(50_000) + number
+
+    run = poolwise.map(call, range(100))
+    assert run.results() == [compute(50_000) + n for n in range(100)]
+    assert run.plan.mechanism != "process"
