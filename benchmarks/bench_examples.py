@@ -1,26 +1,26 @@
-"""Is the plan that poolwise chooses as fast as the best that one could have asked for?
+"""Compare the plan that poolwise chooses with the best that one could have asked for.
 
-The four examples, each over files of the standard library, under every pinned plan of a list, under
-the plan that poolwise chooses itself (``auto``), and with the standard library's executors as they
-come. All in one run, in turns, each round in another order; a figure is the median of the rounds.
-Whatever takes more than 4 times the shortest of the first round is measured once, ``auto`` excepted;
-so is the plain loop, whose results all others must equal.
+The four examples, each over files of the standard library: under every pinned plan of a list,
+under the plan that poolwise chooses itself (``auto``), and with the standard library's executors
+as they come. All in one run, in turns, each round in another order; a figure is the median of the
+rounds. Whatever takes more than 4 times the shortest of the first round is measured once, ``auto``
+excepted; so is the plain loop, whose results all others must equal.
 
 Every poolwise figure is that of a whole map: workers, and for processes the fork server too, are
-started within it. Only `import` is not in it.
+started within it. Only ``import`` is not in it.
 
 What it should show:
 
-parse           holds the GIL: threads are as slow as the loop, processes as fast as there are CPUs
-hash            releases the GIL: threads and processes alike
-fetch           waits, 16 at once: the time halves with twice the threads, up to 16; CPUs do nothing
-fetch_and_parse waits and holds the GIL: threads reach what one CPU parses, and only several threads
-                in each of several processes pass that
+parse            holds the GIL: threads are as slow as the loop, processes faster by the CPUs
+hash             releases the GIL: threads and processes alike
+fetch            waits, 16 at once: the more threads the faster, up to 16; CPUs do nothing
+fetch_and_parse  waits and holds the GIL: threads reach what one CPU parses, and only several
+                 threads in each of several processes pass that
 
-How to read it: "× best" is a time over that of the best pinned plan of the same table. ``auto``
-has to find out first what the pinned plans were told, so it comes out above 1.00; up to 1.25 is
-what it promises. "real / forecast" is the time of the whole run over what poolwise predicted for it
-when it made its last choice.
+How to read it: "× best" is a time over that of the best pinned plan of the same table, which is
+the luckiest of nine. ``auto`` has to find out first what the pinned plans were told, so it comes
+out above 1.00; up to 1.25 is what it promises. "real / forecast" is the time of the whole run over
+what poolwise predicted for it when it made its last choice.
 """
 
 from __future__ import annotations

@@ -1,21 +1,21 @@
-"""What does poolwise itself cost? The constants that the code cites, measured here.
+"""Measure what poolwise itself costs: the constants that the code cites.
 
-Mechanisms are driven as the executor drives them: opened with a sink and an inbox, sent real
-batches. Their sink only counts: one that remembers every call would be measured too. All figures
+Mechanisms are driven as the executor drives them, or by a map; nothing is imitated. All figures
 come from one run that takes them in turns, each round in another order, after a round that is not
-counted; each is the median of the rounds.
+counted; each is the median of the rounds, and a difference is taken within each round.
 
 What it should show:
 
-- a thread starts in a small part of a millisecond, a process in some, the fork server in tens
-- a batch costs tens of microseconds, so calls that are shorter travel together: throughput grows
-  with the batch, and hardly any more from the length that ``planner/batching.py`` takes
-- the loop of a worker costs a call some 100 ns, the loop of the caller much less
-- on work that is too small for any worker, ``auto`` costs milliseconds once and then what a loop does
+- a thread starts in a small part of a millisecond, a process in a few, the fork server in tens
+- a batch costs tens of microseconds, so short calls travel together: throughput grows with the
+  batch, and hardly any more from the length on that ``planner/batching.py`` takes
+- the loop of a worker adds to a call some 100 ns, the loop in the caller much less
+- on calls that are too short for any worker, ``auto`` costs some milliseconds, however many
 
-How to read it: the last table puts each constant beside what this machine says. Forecasts only
-need these to be right within a factor of two; a wrong one opens workers that do not pay, or stays in
-the loop for longer than is good.
+How to read it: the first of the last two tables puts each constant beside what this machine says.
+Forecasts need these to be right within a factor of two or so; a wrong one opens workers that do
+not pay, or stays in the loop for longer than is good. The second shows lengths of time that were
+chosen to be long beside something; the share should be a few percent at most.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import islice
 from time import perf_counter
-from types import TracebackType
-from typing import NoReturn
 
+from _door import Door
 from _report import begin, interleaved, median, options, spread, table
 
 import poolwise
-from poolwise.ipc import Inbox
+from _poolwise_worker import wire
 from poolwise.machine import PoolCosts
-from poolwise.mechanisms import WorkerOptions, mechanism, running, thread
+from poolwise.mechanisms import running, thread
 from poolwise.planner import batching
 from poolwise.probe import payload
-from poolwise.task import Batch, BatchId, Exit, Outcomes, Task, WorkerId
+from poolwise.task import Batch, Task
 from poolwise.timing.clock import SystemClock
 from poolwise.units import duration, rate
 
@@ -52,132 +52,67 @@ def square(number: int) -> int:
 
 
 def work(number: int) -> int:
-    """Compute for a part of a millisecond."""
+    """Compute for a small part of a millisecond."""
     return sum(range(number % 2 + 4_000))
 
 
 NOTHING = Task(nothing)
 
 
-class Door:
-    """An open pool of one mechanism. Is its own sink, and counts what it is told."""
-
-    def __init__(self, name: str) -> None:
-        self.inbox = Inbox()
-        self.ready_workers = 0
-        self.ended = 0
-        self.pool = mechanism(name).open(WorkerOptions(1, (NOTHING,)), self, self.inbox)
-
-    def __enter__(self) -> Door:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.pool.close(grace=None)
-        self.inbox.close()
-
-    def start(self, workers: int = 1) -> Door:
-        """Start so many more, and wait until they are ready."""
-        wanted = self.ready_workers + workers
-        self.pool.grow(workers)
-        while self.ready_workers < wanted:
-            self.inbox.wait()
-        return self
-
-    def run(self, task: Task, batches: int, ahead: int = 1, argument: object = None) -> None:
-        """Run batches of one call, `ahead` of them under way at once."""
-        sent, before = 0, self.ended
-        while self.ended - before < batches:
-            while sent < batches and sent - (self.ended - before) < ahead:
-                self.pool.send(Batch(task, ([argument],)))
-                sent += 1
-            self.inbox.wait()
-
-    def ready(self, worker: WorkerId) -> None:
-        """Count it."""
-        self.ready_workers += 1
-
-    def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
-        """Count the calls."""
-        assert not outcomes.errors, outcomes.errors
-        self.ended += len(outcomes.values)
-
-    def returned(self, batch: BatchId, first: int, count: int) -> NoReturn:
-        """Complain: nothing is taken back here."""
-        raise AssertionError(f"{count} calls of batch {batch} were returned")
-
-    def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> NoReturn:
-        """Complain: nobody dies here."""
-        raise AssertionError(f"{count} calls of batch {batch} were lost: {exit}")
-
-    def gone(self, worker: WorkerId, exit: Exit) -> NoReturn:
-        """Complain: nobody dies here."""
-        raise AssertionError(f"worker {worker} died: {exit}")
-
-    def failed(self, error: BaseException) -> NoReturn:
-        """Complain: a pool that cannot be opened has no costs."""
-        raise error
-
-
-def seconds(action: Callable[[], object]) -> float:
+def timed(action: Callable[[], object]) -> float:
     """Return how long `action` takes."""
     began = perf_counter()
     action()
     return perf_counter() - began
 
 
-# ---- what is measured: each returns one figure -------------------------------------------------
+# ---- what is measured: each returns one figure ---------------------------------------------------
 
 
-def start(name: str, *, cold: bool = False, workers: int = 1, answer: bool = False) -> float:
-    """Start workers, for each of them; where the server is not to be `cold`, beside another."""
+def start(name: str, *, cold: bool = False, workers: int = 1, calls: int = 0) -> float:
+    """Start workers, for each of them: without a server if `cold`, else beside another worker."""
     if cold:
         poolwise.shutdown()
-    with Door(name) as door:
+    with Door(name, NOTHING) as door:
         if not cold:
             door.start()
-        took = seconds(partial(door.start, workers))
-        return took / workers + (seconds(partial(door.run, NOTHING, 1)) if answer else 0.0)
+        return (timed(lambda: door.start(workers)) + timed(lambda: door.run(calls))) / workers
 
 
 def dispatch(name: str, batches: int, ahead: int) -> float:
     """Send batches of one call that does nothing to one worker, for each of them."""
-    with Door(name).start() as door:
-        door.run(NOTHING, 10)
-        return seconds(partial(door.run, NOTHING, batches, ahead)) / batches
+    with Door(name, NOTHING).start() as door:
+        door.run(10)
+        return timed(lambda: door.run(batches, ahead)) / batches
 
 
-def mapped(plan: str | None, calls: int, function: Callable[[int], object] = nothing) -> float:
-    """Map over a range, for each call; workers are there when the clock starts."""
-    run = poolwise.map(function, range(-1, calls), plan=plan)
-    next(run)
-    return seconds(lambda: list(run)) / calls
+def mapped(plan: str, calls: int, function: Callable[[int], object] = nothing) -> float:
+    """Map over a range, for each call; the clock starts when a tenth is over."""
+    with poolwise.map(function, range(calls), plan=plan) as run:
+        assert sum(1 for _ in islice(run, calls // 10)) == calls // 10
+        before = run.record().done
+        return timed(run.results) / max(1, calls - before)
 
 
 def whole_map(plan: str | None, calls: int, function: Callable[[int], object]) -> float:
     """Map over a range, for each call, start included."""
-    return seconds(lambda: list(poolwise.map(function, range(calls), plan=plan))) / calls
+    return timed(lambda: list(poolwise.map(function, range(calls), plan=plan))) / calls
 
 
-def loop(calls: int, function: Callable[[int], object]) -> float:
+def loop(calls: int, function: Callable[[int], object] = nothing) -> float:
     """Run a bare loop, for each call."""
-    return seconds(lambda: [function(each) for each in range(calls)]) / calls
+    return timed(lambda: [function(each) for each in range(calls)]) / calls
 
 
 def thread_loop(calls: int) -> float:
     """Run the loop of a worker thread, for each call."""
-    batch = Batch(NOTHING, (list(range(calls)),))
-    under_way = running.Running(batch, SystemClock())
-    return seconds(lambda: under_way.run(lambda *_: None, thread._FLUSH_AFTER)) / calls
+    under_way = running.Running(Batch(NOTHING, (list(range(calls)),)), SystemClock())
+    return timed(lambda: under_way.run(lambda *_: None, thread._FLUSH_AFTER)) / calls
 
 
-def process_loop(calls: int) -> float:
+def process_loop(plan: str, calls: int) -> float:
     """Return what the loop of a worker process took for each call, as it says itself."""
-    run = poolwise.map(nothing, range(calls), plan="process:1/10000")
+    run = poolwise.map(nothing, range(calls), plan=plan)
     run.results()
     uses = run.record().uses
     return sum(use.service for use in uses) / sum(use.calls for use in uses)
@@ -185,8 +120,7 @@ def process_loop(calls: int) -> float:
 
 def clocks(readings: int, *names: str) -> float:
     """Read clocks, for each reading of all of them."""
-    clock = SystemClock()
-    read = [getattr(clock, name) for name in names]
+    read = [getattr(SystemClock(), name) for name in names]
     began = perf_counter()
     for _ in range(readings):
         for each in read:
@@ -199,7 +133,7 @@ def socket_pair(size: int) -> float:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         sender = threading.Thread(target=ours.sendall, args=(bytes(size),))
-        room, left, began = bytearray(1 << 18), size, perf_counter()
+        room, left, began = bytearray(wire._CHUNK), size, perf_counter()
         sender.start()
         while left:
             left -= theirs.recv_into(room)
@@ -210,12 +144,12 @@ def socket_pair(size: int) -> float:
 
 def large_argument(size: int) -> float:
     """Send one large argument to a worker process, for each byte; it is pickled and unpickled."""
-    with Door("process").start() as door:
-        door.run(NOTHING, 10)
-        return seconds(partial(door.run, NOTHING, 1, 1, bytes(size))) / size
+    with Door("process", NOTHING).start() as door:
+        door.run(10)
+        return timed(lambda: door.run(1, argument=bytes(size))) / size
 
 
-# ---- what is printed ---------------------------------------------------------------------------
+# ---- the figures, by the headline over them ------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -233,238 +167,233 @@ def gigabytes(seconds_per_byte: float) -> str:
     return f"{1e-9 / seconds_per_byte:.2g} GB/s"
 
 
-def calls_a_second(seconds_per_call: float) -> str:
+def per_second(seconds_per_call: float) -> str:
     """Write the time of a call as a throughput."""
     return f"{rate(1.0 / seconds_per_call)}/s"
 
 
-#: Batches are compared by the number of calls that do nothing, and by how long they last.
-LENGTHS = (1, 10, 100, 1_000, 10_000)
-LASTING = (1, 3, 10, 30, 100, 300)
-
-
-def rows(less: int) -> dict[str, list[Row]]:
-    """Return all figures by the headline over them; with `less` times fewer calls."""
-    batches, calls, size = 2_000 // less, 200_000 // less, (64 << 20) // less
-    window = {
-        name: batching.in_flight_batches(poolwise.Plan(name), 1, None)
-        for name in ("thread", "process")
-    }
-    starts = [
-        Row("thread: start", "grow(1) to ready", partial(start, "thread")),
+def starts() -> list[Row]:
+    """Return what it takes to have workers."""
+    cold = "no server; grow(1) to "
+    beside = "beside another; grow(1) to "
+    return [
+        Row("thread: start", beside + "ready", partial(start, "thread")),
         Row(
-            "thread: first answer",
-            "grow(1) to the end of one call",
-            partial(start, "thread", answer=True),
+            "thread: first answer", beside + "the end of a call", partial(start, "thread", calls=1)
         ),
         Row("thread: each of 8", "grow(8) to all ready", partial(start, "thread", workers=8)),
+        Row("process: cold", cold + "ready", partial(start, "process", cold=True)),
         Row(
-            "process: cold start",
-            "shutdown(), then grow(1) to ready",
-            partial(start, "process", cold=True),
+            "process: cold answer",
+            cold + "the end of a call",
+            partial(start, "process", cold=True, calls=1),
         ),
-        Row(
-            "process: cold first answer",
-            "shutdown(), then grow(1) to the end of one call",
-            partial(start, "process", cold=True, answer=True),
-        ),
-        Row(
-            "process: start",
-            "grow(1) to ready, beside another worker",
-            partial(start, "process"),
-        ),
-        Row(
-            "process: each of 4",
-            "grow(4) to all ready, beside another worker",
-            partial(start, "process", workers=4),
-        ),
+        Row("process: further", beside + "ready", partial(start, "process")),
+        Row("process: each of 4", "grow(4) to all ready", partial(start, "process", workers=4)),
     ]
-    dispatches = []
+
+
+def dispatches(batches: int) -> list[Row]:
+    """Return what it takes to send a batch."""
+    rows = []
     for name in ("thread", "process"):
-        ahead = window[name]
-        dispatches += [
-            Row(
-                f"{name}: round trip",
-                "batches of one call, one at a time",
-                partial(dispatch, name, batches, 1),
-            ),
-            Row(
-                f"{name}: queue full",
-                f"the same, {ahead} under way, as the executor sends them",
-                partial(dispatch, name, batches, ahead),
-            ),
-            Row(
-                f"{name}: in a map",
-                f'map(nothing, plan="{name}:1/1"), each call',
-                partial(mapped, f"{name}:1/1", batches),
-            ),
+        ahead = batching.in_flight_batches(poolwise.Plan(name), 1, None)
+        alone, full = partial(dispatch, name, batches, 1), partial(dispatch, name, batches, ahead)
+        plan = f"{name}:1/1"
+        rows += [
+            Row(f"{name}: round trip", "batches of one call, one at a time", alone),
+            Row(f"{name}: queue full", f"the same, {ahead} under way, as a map has them", full),
+            Row(f"{name}: in a map", f"map with {plan}, each call", partial(mapped, plan, batches)),
         ]
-    loops = [
-        Row("bare loop", "[nothing(x) for x in …], each call", partial(loop, calls, nothing)),
+    return rows
+
+
+def loops(calls: int) -> list[Row]:
+    """Return what is around a call."""
+    plan = f"process:1/{calls // 20}"
+    return [
+        Row("bare loop", "[nothing(x) for x in …]", partial(loop, calls)),
+        Row("loop of a thread", "mechanisms/running.py, one batch", partial(thread_loop, calls)),
         Row(
-            "loop of a thread",
-            "mechanisms/running.py, one batch, each call",
-            partial(thread_loop, calls),
+            "loop of a process", f"service in a map with {plan}", partial(process_loop, plan, calls)
         ),
-        Row(
-            "loop of a process",
-            "service of process:1/10000, each call",
-            partial(process_loop, calls),
-        ),
-        Row(
-            "a call in a process",
-            'map(nothing, plan="process:1/10000"), each call',
-            partial(mapped, "process:1/10000", calls),
-        ),
+        Row("a call in a process", f"map with {plan}", partial(mapped, plan, 3 * calls)),
     ]
+
+
+def readings(count: int) -> list[Row]:
+    """Return what it takes to read clocks."""
     names = ("now", "thread_cpu", "process_cpu")
-    reading = [
-        *(
-            Row(f"clock: {name}", "SystemClock, each reading", partial(clocks, batches * 5, name))
-            for name in (*names, "children_cpu", "queued")
-        ),
-        Row("three clocks", ", ".join(names), partial(clocks, batches * 5, *names)),
+    rows = [
+        Row(f"clock: {name}", f"SystemClock.{name}", partial(clocks, count, name))
+        for name in (*names, "children_cpu", "queued")
     ]
-    copies = [
-        Row("socket pair", "sendall in a thread", partial(socket_pair, size), gigabytes),
-        Row(
-            "large argument",
-            "one call of a process pool, pickled",
-            partial(large_argument, size // 4),
-            gigabytes,
-        ),
+    return [*rows, Row("three clocks", ", ".join(names), partial(clocks, count, *names))]
+
+
+def copies(size: int) -> list[Row]:
+    """Return what large payloads take."""
+    pickled = partial(large_argument, size // 4)
+    return [
+        Row("socket pair", "a thread sends, another reads", partial(socket_pair, size), gigabytes),
+        Row("large argument", "one call of a process pool, pickled", pickled, gigabytes),
     ]
-    inline = []
-    for function in (nothing, square):
-        word = function.__name__
-        inline += [
-            Row(f"{word}: loop", "[f(x) for x in …], each call", partial(loop, calls, function)),
-            Row(
-                f"{word}: inline",
-                'list(map(f, …, plan="inline")), each call',
-                partial(whole_map, "inline", calls, function),
-            ),
-            Row(
-                f"{word}: auto",
-                "list(map(f, …)), each call",
-                partial(whole_map, None, calls, function),
-            ),
+
+
+def in_the_caller(calls: int) -> list[Row]:
+    """Return what a map costs where no worker can pay; its start is in it."""
+    rows = []
+    for fn in (nothing, square):
+        name = fn.__name__
+        inline, auto = partial(whole_map, "inline", calls, fn), partial(whole_map, None, calls, fn)
+        rows += [
+            Row(f"{name}: loop", f"[{name}(x) for x in …]", partial(loop, calls, fn)),
+            Row(f"{name}: inline", f"list(map({name}, …)) with inline", inline),
+            Row(f"{name}: auto", f"list(map({name}, …))", auto),
         ]
-    short = [
+    return rows
+
+
+def by_batch(less: int) -> list[Row]:
+    """Return the throughput by the calls of a batch."""
+    return [
         Row(
             f"{name}:2/{length}",
             "calls that do nothing",
-            partial(mapped, f"{name}:2/{length}", max(4 * length, min(batches * length, calls))),
-            calls_a_second,
+            partial(mapped, f"{name}:2/{length}", max(2_000 // less, 60 * length)),
+            per_second,
         )
         for name in ("thread", "process")
-        for length in LENGTHS
+        for length in (1, 10, 100, 1_000, 10_000)
         if length * less <= 10_000
     ]
-    long = [
-        Row("work: loop", "[work(x) for x in …]", partial(loop, batches, work), calls_a_second),
+
+
+def by_duration(less: int) -> list[Row]:
+    """Return the throughput by the length of a batch, of calls that compute."""
+    calls = 2_000 // less
+    alone = Row("work: loop", "[work(x) for x in …]", partial(loop, calls, work), per_second)
+    return [
+        alone,
         *(
             Row(
-                f"process:2/{length}: work",
-                "calls of a part of a millisecond",
-                partial(mapped, f"process:2/{length}", batches, work),
-                calls_a_second,
+                f"work: process:2/{length}",
+                f"a batch is {length} × a call of the loop",
+                partial(mapped, f"process:2/{length}", max(calls, 20 * length), work),
+                per_second,
             )
-            for length in LASTING
+            for length in (1, 3, 10, 30, 100, 300)
             if length * less <= 300
         ),
     ]
-    return {
-        "start of workers": starts,
-        "dispatch of a batch": dispatches,
-        "overhead of a call": loops,
-        "clocks": reading,
-        "copying to another process": copies,
-        "a map in the caller, start included": inline,
-        "throughput by calls in a batch": short,
-        "throughput by length of a batch": long,
-    }
 
 
-def constants(figures: dict[str, list[float]]) -> list[list[str]]:
+# ---- what they say about the code ----------------------------------------------------------------
+
+Figures = dict[str, list[float]]
+
+
+def beyond(figures: Figures, more: str, base: str) -> list[float]:
+    """Return a difference, round by round."""
+    return [one - other for one, other in zip(figures[more], figures[base], strict=True)]
+
+
+def against_the_loop(figures: Figures, calls: int) -> list[list[str]]:
+    """Return what maps in the caller cost over a bare loop."""
+    rows = []
+    for name in ("nothing", "square"):
+        base = figures[f"{name}: loop"]
+        for way in ("inline", "auto"):
+            took = figures[f"{name}: {way}"]
+            extra = median(beyond(figures, f"{name}: {way}", f"{name}: loop"))
+            ratios = [one / other for one, other in zip(took, base, strict=True)]
+            rows.append(
+                [
+                    f"{name}: {way}",
+                    f"{median(ratios):.2f}",
+                    spread(ratios, "{:.2f}".format),
+                    f"{extra * 1e9:+.0f} ns",
+                    f"{extra * calls * 1e3:+.1f} ms",
+                    f"{median(took) * calls * 1e3:.1f} ms",
+                ]
+            )
+    return rows
+
+
+def constants(figures: Figures) -> list[list[str]]:
     """Return the constants of the code beside what was measured."""
     costs = PoolCosts()
-
-    def less(more: str, base: str) -> list[float]:
-        return [one - other for one, other in zip(figures[more], figures[base], strict=True)]
-
     measured = {
         "thread_start": figures["thread: each of 8"],
-        "server_start": less("process: cold start", "process: start"),
+        "server_start": beyond(figures, "process: cold", "process: further"),
         "process_start": figures["process: each of 4"],
         "thread_dispatch": figures["thread: in a map"],
         "process_dispatch": figures["process: in a map"],
-        "call_overhead": less("loop of a thread", "bare loop"),
+        "call_overhead": beyond(figures, "loop of a thread", "bare loop"),
     }
-    result = []
-    for each in fields(PoolCosts):
-        values = measured[each.name]
-        value = getattr(costs, each.name)
-        result.append(
-            [
-                f"PoolCosts.{each.name}",
-                duration(value),
-                duration(median(values)),
-                spread(values),
-                f"{median(values) / value:.2f}",
-            ]
-        )
-    copy = payload._COPY_SECONDS_PER_BYTE
-    pair = figures["socket pair"]
-    result.append(
-        [
-            "payload._COPY_SECONDS_PER_BYTE",
-            gigabytes(copy),
-            gigabytes(median(pair)),
-            spread(pair, gigabytes),
-            f"{median(pair) / copy:.2f}",
-        ]
+    # A field without a figure is an error here: whoever adds one says how it is measured.
+    rows = [
+        (f"PoolCosts.{each.name}", getattr(costs, each.name), measured[each.name], duration)
+        for each in fields(costs)
+    ]
+    copying = payload._COPY_SECONDS_PER_BYTE
+    rows.append(
+        ("payload._COPY_SECONDS_PER_BYTE", copying, figures["socket pair"], gigabytes),
     )
-    return result
+    return [
+        [name, show(value), show(median(here)), spread(here, show), f"{median(here) / value:.2f}"]
+        for name, value, here, show in rows
+    ]
 
 
-def shares(figures: dict[str, list[float]]) -> list[list[str]]:
-    """Return the lengths of time that the code chose because something else is short beside it."""
-    result = []
+def shares(figures: Figures) -> list[list[str]]:
+    """Return the lengths of time that were chosen because something else is short beside them."""
+    rows = []
     for name, value, what, figure in (
-        ("running._STRIDE_FROM", running._STRIDE_FROM, "three clocks", "three clocks"),
-        ("batching._BATCH_FOR", batching._BATCH_FOR, "a batch in a map", "process: in a map"),
-        ("batching._LONG_CALL", batching._LONG_CALL, "a round trip", "process: round trip"),
-        ("thread._FLUSH_AFTER", thread._FLUSH_AFTER, "a batch, queue full", "thread: queue full"),
+        ("running._STRIDE_FROM", running._STRIDE_FROM, "reading", "three clocks"),
+        ("thread._FLUSH_AFTER", thread._FLUSH_AFTER, "handing on", "thread: queue full"),
+        ("batching._BATCH_FOR", batching._BATCH_FOR, "sending", "process: in a map"),
+        ("batching._LONG_CALL", batching._LONG_CALL, "waiting", "process: round trip"),
     ):
         percents = [100.0 * each / value for each in figures[figure]]
-        shown = [f"{median(percents):.2g} %", spread(percents, "{:.2g} %".format)]
-        result.append([name, duration(value), what, *shown])
-    return result
+        share, around = f"{median(percents):.1f} %", spread(percents, "{:.1f} %".format)
+        rows.append([name, duration(value), f"{what} ({figure})", share, around])
+    return rows
 
 
 def main() -> None:
-    """Measure everything in turns, print it by topic, and the constants last."""
+    """Measure everything in turns, print it by topic, and what it says of the code last."""
     given = begin(options(__doc__, rounds=7))
-    topics = rows(100 if given.smoke else 1)
+    less = 100 if given.smoke else 1
+    calls = 200_000 // less
+    topics = {
+        "start of a worker": starts(),
+        "sending a batch": dispatches(2_000 // less),
+        "around a call": loops(calls),
+        "clocks": readings(10_000 // less),
+        "copying": copies((64 << 20) // less),
+        "a map in the caller, each call, start included": in_the_caller(calls),
+        "throughput by calls in a batch": by_batch(less),
+        "throughput by length of a batch": by_duration(less),
+    }
     everything = {row.what: row.measure for topic in topics.values() for row in topic}
     interleaved(everything, rounds=1, seed=given.seed)
     figures = interleaved(everything, rounds=given.rounds, seed=given.seed)
     poolwise.shutdown()
     for headline, topic in topics.items():
-        print(f"\n{headline}")
         cells = [
             [row.what, row.show(median(values)), spread(values, row.show), row.how]
             for row in topic
             for values in [figures[row.what]]
         ]
-        print(table(["", "median", "min – max", "how"], cells))
-    print(f"\n{tiny(figures, given.smoke)}")
-    print("\nconstants of the code")
-    head = ["constant", "in the code", "measured here", "min – max", "here / code"]
-    print(table(head, constants(figures)))
-    print("\nlengths of time, and the share of them that goes to what they are to hide")
-    print(table(["constant", "in the code", "what", "share", "min – max"], shares(figures)))
+        head = [headline, "median", "min – max", "how"]
+        print(f"\n{table(head, cells, left=(0, 3))}")
+    head = ["against a bare loop", "ratio", "min – max", "a call", f"{calls:,} calls", "in all"]
+    print(f"\n{table(head, against_the_loop(figures, calls))}")
+    head = ["constant", "value in the code", "measured here", "min – max", "here / code"]
+    print(f"\n{table(head, constants(figures))}")
+    head = ["chosen length", "value in the code", "what it is to hide", "share", "min – max"]
+    print(f"\n{table(head, shares(figures), left=(0, 2))}")
 
 
 if __name__ == "__main__":

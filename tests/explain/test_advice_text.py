@@ -147,8 +147,8 @@ def test_what_the_sample_cost_and_that_its_results_are_kept() -> None:
         ((0.95, 1.0), "computes 2.4 ms holding the GIL"),
         ((0.0, 0.05), "computes 2.4 ms with the GIL released"),
         ((0.45, 0.55), "1.2 ms of it holding the GIL"),
-        ((0.0, 1.0), "holds the GIL not measured: 0 s to 2.4 ms"),
-        ((0.2, 1.0), "holds the GIL not known exactly"),
+        ((0.0, 1.0), "at most 2.4 ms of it holding the GIL (not measured closer)"),
+        ((0.2, 1.0), "480 µs to 2.4 ms of it holding the GIL"),
     ],
 )
 def test_how_the_gil_is_held_is_said_as_well_as_it_is_known(
@@ -190,7 +190,7 @@ def test_a_ceiling_that_was_missed_by_far_does_not_explain() -> None:
     limits = Ceilings(gil=1_000.0)
     near = Forecast(Plan("thread", 8), limits, makespan=1.0, predicted=1_000.0, measured=700.0)
     assert bound_by(near) == "GIL"
-    assert bound_by(replace(near, measured=300.0)) == "nothing forecast"
+    assert bound_by(replace(near, measured=300.0)) == "no ceiling"
 
 
 # ---- what would change it ------------------------------------------------------------------------

@@ -148,6 +148,7 @@ def test_functions_of_the_standard_library(
 ) -> None:
     program = _with_inputs(as_code(Plan("process", 2), function), inputs)
     assert "sys.path" not in program
+    assert "builtins" not in program
     assert _lines(program, tmp_path) == [str(function(value)) for value in eval(inputs)]
 
 
@@ -295,10 +296,12 @@ def test_a_lambda_and_what_it_closes_over(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_a_lambda_in_the_middle_of_a_call(tmp_path: Path) -> None:
-    (found,) = tuple(
+    found = functools.reduce(
+        lambda first, second: first,
         [
             lambda x: x + 1,
-        ]
+            lambda y: y + 2,
+        ],
     )
     program = _with_inputs(as_code(Plan("process", 2), found), "range(3)")
     assert _lines(program, tmp_path) == ["1", "2", "3"]

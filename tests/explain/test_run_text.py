@@ -82,9 +82,8 @@ def test_how_many_calls_ran_under_which_plan() -> None:
 
 
 def test_what_was_not_taken_is_one_plan_of_each_other_kind() -> None:
-    (line,) = [
-        line for line in str(explain_run(a_run())).splitlines() if line.startswith("not taken")
-    ]
+    lines = str(explain_run(a_run())).partition("not taken")[2].partition("\n\n")[0]
+    line = " ".join(lines.split())
     assert line.count("+") == 3
     assert "threads +" in line
     assert "(GIL)" in line
@@ -103,9 +102,16 @@ def test_a_plan_in_force_that_is_not_the_best_of_the_last_look_is_the_one_explai
     record = a_run()
     text = str(explain_run(replace(record, plan=LOOP)))
     assert "one at a time" in text
-    (line,) = [line for line in text.splitlines() if line.startswith("not taken")]
-    assert "threads -" in line  # shorter, and not taken
-    assert "plain loop" not in line
+    lines = text.partition("not taken")[2].partition("\n\n")[0]
+    assert "threads -" in lines  # shorter, and not taken
+    assert "plain loop" not in lines
+
+
+def test_an_explanation_prints_whole_and_is_short_in_a_list_of_things() -> None:
+    explanation = explain_run(a_run())
+    assert str(explanation) == explanation.text
+    assert len(repr(explanation).splitlines()) == 1
+    assert str(explanation).splitlines()[0] in repr(explanation)
 
 
 # ---- the six dimensions --------------------------------------------------------------------------
@@ -210,7 +216,7 @@ def test_a_tiny_run_that_ended_in_the_pilot_is_told_in_few_words() -> None:
     )
     text = str(explain_run(record))
     assert "plain loop finished 14 inputs" in text
-    assert "the work was over before there was a plan to choose" in text
+    assert "over in the pilot, before there was a plan to choose" in text
     assert not any(f"{name} " in text for name in DIMENSIONS)
     assert len(text.splitlines()) < 10
 
@@ -229,4 +235,12 @@ def test_a_pinned_run_has_no_forecast_and_says_so() -> None:
     text = str(explain_run(record))
     assert "forecast" not in text
     assert "not taken" not in text
-    assert "nothing is measured under a plan that was asked for; 756 calls/s" in text
+    assert "bound by   not known (a pinned plan is not measured): 756 calls/s" in text
+
+
+def test_a_ceiling_that_was_missed_by_far_is_not_said_to_have_bound_the_run() -> None:
+    record = a_run()
+    slow = (PlanUse(record.plan, 400, 1.9, 28.0, 3.6),)
+    text = str(explain_run(replace(record, uses=slow)))
+    assert "bound by   no ceiling: 211 calls/s (forecast" in text
+    assert "; cores would allow" in text

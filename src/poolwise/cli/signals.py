@@ -41,9 +41,9 @@ class Signals:
         return 128 + (self.received or 0)
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            # Whoever started this process may want it ignored, such as nohup.
-            if number is signal.SIGALRM or signal.getsignal(number) is not signal.SIG_IGN:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Whoever started this process may want it ignored, as shells do for background jobs.
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -53,7 +53,8 @@ class Signals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.SIGALRM in self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -80,7 +81,7 @@ class Signals:
         if not (first and self._draining):
             self._stop()
             return
-        signal.setitimer(signal.ITIMER_REAL, max(self._grace, 1e-3))
+        self._alarm_in(max(self._grace, 1e-3))
         if self.reading:
             raise Stopped
 
@@ -88,7 +89,13 @@ class Signals:
         if self._raised:
             os._exit(self.exit_code)
         self._raised = True
-        signal.setitimer(signal.ITIMER_REAL, _LAST_RESORT)
+        self._alarm_in(_LAST_RESORT)
         if not self._writing:
             raise Stopped
         self._owed = True
+
+    def _alarm_in(self, seconds: Seconds) -> None:
+        # Only now: until a signal has come, the alarm is the user's function's to use.
+        if signal.SIGALRM not in self._before:
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._handle)
+        signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from poolwise.executor.dispatch import Dispatch, Lane
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
 from poolwise.plan import Plan
 
 

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from poolwise.executor.dispatch import Dispatch, Lane, LaneReading
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane, LaneReading
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.probe import read_traits

@@ -32,7 +32,7 @@ _INDENT = 9
 _WIDTH = 76
 
 #: A share of a call below which it is not worth a word.
-_NOT_WORTH_A_WORD = 0.02
+_NOT_WORTH_A_WORD = 0.05
 
 
 def advice_text(
@@ -116,7 +116,7 @@ def call_lines(profile: TaskProfile, gil: bool) -> list[str]:
     if gil and profile.cpu > _NOT_WORTH_A_WORD * profile.wall:
         line += gil_phrase(profile)
     lines = [line]
-    if profile.helpers > 0.0:
+    if profile.helpers > _NOT_WORTH_A_WORD * profile.wall:
         helpers = duration(profile.helpers)
         lines.append(f"its own threads and child processes use {helpers} of CPU besides")
     return lines
@@ -126,9 +126,8 @@ def gil_phrase(profile: TaskProfile) -> str:
     """Return how much of the computing holds the GIL, or that it is not known."""
     low, high = profile.gil_low, profile.gil_high
     if not profile.gil_known:
-        most = "not measured" if low <= 0.0 and high >= profile.cpu else "not known exactly"
-        bounds = f"{duration(low)} to {duration(high)}"
-        return f"; time that holds the GIL {most}: {bounds}, the middle is taken"
+        most = f"at most {duration(high)}" if low <= 0.0 else f"{duration(low)} to {duration(high)}"
+        return f", {most} of it holding the GIL (not measured closer)"
     held = gil_time(profile)
     if held >= 0.9 * profile.cpu:
         return " holding the GIL"

@@ -76,7 +76,8 @@ def concurrency(record: RunRecord) -> str:
         parts += [f"GIL held {held} of a call"] if held else []
     elif profile is not None:
         most = share(profile.gil_high, profile.wall)
-        parts += [f"GIL held at most {most} of a call, not measured closer"] if most else []
+        if most and profile.gil_high < 0.9 * profile.wall:
+            parts.append(f"GIL held at most {most} of a call, not measured closer")
     return "; ".join(parts)
 
 

@@ -12,7 +12,7 @@ from poolwise.plan import Plan
 # The renderings are imported when something is explained: a run that is not asked pays nothing.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """Why a workload ran, or should run, as it does: `print` it, `to_json` it, run its `code`.
 
@@ -26,6 +26,9 @@ class Explanation:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        return f"<poolwise.Explanation: {self.text.partition(chr(10))[0]}>"
 
     def to_json(self) -> str:
         """Return the explanation as JSON: seconds, bytes, calls a second.

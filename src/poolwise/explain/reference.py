@@ -105,10 +105,12 @@ def by_import(thing: object, alias: str | None = None) -> Reference | None:
         return None
     if not _is_at(home.namespace, path, thing):
         return None
+    if home.name == "builtins":
+        return Reference(path) if alias is None else _named(alias, path)
     folder, module = _place(home)
     top, dot, rest = path.partition(".")
     bound = top if alias is None or rest else alias
-    if hasattr(builtins, bound) and home.name != "builtins":
+    if hasattr(builtins, bound):
         bound += "_"
     lines = [] if folder is None else [f"sys.path.insert(0, {_quoted(str(folder))})"]
     if all(map(_is_name, module.split("."))):
@@ -119,6 +121,10 @@ def by_import(thing: object, alias: str | None = None) -> Reference | None:
         lines.append(f"{alias} = {bound}{dot}{rest}")
     call = bound + dot + rest if alias is None else alias
     return Reference(call, tuple(lines), frozenset({bound, call.partition(".")[0]}))
+
+
+def _named(alias: str, path: str) -> Reference:
+    return Reference(alias, (f"{alias} = {path}",), frozenset({alias}))
 
 
 def _home(thing: object) -> _Home | None:

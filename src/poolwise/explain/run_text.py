@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from poolwise.cost import Forecast
 from poolwise.executor.record import Phase, PlanUse, RunRecord
 from poolwise.explain.dimensions import dimension_lines
-from poolwise.explain.table import paragraph
+from poolwise.explain.table import listed, paragraph
 from poolwise.explain.words import (
+    NO_CEILING,
     best_of_each_family,
     bound_by,
     calls_per_second,
     family,
     longer,
+    near,
     possible,
     residual,
     share,
     time,
 )
 from poolwise.task import Refusal
-from poolwise.units import Seconds, plural
+from poolwise.units import PerSecond, Seconds, plural
 
 _INDENT = 11
+
+#: Where long lists are broken.
+_WIDTH = 84
 
 #: Lines of the timeline that are shown of a long one, at its start and at its end.
 _FIRST, _LAST = 12, 6
@@ -111,6 +117,8 @@ def _at(at: Seconds, milliseconds: bool) -> str:
 
 def outcome_lines(record: RunRecord) -> list[str]:
     """Return what bound the run, which plans ran how many calls, and what was not taken."""
+    if _ended_in_the_pilot(record):
+        return ["over in the pilot, before there was a plan to choose"]
     current = _current(record)
     return [
         *paragraph("bound by", list(bound_lines(record, current)), indent=_INDENT),
@@ -132,23 +140,27 @@ def bound_lines(record: RunRecord, current: Forecast | None) -> Iterator[str]:
     """Return what bound the plan in force, and the rate it reached against its forecast."""
     reached = _reached([use for use in record.uses if use.plan == record.plan])
     if current is None:
-        if _ended_in_the_pilot(record):
-            yield "nothing: the work was over before there was a plan to choose"
-        elif record.pinned and reached:
-            yield f"not known, as nothing is measured under a plan that was asked for; {reached}"
-        elif reached:
-            yield f"not known; {reached}"
+        why = "a pinned plan is not measured" if record.pinned else "nothing was chosen yet"
+        if reached:
+            yield f"not known ({why}): {calls_per_second(reached)} calls/s"
         return
+    ceiling, reason = (
+        current.ceilings.lowest,
+        bound_by(replace(current, measured=None, startup=0.0)),
+    )
     predicted = f"forecast {calls_per_second(current.rate)}"
-    if current.ceilings.lowest > 1.01 * current.rate:
-        predicted += f", at most {calls_per_second(current.ceilings.lowest)}"
-    rates = f"{reached} ({predicted})" if reached else predicted
-    yield "; ".join(each for each in (f"{bound_by(current)}: {rates}", _busy(record)) if each)
+    if reached and not near(reached, ceiling):
+        predicted += f"; {reason} would allow {calls_per_second(ceiling)}"
+        reason = NO_CEILING
+    elif ceiling > 1.01 * current.rate:
+        predicted += f", at most {calls_per_second(ceiling)}"
+    rates = f"{calls_per_second(reached)} calls/s ({predicted})" if reached else predicted
+    yield "; ".join(each for each in (f"{reason}: {rates}", _busy(record)) if each)
 
 
-def _reached(uses: Sequence[PlanUse]) -> str:
+def _reached(uses: Sequence[PlanUse]) -> PerSecond:
     calls, wall = sum(use.calls for use in uses), sum(use.wall for use in uses)
-    return f"{calls_per_second(calls / wall)} calls/s" if calls and wall > 0.0 else ""
+    return calls / wall if wall > 0.0 else 0.0
 
 
 def _busy(record: RunRecord) -> str | None:
@@ -169,7 +181,7 @@ def use_lines(uses: Sequence[PlanUse]) -> list[str]:
     for use in uses:
         counts[str(use.plan)] = counts.get(str(use.plan), 0) + use.calls
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return [" · ".join(f"{calls:,} in {_a(plan)}" for plan, calls in ordered)]
+    return listed([f"{calls:,} in {_a(plan)}" for plan, calls in ordered], width=_WIDTH)
 
 
 def _a(plan: str) -> str:
@@ -185,7 +197,7 @@ def not_taken_lines(record: RunRecord, current: Forecast | None) -> list[str]:
         for name, each in best_of_each_family(record.forecasts).items()
         if name != family(record.plan)
     ]
-    return [" · ".join(parts)] if parts else []
+    return listed(parts, width=_WIDTH)
 
 
 def _why(forecast: Forecast) -> str:

@@ -36,6 +36,22 @@ def _line(row: Sequence[str], widths: Sequence[int], left: Sequence[int]) -> str
     return _GAP.join(cells).rstrip()
 
 
+def listed(items: Sequence[str], *, width: int) -> list[str]:
+    """Return `items` with dots between them, in lines of at most `width` where that is possible.
+
+    >>> listed(["one", "two", "three"], width=12)
+    ['one · two', 'three']
+    """
+    lines: list[str] = []
+    for item in items:
+        longer = f"{lines[-1]} · {item}" if lines else item
+        if lines and len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(item)
+    return lines
+
+
 def paragraph(label: str, lines: Sequence[str], *, indent: int) -> list[str]:
     """Return `lines` beside `label`, the first on its line, all indented alike; none if empty.
 

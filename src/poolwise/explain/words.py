@@ -14,6 +14,9 @@ from poolwise.units import PerSecond, Seconds, makespan, rate
 #: What stands where there is no figure.
 NO_FIGURE = "–"
 
+#: What binds where the rate that was reached is far from every ceiling.
+NO_CEILING = "no ceiling"
+
 #: Inputs that forecasts are for if nobody knows how many there are.
 CALLS_IF_UNKNOWN = 1_000
 
@@ -94,14 +97,14 @@ def bound_by(forecast: Forecast, calls: float | None = None) -> str:
         return "start-up"
     if calls is not None and too_few(forecast, calls):
         return "few inputs"
-    if forecast.measured is not None and not _near(forecast.measured, forecast.ceilings.lowest):
-        return "nothing forecast"
+    if forecast.measured is not None and not near(forecast.measured, forecast.ceilings.lowest):
+        return NO_CEILING
     if forecast.ceilings.binding == "concurrency" and forecast.plan.mechanism != "inline":
         return f"{forecast.plan.concurrency} calls at once"
     return forecast.bound_by
 
 
-def _near(measured: PerSecond, ceiling: PerSecond) -> bool:
+def near(measured: PerSecond, ceiling: PerSecond) -> bool:
     """Whether a ceiling explains a rate; queueing alone can keep it a third below."""
     return 0.6 * ceiling <= measured <= 1.25 * ceiling
 

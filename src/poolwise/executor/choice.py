@@ -1,0 +1,135 @@
+"""Comparing all candidates for what is left of a run, and learning where forecasts are wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from poolwise.cost import Forecast
+from poolwise.cost.model import forecast, startup
+from poolwise.machine import MachineProfile
+from poolwise.mechanisms import Mechanism
+from poolwise.plan import Plan
+from poolwise.planner import Limits, batch_size, candidates, ranked
+from poolwise.probe import Sample, TaskProfile
+from poolwise.task import Refusal, TaskTraits
+from poolwise.units import PerSecond, Seconds
+
+#: What parallelism must promise, in seconds and as a share of the loop, before it is tried.
+_WORTH: Seconds = 1e-3
+_WORTH_SHARE = 0.1
+
+#: A throughput within these factors of its forecast agrees with it.
+_AGREES = (0.75, 1.33)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a run stands: the calls left (``None`` if not known) and how many have ended, the
+    plan in force and its throughput, and whether a fork server runs already.
+    """
+
+    left: int | None = None
+    ended: int = 0
+    plan: Plan | None = None
+    rate: PerSecond = 0.0
+    served: bool = False
+
+    @property
+    def expected(self) -> float:
+        """Calls to plan for: of a workload whose end is not in sight, as many as have been."""
+        return float(self.left if self.left is not None else max(1, self.ended))
+
+
+class Choice:
+    """Forecasts for one task on one machine. No clock, no pool; remembers what was measured.
+
+    `measured` holds the throughput that plans reached on slices of their own. A ceiling that was
+    not where the model has it is corrected, for every plan that it binds.
+    """
+
+    def __init__(
+        self,
+        machine: MachineProfile,
+        traits: TaskTraits,
+        limits: Limits,
+        mechanisms: Callable[[str], Mechanism],
+    ) -> None:
+        self.measured: dict[Plan, PerSecond] = {}
+        self._machine = machine
+        self._traits = traits
+        self._limits = limits
+        self._mechanisms = mechanisms
+        self._corrections: dict[str, float] = {}
+        self._failed: dict[str, Refusal] = {}
+
+    def rank(self, task: TaskProfile, now: Situation) -> tuple[Forecast, ...]:
+        """Forecast every candidate for what is left: the one to take, then from best to worst."""
+        return ranked(self._forecasts(task, now))
+
+    def could_pay(self, task: TaskProfile, now: Situation) -> bool:
+        """Whether threads could pay if they ran all at once: else there is nothing to learn."""
+        hopeful = self._forecasts(replace(task, gil_low=0.0, gil_high=0.0), now)
+        loop = hopeful[0].makespan
+        best = min(
+            (
+                each.makespan
+                for each in hopeful
+                if each.refusal is None and each.plan.mechanism == "thread"
+            ),
+            default=loop,
+        )
+        return loop - best > max(_WORTH, _WORTH_SHARE * loop)
+
+    def refuse(self, mechanism: str, refusal: Refusal) -> None:
+        """Consider `mechanism` no more: it could not be opened here."""
+        self._failed[mechanism] = refusal
+
+    def refusal(self, mechanism: str, task: TaskProfile | None = None) -> Refusal | None:
+        """Say why `mechanism` cannot be had for this task, or ``None``."""
+        if mechanism in self._failed:
+            return self._failed[mechanism]
+        refusal = self._mechanisms(mechanism).refusal(self._traits)
+        if refusal is None and mechanism == "process" and task and not task.payload.carried:
+            return Refusal("an argument or a result cannot be pickled", "use threads")
+        return refusal
+
+    def agrees(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
+        """Whether `plan` reaches about what is forecast for such calls; if not, learn from it."""
+        batch = batch_size(plan, task.wall, left)
+        predicted = forecast(self._machine, task, plan, math.inf, batch=batch)
+        ceiling = predicted.ceilings.binding
+        correction = self._corrections.get(ceiling, 1.0)
+        expected = predicted.rate * correction
+        if _AGREES[0] * expected <= sample.rate <= _AGREES[1] * expected:
+            return True
+        self._corrections[ceiling] = correction * sample.rate / expected
+        return False
+
+    def _forecasts(self, task: TaskProfile, now: Situation) -> list[Forecast]:
+        result = []
+        for plan in candidates(self._machine, task, self._limits):
+            refusal = self.refusal(plan.mechanism, task)
+            if refusal is not None:
+                result.append(Forecast(plan, refusal=refusal))
+                continue
+            result.append(
+                forecast(
+                    self._machine,
+                    task,
+                    plan,
+                    now.expected,
+                    batch=batch_size(plan, task.wall, now.left),
+                    startup=self._startup(plan, now),
+                    meanwhile=now.rate,
+                    correction=self._corrections,
+                    measured=self.measured.get(plan),
+                )
+            )
+        return result
+
+    def _startup(self, plan: Plan, now: Situation) -> Seconds:
+        if plan == now.plan:
+            return 0.0
+        return startup(self._machine, plan, server_running=now.served)

@@ -1,0 +1,162 @@
+"""A lane: an open pool with its share of the calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from poolwise.ipc import Inbox
+from poolwise.mechanisms import Mechanism, Pool, WorkerOptions
+from poolwise.plan import Plan
+from poolwise.planner.batching import in_flight_batches
+from poolwise.probe import Sample
+from poolwise.task import BatchId, Exit, Outcomes, Task, WorkerId
+from poolwise.timing.clock import Clock
+from poolwise.units import PerSecond, Seconds
+
+
+class Settler(Protocol):
+    """What a lane needs of the dispatch that it belongs to."""
+
+    inbox: Inbox
+    clock: Clock
+    tasks: tuple[Task, ...]
+
+    def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        """Settle calls that ran."""
+        ...
+
+    def returned(self, batch: BatchId, first: int, count: int) -> None:
+        """Queue calls that did not start."""
+        ...
+
+    def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
+        """Fail calls whose worker died under them."""
+        ...
+
+    def gone(self, exit: Exit) -> None:
+        """Note the death of a worker."""
+        ...
+
+    def lane_failed(self, lane: Lane, error: BaseException) -> None:
+        """Do without a lane that has no workers and can get none."""
+        ...
+
+
+class Lane:
+    """An open pool, what it has in flight and what it has done. Is the sink of its pool."""
+
+    def __init__(self, dispatch: Settler, plan: Plan, mechanism: Mechanism) -> None:
+        self.plan = plan
+        self.ready_workers = 0
+        self.opened_at = dispatch.clock.now()
+        self.first_ready_at: Seconds | None = None
+        self.all_ready_at: Seconds | None = None
+        self.active = True  # takes new calls
+        self.settled = False  # was decided for, not only passed through while learning
+        self.width = plan.concurrency  # calls at once; never above the plan's
+        self.in_flight = 0  # batches
+        self.calls = 0
+        self.service = 0.0
+        self.cpu = 0.0
+        self.busy_since: Seconds | None = None
+        self.busy_for: Seconds = 0.0
+        self.mean_service: Seconds | None = None  # of recent calls
+        self._dispatch = dispatch
+        options = WorkerOptions(plan.threads_per_worker, dispatch.tasks)
+        self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
+
+    @property
+    def inline(self) -> bool:
+        """Whether sending runs the calls."""
+        return self.plan.mechanism == "inline"
+
+    @property
+    def room(self) -> int:
+        """Batches that may be sent now."""
+        if not self.active or not self.ready_workers:
+            return 0
+        slots = self.width
+        if self.ready_workers < self.plan.workers:
+            slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
+        return in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight
+
+    @property
+    def mean_rate(self) -> PerSecond:
+        """Calls a second over the life of the lane."""
+        reading = self.observe(self._dispatch.clock.now())
+        return reading.calls / reading.busy if reading.busy > 0.0 else 0.0
+
+    def widen(self, plan: Plan) -> None:
+        """Become a plan of more (or fewer) threads."""
+        if plan.workers > self.pool.workers:
+            self.pool.grow(plan.workers - self.pool.workers)
+        self.plan, self.width = plan, plan.concurrency
+
+    def observe(self, now: Seconds) -> LaneReading:
+        """Read the counters, to compare with a later reading."""
+        busy = self.busy_for + (now - self.busy_since if self.busy_since is not None else 0.0)
+        return LaneReading(now, self.calls, self.service, self.cpu, busy)
+
+    # ---- Sink -----------------------------------------------------------------------------
+
+    def ready(self, worker: WorkerId) -> None:
+        """Count the worker."""
+        now = self._dispatch.clock.now()
+        self.ready_workers += 1
+        if self.first_ready_at is None:
+            self.first_ready_at = now
+        if self.ready_workers >= self.plan.workers and self.all_ready_at is None:
+            self.all_ready_at = now
+
+    def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
+        """Count, and hand the outcomes on."""
+        count = len(outcomes.values)
+        self.calls += count
+        self.service += outcomes.service
+        self.cpu += outcomes.cpu
+        mean = outcomes.service / count
+        # Recent calls count more, so that batches follow a drift; one odd call does little.
+        weight = min(0.5, 0.05 * count)
+        old = self.mean_service
+        self.mean_service = mean if old is None else old + weight * (mean - old)
+        self._dispatch.done(batch, first, outcomes)
+
+    def returned(self, batch: BatchId, first: int, count: int) -> None:
+        """Have the calls run elsewhere."""
+        self._dispatch.returned(batch, first, count)
+
+    def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
+        """Have the calls fail."""
+        self._dispatch.lost(batch, first, count, exit)
+
+    def gone(self, worker: WorkerId, exit: Exit) -> None:
+        """Count one worker less; the pool starts another."""
+        self.ready_workers = max(0, self.ready_workers - 1)
+        self._dispatch.gone(exit)
+
+    def failed(self, error: BaseException) -> None:
+        """Stop using the lane."""
+        self.active = False
+        self._dispatch.lane_failed(self, error)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReading:
+    """Counters of a lane at one moment."""
+
+    at: Seconds
+    calls: int
+    service: Seconds
+    cpu: Seconds
+    busy: Seconds
+
+    def until(self, later: LaneReading, concurrency: int) -> Sample:
+        """Return what happened from here to `later`."""
+        return Sample(
+            calls=later.calls - self.calls,
+            concurrency=concurrency,
+            wall=later.busy - self.busy,
+            service=later.service - self.service,
+            cpu=later.cpu - self.cpu,
+        )

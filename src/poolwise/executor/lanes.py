@@ -1,0 +1,98 @@
+"""The lane in force, and moving to another one without a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from poolwise.executor.choice import Choice, Situation
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.plan import Plan
+from poolwise.probe import TaskProfile
+from poolwise.task import Refusal
+from poolwise.units import Seconds, duration
+
+#: Calls longer than this do not run in the owner's thread while workers start: it would not
+#: notice that they are ready.
+_NOTICE_WITHIN: Seconds = 5e-3
+
+
+class CurrentLane:
+    """Which lane takes the calls now. Begins with the plain loop. Used by the owner only."""
+
+    def __init__(self, dispatch: Dispatch, choice: Choice) -> None:
+        self._dispatch = dispatch
+        self._choice = choice
+        self.plan = Plan("inline")
+        self.lane = dispatch.open(self.plan)
+
+    @property
+    def situation(self) -> Situation:
+        """Where the run stands."""
+        dispatch = self._dispatch
+        return Situation(
+            left=dispatch.remaining,
+            ended=dispatch.settled,
+            plan=self.plan if self.lane.active else None,
+            rate=self.lane.mean_rate,
+            served=any(lane.plan.mechanism == "process" for lane in dispatch.lanes),
+        )
+
+    def move(self, plan: Plan, task: TaskProfile) -> Generator[None, None, Lane]:
+        """Open `plan` beside what runs; move over when its workers are ready.
+
+        The value is the lane in force afterwards: still the old one if `plan` could not be opened,
+        or if the work was over before.
+        """
+        dispatch, old = self._dispatch, self.lane
+        if old.active and old.plan == plan:
+            return old
+        if old.active and old.plan.mechanism == plan.mechanism == "thread":
+            old.widen(plan)
+            self.plan = plan
+            return old
+        if plan.mechanism == "process":
+            old = self._step_aside(old, task)
+        new = dispatch.open(plan)
+        while new.all_ready_at is None and new.active and not dispatch.finished:
+            self._work_meanwhile(old, new)
+            yield
+        if not new.active:
+            refusal = Refusal("its workers could not be started here", "use threads")
+            self._choice.refuse(plan.mechanism, refusal)
+        elif new.all_ready_at is not None:
+            self._take(new, old)
+        return self.lane
+
+    def _take(self, new: Lane, old: Lane) -> None:
+        self._dispatch.retire(old)
+        self.lane, self.plan = new, new.plan
+        if new.plan.mechanism == "process":
+            assert new.all_ready_at is not None
+            took = duration(new.all_ready_at - new.opened_at)
+            self._dispatch.note(f"moved to {new.plan} ({took} to start, while work went on)")
+        else:
+            self._dispatch.note(str(new.plan))
+
+    def _step_aside(self, lane: Lane, task: TaskProfile) -> Lane:
+        """Go on in a way that lets new workers start, and that notices when they are ready."""
+        if lane.inline and task.wall > _NOTICE_WITHIN:
+            if self._choice.refusal("thread") is not None:
+                return lane
+            thread = self._dispatch.open(Plan("thread", 1))
+            self._dispatch.retire(lane)
+            self.lane = thread
+            return thread
+        if not lane.inline and not task.waits:
+            lane.width = 1  # its other threads would only take the CPU from the starting workers
+        return lane
+
+    def _work_meanwhile(self, old: Lane, new: Lane) -> None:
+        """Never wait idle for workers: run calls inline, or keep the old lane filled."""
+        dispatch = self._dispatch
+        dispatch.fill()
+        if old.inline and old.active and new.plan.mechanism == "process":
+            dispatch.send_next(old)
+            dispatch.wait(0)
+        elif not dispatch.finished:
+            dispatch.wait()  # threads start within some 0.1 ms

@@ -1,0 +1,162 @@
+"""Learning where the time of a task goes, on calls that have to be run anyway.
+
+Pilot, then one of two: computing calls are raced in two threads, waiting calls get more and more
+threads while throughput grows. All results are kept; nothing is run "to see".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.executor.lanes import CurrentLane
+from poolwise.machine import MachineProfile
+from poolwise.plan import Plan
+from poolwise.planner import Limits
+from poolwise.probe import Payload, Pilot, Sample, TaskProfile, measure_payload
+from poolwise.probe.contention import after_race, after_widening
+from poolwise.units import Seconds, duration, rate
+
+#: A race lasts so long: some slices of the scheduler (3–4 ms) and of the GIL (5 ms).
+_RACE_FOR: Seconds = 15e-3
+
+#: Threads with which widening begins; twice as many for calls that hardly compute.
+_FIRST_WIDTH = 8
+
+#: Doubling the threads must bring so much more throughput to be worth another doubling.
+_STILL_GROWS = 1.3
+
+#: A throughput of so much of what all threads could reach is all of it.
+_FULL = 0.8
+
+#: Calls that compute for less than this share of their time are widened faster.
+_LIGHT = 0.05
+
+#: Threads for each that the mean of waiting and computing asks for: below twice as many, those
+#: that come back from waiting too often find nobody computing.
+_ENOUGH_THREADS = 2.0
+
+#: Looking at the size of arguments and results takes about so long.
+_LOOK_FOR: Seconds = 1e-3
+
+
+class Survey:
+    """What is known of one task so far. Used by the owner only."""
+
+    def __init__(
+        self, dispatch: Dispatch, current: CurrentLane, machine: MachineProfile, limits: Limits
+    ) -> None:
+        self.profile: TaskProfile | None = None
+        self.learned = False
+        self._dispatch = dispatch
+        self._current = current
+        self._facts = machine.facts
+        self._limits = limits
+
+    def pilot(self) -> None:
+        """Run the first calls in the caller, one at a time."""
+        dispatch, lane = self._dispatch, self._current.lane
+        dispatch.keep_specimen = True
+        sample = Pilot(lambda calls: dispatch.send_next(lane, calls), dispatch.clock).sample()
+        dispatch.keep_specimen = False
+        if not sample.calls:
+            return
+        task = self.profile = TaskProfile.of(sample, self._payload(sample), gil=self._facts.gil)
+        text = f"pilot in the caller: {sample.calls:,} calls of {duration(task.wall)}"
+        if task.waiting > 0.02 * task.wall:
+            text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
+        dispatch.note(text)
+
+    def learn(self, task: TaskProfile) -> Iterator[None]:
+        """Run calls side by side, and refine the profile by what that shows."""
+        self.learned = True
+        if task.waits:
+            yield from self._widen(task)
+        elif self._facts.gil and self._facts.usable_cpus > 1.0:
+            yield from self._race(task)
+
+    def _payload(self, sample: Sample) -> Payload:
+        specimen, self._dispatch.specimen = self._dispatch.specimen, None
+        if specimen is None:
+            return Payload()
+        columns, values = specimen
+        each = max(sample.service / sample.calls, 1e-7)
+        calls = max(1, min(len(values), int(_LOOK_FOR / each)))
+        cut = tuple(column[:calls] for column in columns)
+        return measure_payload(cut, values[:calls], self._dispatch.clock)
+
+    def _race(self, task: TaskProfile) -> Iterator[None]:
+        """Run calls in two threads: do they run at once? Then the GIL is released."""
+        dispatch, clock = self._dispatch, self._dispatch.clock
+        lane = yield from self._current.move(Plan("thread", 2), task)
+        began, cpu = clock.now(), clock.process_cpu()
+        until = began + _RACE_FOR
+        while not dispatch.finished and (left := until - clock.now()) > 0.0:
+            dispatch.fill()
+            if dispatch.nothing_left or not dispatch.in_flight:
+                break  # too few calls for a race
+            dispatch.wait(left)
+            yield
+        elapsed = clock.now() - began
+        if elapsed < _RACE_FOR / 2:
+            return
+        busy = (clock.process_cpu() - cpu) / elapsed
+        task = self.profile = after_race(task, lane.width, busy, self._facts.usable_cpus)
+        word = "take turns: the GIL is held" if task.gil_low else "run at once"
+        dispatch.note(f"race of 2 threads: they {word} ({busy:.1f} CPUs busy)")
+
+    def _widen(self, task: TaskProfile) -> Iterator[None]:
+        """Run waiting calls in more and more threads while throughput grows."""
+        dispatch, cpus = self._dispatch, self._facts.usable_cpus
+        light = task.cpu < _LIGHT * task.wall
+        width = min(_FIRST_WIDTH * (2 if light else 1), self._most_threads())
+        narrow: Sample | None = None
+        while True:
+            plan = Plan("thread", width)
+            lane = yield from self._current.move(plan, task)
+            sample = yield from self.sample(lane, width)
+            if not sample.calls or dispatch.nothing_left:
+                return
+            task = after_widening(task.with_cpu(dispatch.cpu_per_call), narrow, sample, cpus)
+            self.profile = task
+            dispatch.note(f"{plan}: {rate(sample.steady_rate)} calls/s")
+            full = sample.steady_rate >= _FULL * width / task.wall
+            grows = full or narrow is None or _grew(narrow, sample)
+            needed = math.ceil(_ENOUGH_THREADS * cpus * task.wall / max(task.cpu, 1e-6))
+            wider = min((4 if full and light else 2) * width, self._most_threads(), needed)
+            if not grows or task.gil_low or task.outside or wider <= width:
+                return
+            narrow, width = sample, wider
+
+    def _most_threads(self) -> int:
+        left, limits = self._dispatch.remaining, self._limits
+        most = min(limits.max_concurrency, limits.max_workers or limits.max_concurrency)
+        return max(1, most if left is None else min(most, left))
+
+    def sample(
+        self, lane: Lane, calls: int, seconds: Seconds = 0.0
+    ) -> Generator[None, None, Sample]:
+        """Let `lane` work until it has done so many calls that began under its present width, for
+        so long; what it did is the value.
+        """
+        dispatch = self._dispatch
+        start = lane.observe(dispatch.clock.now())
+        settled = start.calls + lane.width  # the first to end began before
+        while not dispatch.finished:
+            dispatch.fill()
+            if lane.ready_workers and not dispatch.in_flight:
+                break  # the look-ahead is used up, and in a survey nobody takes results
+            dispatch.wait()
+            now = lane.observe(dispatch.clock.now())
+            if start.calls < settled <= now.calls:
+                start, settled = now, 0
+            elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
+                break
+            yield
+        return start.until(lane.observe(dispatch.clock.now()), lane.width)
+
+
+def _grew(narrow: Sample, wide: Sample) -> bool:
+    return wide.steady_rate >= _STILL_GROWS * narrow.steady_rate

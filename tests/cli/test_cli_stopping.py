@@ -1,0 +1,177 @@
+"""Ctrl-C and SIGTERM: what runs may end, lines are whole, nothing is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+from cli_command import Command, read_lines, wait_for_line, wait_until_gone
+
+ENDLESS = ("--expr", "__import__('itertools').count()", "--no-progress")
+PLANS = ["auto", "inline", "thread:2", "process:2", "process:2x2"]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def _pin(plan: str) -> tuple[str, ...]:
+    return () if plan == "auto" else ("--plan", plan)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_what_runs_may_end(command: Command, plan: str, number: signal.Signals, code: int) -> None:
+    process = command.start("map", "work:pid", *ENDLESS, *_pin(plan))
+    read = read_lines(process, 5)
+    process.send_signal(number)
+    run = command.finish(process, read)
+    assert run.code == code
+    assert [line["index"] for line in run.lines] == list(range(len(run.lines)))
+    assert run.err == f"poolwise: stopped by {number.name} after {len(run.lines)} inputs\n"
+    for worker in {*run.results} - {process.pid}:
+        wait_until_gone(worker)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_does_not_end_within_the_grace_is_ended(command: Command, plan: str) -> None:
+    process = command.start("map", "work:stuck_at_3", *ENDLESS, *_pin(plan), "--grace", "0.2")
+    wait_for_line(process, b"stuck\n")
+    process.send_signal(signal.SIGTERM)
+    run = command.finish(process)
+    assert run.code == 143
+    assert [line["index"] for line in run.lines] == list(range(len(run.lines)))
+    assert "Traceback" not in run.err
+    for worker in {*run.results} - {process.pid}:
+        wait_until_gone(worker)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_second_signal_ends_it_now(command: Command, plan: str) -> None:
+    process = command.start("map", "work:stuck_at_3", *ENDLESS, *_pin(plan), "--grace", "9999")
+    wait_for_line(process, b"stuck\n")
+    while process.poll() is None:  # two that come at the same moment are one
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            continue
+    run = command.finish(process)
+    assert run.code == 130
+    assert "Traceback" not in run.err
+
+
+def test_a_call_that_swallows_everything_does_not_keep_it(command: Command) -> None:
+    process = command.start(
+        "map", "work:stuck_and_deaf_at_3", *ENDLESS, "--plan", "inline", "--grace", "0.1"
+    )
+    wait_for_line(process, b"stuck\n")
+    process.send_signal(signal.SIGTERM)
+    assert command.finish(process).code == 143
+
+
+@pytest.mark.parametrize("plan", ["inline", "process:1"])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_waiting_for_standard_input_ends(
+    command: Command, plan: str, number: signal.Signals, code: int
+) -> None:
+    process = command.start("map", "work:prints", "--lines", "-", "--plan", plan, "--no-progress")
+    assert process.stdin is not None
+    process.stdin.write(b"one\n")
+    process.stdin.flush()
+    if plan == "inline":
+        wait_for_line(process, b"printed one\n")
+    else:
+        _wait_until_reading_ends(process)
+    process.send_signal(number)
+    run = command.finish(process)
+    assert (run.code, run.results) == (code, ["one"])
+
+
+def _wait_until_reading_ends(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the process has taken everything out of its standard input."""
+    import fcntl
+    import struct
+    import termios
+    import time
+
+    assert process.stdin is not None
+    while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"\0\0\0\0"))[0]:
+        time.sleep(0.001)  # bounded by the time-out of the test
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_whole_group(command: Command) -> None:
+    process = command.start(
+        "map", "work:pid", *ENDLESS, "--plan", "process:2", start_new_session=True
+    )
+    read = read_lines(process, 5)
+    os.killpg(process.pid, signal.SIGINT)
+    run = command.finish(process, read)
+    assert run.code == 130
+    assert "error" not in run.out
+    assert "Traceback" not in run.err
+
+
+def test_what_was_ignored_before_stays_ignored(command: Command) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    process = command.start("map", "work:pid", *ENDLESS, preexec_fn=ignore)
+    read = read_lines(process, 3)
+    process.send_signal(signal.SIGINT)
+    read += read_lines(process, 50)
+    process.send_signal(signal.SIGTERM)
+    assert command.finish(process, read).code == 143
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_while_the_target_is_imported(command: Command, number: signal.Signals, code: int) -> None:
+    (command.folder / "long.py").write_text(
+        "import os, time\nos.write(2, b'importing\\n')\ntime.sleep(600)\n"
+    )
+    process = command.start("map", "long.py:f", "--expr", "[1]")
+    wait_for_line(process, b"importing\n")
+    process.send_signal(number)
+    run = command.finish(process)
+    assert (run.code, run.out, run.err) == (code, "", "")
+
+
+def test_advise_ends_at_once(command: Command) -> None:
+    process = command.start("advise", "work:stuck_at_3", "--expr", "range(9)")
+    wait_for_line(process, b"stuck\n")
+    process.send_signal(signal.SIGINT)
+    run = command.finish(process)
+    assert (run.code, run.out, run.err) == (130, "", "")
+
+
+def _can_be_process_1() -> bool:
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    probe = [unshare, "-pf", "true"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _can_be_process_1(), reason="no new process namespace can be made here")
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_as_process_1_of_a_container(command: Command, number: signal.Signals, code: int) -> None:
+    before = ["unshare", "-pf", "--mount-proc"]
+    process = command.start("map", "work:briefly", *ENDLESS, "--plan", "process:2", before=before)
+    read = read_lines(process, 3)
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    with open(children) as listing:
+        (inside,) = map(int, listing.read().split())
+    os.kill(inside, number)
+    run = command.finish(process, read)
+    assert run.code == code
+    assert [line["index"] for line in run.lines] == list(range(len(run.lines)))
+
+
+def test_lines_stay_whole_when_the_reader_is_slow(command: Command) -> None:
+    """The signal comes while the command waits for room in the pipe."""
+    process = command.start("map", "work:same", *ENDLESS, "--plan", "inline", "-q")
+    read = read_lines(process, 1)
+    process.send_signal(signal.SIGTERM)
+    run = command.finish(process, read)
+    assert run.code == 143
+    assert [line["index"] for line in run.lines] == list(range(len(run.lines)))

@@ -1,0 +1,370 @@
+"""The one place where an owner waits: nothing posted is lost, and no wait is left asleep."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+
+import pytest
+
+from poolwise.ipc import Inbox
+
+#: What is waited for comes within this, or never.
+DEADLINE = 20.0
+
+#: An inbox waits in two ways: on its queue alone, and on descriptors too.
+WATCHING = pytest.mark.parametrize("watching", [False, True], ids=["queue", "descriptors"])
+
+
+@contextmanager
+def opened(watching: bool) -> Iterator[Inbox]:
+    """An inbox; one that watches has a pipe that never has anything to say."""
+    with closing(Inbox()) as inbox:
+        if not watching:
+            yield inbox
+            return
+        read, write = os.pipe()
+        inbox.watch(read, selectors.EVENT_READ, pytest.fail)
+        yield inbox
+        inbox.unwatch(read)
+        os.close(read)
+        os.close(write)
+
+
+def wait_until(inbox: Inbox, condition: Callable[[], object]) -> None:
+    until = time.monotonic() + DEADLINE
+    while not condition():
+        left = until - time.monotonic()
+        assert left > 0, "waited in vain"
+        inbox.wait(left)
+
+
+def in_threads(count: int, target: Callable[[int], object]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=target, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+
+@WATCHING
+def test_actions_run_in_the_owners_thread_in_the_order_of_each_poster(watching: bool) -> None:
+    heard: list[tuple[int, int, int]] = []
+
+    def hear(number: int, index: int) -> None:
+        heard.append((number, index, threading.get_ident()))
+
+    with opened(watching) as inbox:
+
+        def post(number: int) -> None:
+            for index in range(500):
+                inbox.post(partial(hear, number, index))
+
+        threads = in_threads(8, post)
+        wait_until(inbox, lambda: len(heard) == 8 * 500)
+        join(threads)
+    assert {owner for _, _, owner in heard} == {threading.get_ident()}
+    for number in range(8):
+        assert [index for who, index, _ in heard if who == number] == list(range(500))
+
+
+@WATCHING
+def test_no_wake_up_is_lost(watching: bool) -> None:
+    # Each post is waited for without a bound of its own, so one lost wake-up stops the game.
+    turns = 3000
+    with opened(watching) as inbox:
+        balls = threading.Semaphore(0)
+        heard = 0
+
+        def hear() -> None:
+            nonlocal heard
+            heard += 1
+
+        def play(_: int) -> None:
+            for _ in range(turns):
+                assert balls.acquire(timeout=DEADLINE)
+                inbox.post(hear)
+
+        threads = in_threads(1, play)
+        for turn in range(turns):
+            balls.release()
+            while heard == turn:
+                assert inbox.wait(DEADLINE), f"turn {turn} was lost"
+        join(threads)
+    assert heard == turns
+
+
+def test_descriptors_and_posts_wake_the_same_wait() -> None:
+    heard = {"pipe": 0, "post": 0}
+    with closing(Inbox()) as inbox:
+        read, write = os.pipe()
+
+        def read_one() -> None:
+            os.read(read, 1)
+            heard["pipe"] += 1
+
+        def hear() -> None:
+            heard["post"] += 1
+
+        inbox.watch(read, selectors.EVENT_READ, read_one)
+        threads = in_threads(2, lambda _: [inbox.post(hear) for _ in range(1000)])
+        threads += in_threads(2, lambda _: [os.write(write, b".") for _ in range(1000)])
+        wait_until(inbox, lambda: heard == {"pipe": 2000, "post": 2000})
+        join(threads)
+        inbox.unwatch(read)
+        os.close(read)
+        os.close(write)
+
+
+def test_a_watch_can_be_replaced_and_ended() -> None:
+    heard: list[str] = []
+    with closing(Inbox()) as inbox:
+        read, write = os.pipe()
+        inbox.watch(read, selectors.EVENT_READ, lambda: heard.append("first"))
+        inbox.watch(read, selectors.EVENT_READ, lambda: heard.append("second"))
+        os.write(write, b".")
+        assert inbox.wait(DEADLINE)
+        assert heard == ["second"]
+        inbox.unwatch(read)
+        inbox.unwatch(read)  # harmless
+        assert not inbox.wait(0)
+        assert heard == ["second"]
+        os.close(read)
+        os.close(write)
+
+
+def test_an_action_may_unwatch_what_is_ready_too() -> None:
+    heard: list[int] = []
+    with closing(Inbox()) as inbox:
+        pipes = [os.pipe() for _ in range(5)]
+
+        def hear_alone(number: int) -> None:
+            heard.append(number)
+            for read, write in pipes:
+                inbox.unwatch(read)
+                os.close(read)
+                os.close(write)
+
+        for number, (read, write) in enumerate(pipes):
+            os.write(write, b".")
+            inbox.watch(read, selectors.EVENT_READ, partial(hear_alone, number))
+        assert inbox.wait(DEADLINE)
+        assert not inbox.wait(0)
+    assert len(heard) == 1
+
+
+def test_an_action_may_close_the_inbox() -> None:
+    inbox = Inbox()
+    pipes = [os.pipe() for _ in range(2)]
+    heard = []
+
+    def close() -> None:
+        heard.append(1)
+        inbox.close()
+
+    for read, write in pipes:
+        os.write(write, b".")
+        inbox.watch(read, selectors.EVENT_READ, close)
+    assert inbox.wait(DEADLINE)
+    assert heard == [1]
+    for pipe in pipes:
+        for end in pipe:
+            os.close(end)
+
+
+@WATCHING
+@pytest.mark.parametrize("timeout", [0, -1.0, 0.01])
+def test_a_wait_ends_when_its_time_is_over(watching: bool, timeout: float) -> None:
+    with opened(watching) as inbox:
+        begin = time.monotonic()
+        assert not inbox.wait(timeout)
+        assert time.monotonic() - begin >= timeout
+
+
+@WATCHING
+def test_what_is_there_is_acted_on_without_waiting(watching: bool) -> None:
+    heard: list[int] = []
+    with opened(watching) as inbox:
+        for number in range(3):
+            inbox.post(partial(heard.append, number))
+        assert inbox.wait(None)
+        assert heard == [0, 1, 2]
+        assert not inbox.wait(0)
+
+
+@WATCHING
+def test_posters_that_post_for_ever_do_not_keep_the_owner(watching: bool) -> None:
+    with opened(watching) as inbox:
+
+        def post_again() -> None:
+            inbox.post(post_again)
+
+        inbox.post(post_again)
+        for _ in range(3):
+            assert inbox.wait(DEADLINE)
+
+
+@WATCHING
+def test_an_error_in_an_action_is_the_owners_and_the_rest_is_kept(watching: bool) -> None:
+    heard: list[str] = []
+
+    def fail() -> None:
+        raise LookupError("mine")
+
+    with opened(watching) as inbox:
+        inbox.post(fail)
+        inbox.post(lambda: heard.append("rest"))
+        with pytest.raises(LookupError, match="mine"):
+            inbox.wait(DEADLINE)
+        assert inbox.wait(DEADLINE)
+    assert heard == ["rest"]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@contextmanager
+def alarm(handler: Callable[[], object]) -> Iterator[None]:
+    """Within the block, a signal comes every few milliseconds, until something raises.
+
+    Not once: it could come before the wait has begun.
+    """
+
+    def handle(signum: int, frame: object) -> None:
+        handler()
+
+    # Not the real-time alarm, by which the test itself is bounded.
+    done = threading.Event()
+    main = threading.get_ident()
+
+    def ring(_: int) -> None:
+        while not done.wait(0.005):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    ringing = in_threads(1, ring)
+    try:
+        yield
+    finally:
+        done.set()
+        join(ringing)
+        signal.signal(signal.SIGUSR1, before)
+
+
+@WATCHING
+def test_a_wait_for_ever_is_interrupted_by_a_handler_that_raises(watching: bool) -> None:
+    armed = True
+
+    def interrupt() -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Interrupted
+
+    with opened(watching) as inbox:
+        with pytest.raises(Interrupted), alarm(interrupt):
+            inbox.wait(None)
+        # And it goes on working.
+        heard: list[int] = []
+        threads = in_threads(1, lambda number: inbox.post(lambda: heard.append(number)))
+        wait_until(inbox, lambda: heard == [0])
+        join(threads)
+
+
+@WATCHING
+def test_a_handler_may_post_while_its_thread_waits(watching: bool) -> None:
+    heard: list[int] = []
+    with opened(watching) as inbox, alarm(lambda: inbox.post(lambda: heard.append(1))):
+        for _ in range(3):
+            assert inbox.wait(DEADLINE)
+    assert len(heard) >= 3
+
+
+def test_a_handler_may_post_while_its_thread_posts() -> None:
+    with opened(watching=True) as inbox:
+        posted = heard = 0
+
+        def hear() -> None:
+            nonlocal heard
+            heard += 1
+
+        def post() -> None:
+            nonlocal posted
+            posted += 1
+            inbox.post(hear)
+
+        with alarm(post):
+            until = time.monotonic() + 0.2
+            own = 0
+            while time.monotonic() < until:
+                inbox.post(hear)
+                own += 1
+                inbox.wait(0)
+        wait_until(inbox, lambda: heard == own + posted)
+
+
+@WATCHING
+def test_posting_to_a_closed_inbox_is_harmless(watching: bool) -> None:
+    with opened(watching) as inbox:
+        pass
+    inbox.post(pytest.fail)
+    inbox.close()
+
+
+def test_no_ring_reaches_a_descriptor_that_was_opened_after_the_close() -> None:
+    # Posters go on while inboxes close and their descriptors are used again, by pipes here.
+    current: list[Inbox] = []
+    stop = threading.Event()
+
+    def post(_: int) -> None:
+        while not stop.is_set():
+            for inbox in current[-1:]:
+                inbox.post(int)
+
+    threads = in_threads(3, post)
+    try:
+        for _ in range(40):
+            with opened(watching=True) as inbox:
+                current[:] = [inbox]
+                for _ in range(3):
+                    assert inbox.wait(DEADLINE)
+            pipes = [os.pipe() for _ in range(3)]
+            for read, write in pipes:
+                os.set_blocking(read, False)
+                with pytest.raises(BlockingIOError):
+                    os.read(read, 1)
+                os.close(read)
+                os.close(write)
+    finally:
+        stop.set()
+        join(threads)
+
+
+def test_a_forked_child_that_lets_go_leaves_the_parent_watching() -> None:
+    heard: list[bytes] = []
+    with closing(Inbox()) as inbox:
+        read, write = os.pipe()
+        inbox.watch(read, selectors.EVENT_READ, lambda: heard.append(os.read(read, 1)))
+        child = os.fork()
+        if child == 0:
+            inbox.unwatch(read)
+            inbox.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        os.write(write, b".")
+        wait_until(inbox, lambda: heard == [b"."])
+        inbox.unwatch(read)
+        os.close(read)
+        os.close(write)
