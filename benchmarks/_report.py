@@ -91,7 +91,7 @@ def spread(values: Sequence[float], show: Callable[[float], str] = duration) -> 
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)
 ) -> str:
-    """Set rows under a head, in columns as wide as need be; all but those of `left` to the right."""
+    """Set rows under a head, in columns as wide as need be; the columns in `left` to the left."""
     lines = [list(head), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])

@@ -188,7 +188,8 @@ def kind(spec: str) -> str:
 
 def chosen(workload: Workload) -> str:
     """Name the plan that auto ended with in most rounds."""
-    return Counter(choice["plan"] for choice in workload.choices).most_common(1)[0][0]
+    counts = Counter(str(choice["plan"]) for choice in workload.choices)
+    return counts.most_common(1)[0][0]
 
 
 def report(example: Example, workload: Workload, figures: dict[str, list[float]]) -> list[str]:

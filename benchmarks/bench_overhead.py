@@ -56,7 +56,11 @@ def work(number: int) -> int:
     return sum(range(number % 2 + 4_000))
 
 
-NOTHING = Task(nothing)
+#: A built-in function, so that no worker imports anything for it.
+NOTHING = Task(callable)
+
+#: A function of this script goes to a worker by value, and the worker imports what reads that.
+OWN = Task(nothing)
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -69,11 +73,13 @@ def timed(action: Callable[[], object]) -> float:
 # ---- what is measured: each returns one figure ---------------------------------------------------
 
 
-def start(name: str, *, cold: bool = False, workers: int = 1, calls: int = 0) -> float:
+def start(
+    name: str, *, cold: bool = False, workers: int = 1, calls: int = 0, task: Task = NOTHING
+) -> float:
     """Start workers, for each of them: without a server if `cold`, else beside another worker."""
     if cold:
         poolwise.shutdown()
-    with Door(name, NOTHING) as door:
+    with Door(name, task) as door:
         if not cold:
             door.start()
         return (timed(lambda: door.start(workers)) + timed(lambda: door.run(calls))) / workers
@@ -106,7 +112,7 @@ def loop(calls: int, function: Callable[[int], object] = nothing) -> float:
 
 def thread_loop(calls: int) -> float:
     """Run the loop of a worker thread, for each call."""
-    under_way = running.Running(Batch(NOTHING, (list(range(calls)),)), SystemClock())
+    under_way = running.Running(Batch(OWN, (list(range(calls)),)), SystemClock())
     return timed(lambda: under_way.run(lambda *_: None, thread._FLUSH_AFTER)) / calls
 
 
@@ -189,6 +195,11 @@ def starts() -> list[Row]:
             partial(start, "process", cold=True, calls=1),
         ),
         Row("process: further", beside + "ready", partial(start, "process")),
+        Row(
+            "process: own function",
+            beside + "ready, for a function of this script",
+            partial(start, "process", task=OWN),
+        ),
         Row("process: each of 4", "grow(4) to all ready", partial(start, "process", workers=4)),
     ]
 
@@ -332,7 +343,7 @@ def constants(figures: Figures) -> list[list[str]]:
         "call_overhead": beyond(figures, "loop of a thread", "bare loop"),
     }
     # A field without a figure is an error here: whoever adds one says how it is measured.
-    rows = [
+    rows: list[tuple[str, float, list[float], Callable[[float], str]]] = [
         (f"PoolCosts.{each.name}", getattr(costs, each.name), measured[each.name], duration)
         for each in fields(costs)
     ]
@@ -386,13 +397,13 @@ def main() -> None:
             for row in topic
             for values in [figures[row.what]]
         ]
-        head = [headline, "median", "min – max", "how"]
+        head = [headline, "median", "best – worst", "how"]
         print(f"\n{table(head, cells, left=(0, 3))}")
-    head = ["against a bare loop", "ratio", "min – max", "a call", f"{calls:,} calls", "in all"]
+    head = ["against a bare loop", "ratio", "best – worst", "a call", f"{calls:,} calls", "in all"]
     print(f"\n{table(head, against_the_loop(figures, calls))}")
-    head = ["constant", "value in the code", "measured here", "min – max", "here / code"]
+    head = ["constant", "value in the code", "measured here", "best – worst", "here / code"]
     print(f"\n{table(head, constants(figures))}")
-    head = ["chosen length", "value in the code", "what it is to hide", "share", "min – max"]
+    head = ["chosen length", "value in the code", "what it is to hide", "share", "best – worst"]
     print(f"\n{table(head, shares(figures), left=(0, 2))}")
 
 

@@ -81,7 +81,7 @@ def wait_five_ms() -> None:
     time.sleep(0.005)
 
 
-# ---- results are those of a loop -----------------------------------------------------------------
+# ---- results are those of a loop ----
 
 
 def test_results_equal_those_of_a_loop_in_order(plan: str | None) -> None:
@@ -152,7 +152,7 @@ def test_unordered_has_every_result_once(plan: str | None) -> None:
     assert sorted(run) == [n * n for n in range(500)]
 
 
-# ---- each input is started once ------------------------------------------------------------------
+# ---- each input is started once ----
 
 
 @pytest.mark.parametrize("work", [compute_two_ms, wait_five_ms, wait_then_compute])
@@ -184,7 +184,7 @@ def test_advice_runs_each_input_once(tmp_path: Path) -> None:
     assert journal.started() == Counter(range(300))
 
 
-# ---- lazy ------------------------------------------------------------------------------------------
+# ---- lazy ----
 
 
 def test_nothing_runs_before_the_first_next(plan: str | None) -> None:
@@ -264,7 +264,7 @@ def test_arguments_are_let_go() -> None:
     assert most <= 30
 
 
-# ---- exceptions ------------------------------------------------------------------------------------
+# ---- exceptions ----
 
 
 def test_an_exception_is_raised_at_its_place_and_iteration_goes_on(plan: str | None) -> None:
@@ -328,7 +328,7 @@ def test_system_exit_in_a_call_is_raised_also_when_errors_are_returned(plan: str
     assert caught.value.code == 3
 
 
-# ---- the handle --------------------------------------------------------------------------------------
+# ---- the handle ----
 
 
 def test_a_run_is_its_own_iterator_and_tells_its_plan(plan: str | None) -> None:
@@ -415,28 +415,28 @@ def test_one_worker_death_fails_one_call_and_no_other() -> None:
     assert "exit code 3" in str(error)
 
 
-# ---- what is refused ---------------------------------------------------------------------------------
+# ---- what is refused ----
 
 BAD = [
-    (dict(mechanism="fibre"), ValueError, "mechanism takes one of"),
-    (dict(plan="thread:0"), ValueError, "workers takes a whole number"),
-    (dict(plan="4 threads"), ValueError, "is not a plan"),
-    (dict(plan=4), TypeError, "plan takes a Plan or its text"),
-    (dict(plan="thread:2", mechanism="thread"), ValueError, "already says mechanism"),
-    (dict(max_workers=0), ValueError, "max_workers takes a whole number"),
-    (dict(max_workers="4"), TypeError, "max_workers takes a whole number"),
-    (dict(max_workers=True), TypeError, "max_workers takes a whole number"),
-    (dict(max_concurrency=-1), ValueError, "max_concurrency"),
-    (dict(threads_per_worker="x"), TypeError, "threads_per_worker"),
-    (dict(mechanism="thread", threads_per_worker=2), ValueError, "belongs to processes"),
-    (dict(mechanism="inline", max_workers=2), ValueError, "one call at a time"),
-    (dict(on_error="ignore"), ValueError, "on_error takes"),
-    (dict(ordered=None), TypeError, "ordered takes"),
-    (dict(buffersize=0), ValueError, "buffersize"),
-    (dict(chunksize=1.5), TypeError, "chunksize"),
-    (dict(total=-1), ValueError, "total"),
-    (dict(total="all"), TypeError, "total"),
-    (dict(progress=3), TypeError, "progress"),
+    ({"mechanism": "fibre"}, ValueError, "mechanism takes one of"),
+    ({"plan": "thread:0"}, ValueError, "workers takes a whole number"),
+    ({"plan": "4 threads"}, ValueError, "is not a plan"),
+    ({"plan": 4}, TypeError, "plan takes a Plan or its text"),
+    ({"plan": "thread:2", "mechanism": "thread"}, ValueError, "already says mechanism"),
+    ({"max_workers": 0}, ValueError, "max_workers takes a whole number"),
+    ({"max_workers": "4"}, TypeError, "max_workers takes a whole number"),
+    ({"max_workers": True}, TypeError, "max_workers takes a whole number"),
+    ({"max_concurrency": -1}, ValueError, "max_concurrency"),
+    ({"threads_per_worker": "x"}, TypeError, "threads_per_worker"),
+    ({"mechanism": "thread", "threads_per_worker": 2}, ValueError, "belongs to processes"),
+    ({"mechanism": "inline", "max_workers": 2}, ValueError, "one call at a time"),
+    ({"on_error": "ignore"}, ValueError, "on_error takes"),
+    ({"ordered": None}, TypeError, "ordered takes"),
+    ({"buffersize": 0}, ValueError, "buffersize"),
+    ({"chunksize": 1.5}, TypeError, "chunksize"),
+    ({"total": -1}, ValueError, "total"),
+    ({"total": "all"}, TypeError, "total"),
+    ({"progress": 3}, TypeError, "progress"),
 ]
 
 

@@ -9,17 +9,10 @@ its workers with it; so does the front door.
 
 from __future__ import annotations
 
+import mmap
+import os
+import select
 import sys
-from _socket import (
-    AF_UNIX,
-    CMSG_SPACE,
-    MSG_DONTWAIT,
-    MSG_WAITALL,
-    SCM_RIGHTS,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    socket,
-)
 from _signal import (  # type: ignore[import-not-found]  # signal.py imports enum: 2 ms
     SIG_DFL,
     SIG_UNBLOCK,
@@ -31,12 +24,19 @@ from _signal import (  # type: ignore[import-not-found]  # signal.py imports enu
     set_wakeup_fd,
     signal,
 )
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_DONTWAIT,
+    MSG_WAITALL,
+    SCM_RIGHTS,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
 from _struct import Struct
 from marshal import loads as unmarshal
 
-import mmap
-import os
-import select
 from _poolwise_worker.worker import flush_streams, leave, work
 
 TYPE_CHECKING = False

@@ -57,7 +57,7 @@ def dumps(value: object) -> bytes:
         data = _dumps(value, 5)
         if b"__main__" not in data:
             return data
-    except Exception:  # noqa: S110 - whatever it was, cloudpickle may do better
+    except Exception:  # whatever it was, cloudpickle may do better
         pass
     import cloudpickle
 

@@ -8,14 +8,14 @@ unstarted rest of a batch back, and ends the worker when the caller is gone.
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from _socket import MSG_WAITALL, socket
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from time import perf_counter, thread_time
 
-import os
-import select
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.transfer import Untransferable, describe
 
@@ -184,7 +184,7 @@ class Runner:
             self._calls.extend(columns[0])
             call = function
         else:
-            self._calls.extend(zip(*columns))
+            self._calls.extend(zip(*columns, strict=True))
             call = _spreading(function)
         del columns
         with self._lock:

@@ -307,5 +307,3 @@ def shutdown() -> None:
     fork_server = sys.modules.get("poolwise.mechanisms.fork_server")
     if fork_server is not None:
         fork_server.stop()
-
-

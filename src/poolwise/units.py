@@ -40,8 +40,10 @@ def makespan(seconds: Seconds) -> str:
     >>> makespan(1.937), makespan(0.0213), makespan(312.0)
     ('1.94 s', '21 ms', '312 s')
     """
-    if 1.0 <= seconds < 100.0:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    if 0.9995 <= seconds < 9.995:
+        return f"{seconds:.2f} s"
+    if 9.995 <= seconds < 99.95:
+        return f"{seconds:.1f} s"
     return duration(seconds)
 
 

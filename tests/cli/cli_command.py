@@ -28,7 +28,7 @@ class Finished:
     def lines(self) -> list[dict[str, Any]]:
         """The output, which must be whole lines of JSON."""
         assert self.out == "" or self.out.endswith("\n")
-        return [json.loads(line, parse_constant=pytest_fail) for line in self.out.splitlines()]
+        return [json.loads(line, parse_constant=refuse) for line in self.out.splitlines()]
 
     @property
     def results(self) -> list[Any]:
@@ -36,7 +36,7 @@ class Finished:
         return [line["result"] for line in self.lines]
 
 
-def pytest_fail(constant: str) -> None:
+def refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
@@ -108,7 +108,9 @@ def read_lines(process: subprocess.Popen[bytes], count: int) -> bytes:
     """Read so many lines of its output."""
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(count)]
-    assert all(line.endswith(b"\n") for line in lines), lines
+    if not lines[-1].endswith(b"\n"):
+        assert process.stderr is not None
+        raise AssertionError(process.stderr.read().decode())
     return b"".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from cli_command import Command, read_lines
@@ -66,7 +67,7 @@ def test_a_file_that_cannot_be_read(command: Command) -> None:
 
 
 def test_the_first_result_comes_before_the_second_line(command: Command) -> None:
-    process = command.start(*SAME, "--lines", "-")
+    process = command.start(*SAME, "--lines", "-", "--plan", "inline")
     assert process.stdin is not None
     process.stdin.write(b"first\n")
     process.stdin.flush()
@@ -122,20 +123,15 @@ def test_a_bad_line_is_named_after_the_results_before_it(
 
 
 @pytest.mark.parametrize("plan", ["inline", "thread:2", "process:2"])
-def test_a_bad_line_far_away_is_not_found_before_work_starts(command: Command, plan: str) -> None:
-    lines = [str(number) for number in range(3_000)]
-    lines[2_900] = "bad"
-    process = command.start(*SAME, "--jsonl", "-", "--plan", plan)
-    assert process.stdin is not None
-    process.stdin.write("\n".join([*lines[:2_900], ""]).encode())
-    process.stdin.flush()
-    read = read_lines(process, 100)  # the bad line is not even written yet
-    process.stdin.write("\n".join(lines[2_900:]).encode())
-    process.stdin.close()
-    run = command.finish(process, read)
-    assert run.code == 2
-    assert run.results == list(range(2_900))
-    assert run.err.startswith("poolwise: standard input, line 2901 is not JSON: ")
+def test_a_bad_line_far_away_is_not_found_before_it_is_needed(command: Command, plan: str) -> None:
+    lines = [*map(str, range(500_000)), "bad"]
+    (command.folder / "data.jsonl").write_text("\n".join(lines))
+    data = (*SAME, "--jsonl", "data.jsonl", "--plan", plan)
+    assert command(*data, "--limit", "9").results == list(range(9))
+    process = command.start(*data)
+    read = read_lines(process, 1)  # the pipe is full long before the bad line
+    process.send_signal(signal.SIGTERM)
+    assert command.finish(process, read).code == 143
 
 
 def test_an_object_may_be_spread_over_keywords(command: Command) -> None:

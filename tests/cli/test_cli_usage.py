@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_command import PATIENCE, Command
+from cli_command import PATIENCE, Command, environment
 
 from poolwise import __version__
 
@@ -94,11 +94,9 @@ def test_wrong_usage_is_said_in_one_line(
     assert run.err.count("\n") == 1
 
 
-def test_an_environment_that_says_no_plan_is_wrong_usage(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    process = command.start(*MAP, "--expr", "[1]", env={"POOLWISE_PLAN": "nonsense!"})
-    run = command.finish(process)
+def test_an_environment_that_says_no_plan_is_wrong_usage(command: Command) -> None:
+    env = environment(POOLWISE_PLAN="nonsense!")
+    run = command.finish(command.start(*MAP, "--expr", "[1]", env=env))
     assert run.code == 2
     assert run.err.startswith("poolwise: the environment variable POOLWISE_PLAN: ")
 

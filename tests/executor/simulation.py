@@ -145,6 +145,9 @@ class SimulatedClock:
     def process_cpu(self) -> float:
         return self._world.process_cpu
 
+    def process_queued(self) -> float:
+        return 0.0
+
     def children_cpu(self) -> float:
         return 0.0
 
@@ -281,7 +284,5 @@ class SimulatedMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return self._refusals.get(self.name)
 
-    def open(
-        self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /
-    ) -> SimulatedPool:
+    def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
         return SimulatedPool(self.world, inbox, self.name, options, sink)

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from executor.simulation import MACHINE, SimulatedClock, SimulatedInbox, SimulatedMechanism, Work, World
+from executor.simulation import (
+    MACHINE,
+    SimulatedClock,
+    SimulatedInbox,
+    SimulatedMechanism,
+    Work,
+    World,
+)
 from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Ordered
 from poolwise.executor.conduct import pinned
@@ -25,7 +32,7 @@ class Result:
         self.makespan = world.time
         self.plan = plan
         self.values = values
-        self.forecasts = ();self.story = [f"{phase.at:8.4f} {phase.text}" for phase in dispatch.phases]
+        self.story = [f"{phase.at:8.4f} {phase.text}" for phase in dispatch.phases]
         self.plans = [use.plan for use in dispatch.all_uses()]
 
 
@@ -66,13 +73,22 @@ def simulate(
             values.extend(part)
     while (part := collector.pop()) is not None:
         values.extend(part)
-    result = Result(world, dispatch, Plan.parse(plan) if auto is None else auto.plan, values)
-    result.forecasts = auto.forecasts if auto else ()
-    return result
+    return Result(world, dispatch, Plan.parse(plan) if auto is None else auto.plan, values)
 
 
-PINNED = ("inline", "thread:2", "thread:8", "thread:16", "thread:32", "thread:64", "process:2",
-          "process:2x4", "process:2x8", "process:2x16", "process:2x32")
+PINNED = (
+    "inline",
+    "thread:2",
+    "thread:8",
+    "thread:16",
+    "thread:32",
+    "thread:64",
+    "process:2",
+    "process:2x4",
+    "process:2x8",
+    "process:2x16",
+    "process:2x32",
+)
 
 
 def regret(works: Sequence[Work], *, slots: int | None = None) -> tuple[float, Result, str]:

@@ -323,32 +323,31 @@ def test_posting_to_a_closed_inbox_is_harmless(watching: bool) -> None:
     inbox.close()
 
 
-def test_no_ring_reaches_a_descriptor_that_was_opened_after_the_close() -> None:
-    # Posters go on while inboxes close and their descriptors are used again, by pipes here.
-    current: list[Inbox] = []
-    stop = threading.Event()
+def test_a_bell_is_not_closed_while_it_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its descriptor could be something else by the time that the poster writes to it.
+    ringing, go_on = threading.Event(), threading.Event()
+    rung: list[int] = []
+    write = os.write
 
-    def post(_: int) -> None:
-        while not stop.is_set():
-            for inbox in current[-1:]:
+    def write_slowly(descriptor: int, data: bytes) -> int:
+        ringing.set()
+        assert go_on.wait(DEADLINE)
+        rung.append(write(descriptor, data))
+        return rung[-1]
+
+    with opened(watching=True) as inbox:
+
+        def post(_: int) -> None:
+            while not ringing.is_set():  # until the owner is found waiting
                 inbox.post(int)
 
-    threads = in_threads(3, post)
-    try:
-        for _ in range(40):
-            with opened(watching=True) as inbox:
-                current[:] = [inbox]
-                for _ in range(3):
-                    assert inbox.wait(DEADLINE)
-            pipes = [os.pipe() for _ in range(3)]
-            for read, write in pipes:
-                os.set_blocking(read, False)
-                with pytest.raises(BlockingIOError):
-                    os.read(read, 1)
-                os.close(read)
-                os.close(write)
-    finally:
-        stop.set()
+        monkeypatch.setattr(os, "write", write_slowly)
+        threads = in_threads(1, post)
+        while not ringing.is_set():
+            inbox.wait(0.01)
+        threads += in_threads(1, lambda _: go_on.set())
+        inbox.close()
+        assert rung == [1]
         join(threads)
 
 

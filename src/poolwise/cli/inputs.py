@@ -130,12 +130,12 @@ def _count(file: BinaryIO, *, skip_blank: bool) -> int | None:
 
 def _lines(file: BinaryIO, name: str, signals: Signals) -> Iterator[bytes]:
     """Yield each line as soon as it is there, without its newline."""
-    line = b""
     with file:
         while True:
             signals.reading = True
             try:
-                line = file.readline()
+                # In this order: a signal is either seen here, or it ends the read.
+                line = b"" if signals.received is not None else file.readline()
             except Stopped:
                 return
             except OSError as error:

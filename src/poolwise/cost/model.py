@@ -7,8 +7,6 @@ this file says what each symbol means and what is ignored on purpose.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from poolwise.cost.forecast import Ceilings, Forecast
 from poolwise.machine import MachineProfile
@@ -48,6 +46,13 @@ def ceilings(machine: MachineProfile, task: TaskProfile, plan: Plan, batch: int 
         dispatch=_per(1, there + costs.process_dispatch / batch),
         outside=outside,
     )
+
+
+def limited_by_cpu(task: TaskProfile, plan: Plan, limits: Ceilings) -> bool:
+    """Whether a faster CPU would make `plan` faster: so other load on the machine slows it down."""
+    if plan.mechanism == "inline":
+        return not task.waits
+    return limits.binding in ("gil", "cores", "dispatch")
 
 
 def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
@@ -91,31 +96,33 @@ def forecast(
     batch: int = 1,
     startup: Seconds = 0.0,
     meanwhile: PerSecond = 0.0,
-    correction: Mapping[str, float] = MappingProxyType({}),
+    correction: float = 1.0,
     measured: PerSecond | None = None,
 ) -> Forecast:
     """Predict the makespan of `calls` calls under `plan`.
 
-    The throughput is that of `queued`, times the `correction` of the ceiling that binds, a ratio of
-    measured to predicted from earlier; or `measured` itself.
+    The throughput is that of `queued`, times `correction`, a ratio from earlier. Where the plan has run already, the makespan follows the
+    throughput `measured` instead.
 
     While workers start, calls go on at the rate `meanwhile`. The straggler is half a call for
     every slot but one: on average the last calls do not end together. Few calls cannot fill all
     slots, so the concurrency ceiling counts only as many slots as there are calls.
     """
     limits = ceilings(machine, task, plan, batch)
-    rate = measured or correction.get(limits.binding, 1.0) * queued(task, plan, limits)
+    modelled = correction * queued(task, plan, limits)
+    rate = measured or modelled
     slots = plan.concurrency
     left = max(0.0, calls - startup * meanwhile)
     straggler = 0.5 * task.wall * (slots - 1) / slots
     if left < slots:
         # One round of at most `left` calls side by side.
-        rate = min(rate, _per(max(left, 1.0), task.wall))
+        most = _per(max(left, 1.0), task.wall)
+        modelled, rate = min(modelled, most), min(rate, most)
     running = left / rate if rate > 0.0 else math.inf
     return Forecast(
         plan=plan,
         ceilings=limits,
-        predicted=rate,
+        predicted=modelled,
         startup=startup,
         straggler=straggler,
         makespan=startup + running + (straggler if left > slots else 0.0),

@@ -132,18 +132,24 @@ class Auto:
             if same or not lane.settled:
                 return True
         current = next((each for each in self.forecasts if each.plan == lane.plan), None)
-        return current is None or chosen.makespan < _MOVE_BELOW * current.makespan
+        # Each move asks for more, so that noise cannot drive a run to and fro.
+        bar = _MOVE_BELOW ** max(1, self._current.moves)
+        return current is None or chosen.makespan < bar * current.makespan
 
     def _run_for_a_while(self) -> Iterator[None]:
         """Work under the plan; return when it is time to think again."""
         dispatch, lane = self._dispatch, self._current.lane
         lane.settled = True
         start = lane.observe(dispatch.clock.now())
+        warm = start.calls + lane.width  # the first calls of new workers import and fill caches
         period = max(_LOOK_AFTER, dispatch.elapsed)
         while not dispatch.finished and lane.active:
             step(dispatch, lane)
             yield
             now = lane.observe(dispatch.clock.now())
+            if start.calls < warm <= now.calls:
+                start, warm = now, 0
+                continue
             if now.at - start.at < period or now.calls - start.calls < lane.width:
                 continue
             sample = start.until(now, lane.width)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from poolwise.cost import Forecast
-from poolwise.cost.model import forecast, startup
+from poolwise.cost.model import forecast, limited_by_cpu, startup
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
@@ -22,6 +22,9 @@ _WORTH_SHARE = 0.1
 
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
+
+#: Processes that do less than this share of what threads did are not worth having.
+_LESS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,7 @@ class Situation:
 class Choice:
     """Forecasts for one task on one machine. No clock, no pool; remembers what was measured.
 
-    `measured` holds the throughput that plans reached on slices of their own. A ceiling that was
-    not where the model has it is corrected, for every plan that it binds.
+    `measured` holds the throughput that plans reached on slices of their own.
     """
 
     def __init__(
@@ -61,7 +63,10 @@ class Choice:
         self._traits = traits
         self._limits = limits
         self._mechanisms = mechanisms
-        self._corrections: dict[str, float] = {}
+        # How much longer computing and waiting take than when they were profiled, and what is left
+        # of the throughput that processes were forecast.
+        self._computing = self._waiting = self._sending = 1.0
+        self._work: dict[str, float] = {}
         self._failed: dict[str, Refusal] = {}
 
     def rank(self, task: TaskProfile, now: Situation) -> tuple[Forecast, ...]:
@@ -95,19 +100,46 @@ class Choice:
             return Refusal("an argument or a result cannot be pickled", "use threads")
         return refusal
 
+    def note_work(self, mechanism: str, work: float) -> None:
+        """Note how many CPU seconds of calls a lane has done per second."""
+        self._work[mechanism] = work
+
     def agrees(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
-        """Whether `plan` reaches about what is forecast for such calls; if not, learn from it."""
-        batch = batch_size(plan, task.wall, left)
-        predicted = forecast(self._machine, task, plan, math.inf, batch=batch)
-        ceiling = predicted.ceilings.binding
-        correction = self._corrections.get(ceiling, 1.0)
-        expected = predicted.rate * correction
-        if _AGREES[0] * expected <= sample.rate <= _AGREES[1] * expected:
+        """Whether `plan` does about what is forecast for such calls; if not, learn from it."""
+        task = self._as_it_is_now(task)
+        predicted = forecast(
+            self._machine,
+            task,
+            plan,
+            math.inf,
+            batch=batch_size(plan, task.wall, left),
+            correction=self._sending if plan.mechanism == "process" else 1.0,
+        )
+        ratio = sample.rate / predicted.rate
+        if _AGREES[0] <= ratio <= _AGREES[1]:
             return True
-        self._corrections[ceiling] = correction * sample.rate / expected
+        if plan.mechanism == "process" and self._worse_than_threads(sample):
+            self._sending *= ratio
+        elif limited_by_cpu(task, plan, predicted.ceilings):
+            self._computing /= ratio
+        else:
+            self._waiting /= ratio
         return False
 
+    def _as_it_is_now(self, task: TaskProfile) -> TaskProfile:
+        return task.slowed(self._computing, self._waiting)
+
+    def _worse_than_threads(self, sample: Sample) -> bool:
+        """Whether processes do less of the calls' work per second than threads did before.
+
+        Work is CPU time, so neither longer calls nor other load that came meanwhile is blamed on
+        the processes.
+        """
+        threads = self._work.get("thread")
+        return threads is not None and sample.cpu / sample.wall < _LESS * threads
+
     def _forecasts(self, task: TaskProfile, now: Situation) -> list[Forecast]:
+        task = self._as_it_is_now(task)
         result = []
         for plan in candidates(self._machine, task, self._limits):
             refusal = self.refusal(plan.mechanism, task)
@@ -123,7 +155,7 @@ class Choice:
                     batch=batch_size(plan, task.wall, now.left),
                     startup=self._startup(plan, now),
                     meanwhile=now.rate,
-                    correction=self._corrections,
+                    correction=self._sending if plan.mechanism == "process" else 1.0,
                     measured=self.measured.get(plan),
                 )
             )

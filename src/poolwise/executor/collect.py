@@ -20,7 +20,7 @@ class Collector(Protocol):
         ...
 
     def add(self, first: int, outcomes: Outcomes) -> None:
-        """Take the outcomes of calls `first`, `first` + 1, …"""
+        """Take the outcomes of calls `first`, `first` + 1, and so on."""
         ...
 
     def pop(self) -> Iterator[object] | None:

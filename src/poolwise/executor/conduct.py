@@ -19,12 +19,11 @@ def step(dispatch: Dispatch, lane: Lane) -> None:
     Called when no part is ready, so something is in flight or some worker is on its way, and
     waiting ends.
     """
-    if lane.inline:
-        dispatch.send_next(lane)
-        return
+    ran = dispatch.send_next(lane) if lane.inline else 0
     dispatch.fill()
     if not dispatch.finished:
-        dispatch.wait()
+        # Calls of a lane that was left may still be under way while others run inline.
+        dispatch.wait(0 if ran else None)
 
 
 def pinned(dispatch: Dispatch, plan: Plan) -> Iterator[None]:

@@ -120,7 +120,7 @@ class Executor(StandardExecutor):
         if buffersize is not None:
             check_count("buffersize", buffersize)
         until = None if timeout is None else SystemClock().now() + timeout
-        return _Results(self, fn, zip(*iterables), until, buffersize)
+        return _Results(self, fn, zip(*iterables, strict=False), until, buffersize)
 
     def starmap(self, fn: Callable[..., T], iterable: Iterable[Iterable[Any]]) -> Iterator[T]:
         """Apply `fn` to each tuple of arguments, starting at once; results come in order."""

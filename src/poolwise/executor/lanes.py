@@ -25,6 +25,7 @@ class CurrentLane:
         self._choice = choice
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
+        self.moves = 0  # to processes or back, after which going on costs a start
 
     @property
     def situation(self) -> Situation:
@@ -65,8 +66,12 @@ class CurrentLane:
         return self.lane
 
     def _take(self, new: Lane, old: Lane) -> None:
+        reading = old.observe(self._dispatch.clock.now())
+        if reading.busy > 0.0:
+            self._choice.note_work(old.plan.mechanism, reading.cpu / reading.busy)
         self._dispatch.retire(old)
         self.lane, self.plan = new, new.plan
+        self.moves += "process" in (old.plan.mechanism, new.plan.mechanism)
         if new.plan.mechanism == "process":
             assert new.all_ready_at is not None
             took = duration(new.all_ready_at - new.opened_at)

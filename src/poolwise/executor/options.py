@@ -99,9 +99,9 @@ def _plan_for(
     if mechanism == "process":
         return Plan("process", max_workers or cpus, threads or 1)
     if threads is not None:
+        hint = " (max_workers is the number of threads)" if mechanism == "thread" else ""
         raise ValueError(
-            f"threads_per_worker belongs to processes; mechanism={mechanism!r} has none "
-            "(max_workers is the number of threads)"
+            f"threads_per_worker belongs to processes; mechanism={mechanism!r} has none{hint}"
         )
     if mechanism == "thread":
         return Plan("thread", max_workers or min(32, cpus + 4))

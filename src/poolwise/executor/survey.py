@@ -16,11 +16,15 @@ from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Payload, Pilot, Sample, TaskProfile, measure_payload
-from poolwise.probe.contention import after_race, after_widening
-from poolwise.units import Seconds, duration, rate
+from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.timing.clock import Clock
+from poolwise.units import Seconds, duration, plural, rate
 
 #: A race lasts so long: some slices of the scheduler (3–4 ms) and of the GIL (5 ms).
 _RACE_FOR: Seconds = 15e-3
+
+#: Where other load hides the outcome, the race is prolonged so often.
+_RACES = 3
 
 #: Threads with which widening begins; twice as many for calls that hardly compute.
 _FIRST_WIDTH = 8
@@ -64,7 +68,7 @@ class Survey:
         if not sample.calls:
             return
         task = self.profile = TaskProfile.of(sample, self._payload(sample), gil=self._facts.gil)
-        text = f"pilot in the caller: {sample.calls:,} calls of {duration(task.wall)}"
+        text = f"pilot in the caller: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
@@ -91,21 +95,24 @@ class Survey:
         """Run calls in two threads: do they run at once? Then the GIL is released."""
         dispatch, clock = self._dispatch, self._dispatch.clock
         lane = yield from self._current.move(Plan("thread", 2), task)
-        began, cpu = clock.now(), clock.process_cpu()
-        until = began + _RACE_FOR
-        while not dispatch.finished and (left := until - clock.now()) > 0.0:
-            dispatch.fill()
-            if dispatch.nothing_left or not dispatch.in_flight:
-                break  # too few calls for a race
-            dispatch.wait(left)
-            yield
-        elapsed = clock.now() - began
-        if elapsed < _RACE_FOR / 2:
-            return
-        busy = (clock.process_cpu() - cpu) / elapsed
-        task = self.profile = after_race(task, lane.width, busy, self._facts.usable_cpus)
-        word = "take turns: the GIL is held" if task.gil_low else "run at once"
-        dispatch.note(f"race of 2 threads: they {word} ({busy:.1f} CPUs busy)")
+        meter = _DemandMeter(clock)
+        for _ in range(_RACES):
+            until = clock.now() + _RACE_FOR
+            while not dispatch.finished and (left := until - clock.now()) > 0.0:
+                dispatch.fill()
+                if dispatch.nothing_left or not dispatch.in_flight:
+                    return  # too few calls for a race
+                dispatch.wait(left)
+                yield
+            demand = meter.read()
+            if demand.at_once or demand.in_turn:
+                break
+        task = self.profile = after_race(task, lane.width, demand)
+        if demand.at_once or not task.gil_low:
+            word = "run at once: the GIL is free"
+        else:
+            word = "take turns: the GIL is held" if demand.in_turn else "are hidden by other load"
+        dispatch.note(f"race of 2 threads: they {word} ({demand.used:.1f} CPUs busy)")
 
     def _widen(self, task: TaskProfile) -> Iterator[None]:
         """Run waiting calls in more and more threads while throughput grows."""
@@ -116,10 +123,12 @@ class Survey:
         while True:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
+            meter = _DemandMeter(dispatch.clock)
             sample = yield from self.sample(lane, width)
             if not sample.calls or dispatch.nothing_left:
                 return
-            task = after_widening(task.with_cpu(dispatch.cpu_per_call), narrow, sample, cpus)
+            task = task.with_cpu(dispatch.cpu_per_call)
+            task = after_widening(task, narrow, sample, meter.read(), cpus)
             self.profile = task
             dispatch.note(f"{plan}: {rate(sample.steady_rate)} calls/s")
             full = sample.steady_rate >= _FULL * width / task.wall
@@ -156,6 +165,23 @@ class Survey:
                 break
             yield
         return start.until(lane.observe(dispatch.clock.now()), lane.width)
+
+
+class _DemandMeter:
+    """Reads what the threads of this process use and want, from when it was made."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.now()
+        self._used = clock.process_cpu()
+        self._queued = clock.process_queued()
+
+    def read(self) -> Demand:
+        """Return the demand so far."""
+        elapsed = max(self._clock.now() - self._began, 1e-9)
+        used = self._clock.process_cpu() - self._used
+        queued = self._clock.process_queued() - self._queued
+        return Demand(used / elapsed, (used + queued) / elapsed)
 
 
 def _grew(narrow: Sample, wide: Sample) -> bool:

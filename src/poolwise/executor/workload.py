@@ -40,7 +40,7 @@ class Inputs:
     """The inputs of a map: one iterable for each argument, as `zip` would pair them.
 
     An exception that an iterator raises ends the inputs; `error` keeps it for its place in the
-    output.
+    output. Ctrl-C while inputs are drawn is not held back.
     """
 
     def __init__(
@@ -70,8 +70,12 @@ class Inputs:
         try:
             if self._iterables is not None:
                 iterables, self._iterables = self._iterables, None
-                self._iterator = zip(*iterables) if self._several else iter(iterables[0])
+                pairs = zip(*iterables, strict=False)
+                self._iterator = pairs if self._several else iter(iterables[0])
             self._draw_into(rows, limit)
+        except KeyboardInterrupt:  # the user wants an end now, not at its place in the output
+            self.close()
+            raise
         except BaseException as error:
             self.error = error
             self.close()

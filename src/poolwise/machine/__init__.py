@@ -1,4 +1,4 @@
-"""What this machine can do: facts that are read, costs that are measured."""
+"""What this machine can do: facts that are read, and what workers cost."""
 
 from poolwise.machine.costs import PoolCosts
 from poolwise.machine.facts import Facts, read_facts

@@ -13,10 +13,9 @@ class PoolCosts:
 
     `call_overhead` is what a worker's loop adds to each call while it holds the GIL.
 
-    The defaults are what ``benchmarks/bench_overhead.py`` printed on a machine with two CPUs;
-    what a run observes replaces them for the rest of the process. Too low opens pools that do
-    not pay; too high stays in the loop for longer than is good. Both errors are bounded by the
-    start-up itself.
+    The defaults are what ``benchmarks/bench_overhead.py`` printed on a machine with two CPUs.
+    Too low opens pools that do not pay; too high stays in the loop for longer than is good. Both
+    errors are bounded by the start-up itself.
     """
 
     thread_start: Seconds = 1e-4

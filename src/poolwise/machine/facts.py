@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -28,7 +29,7 @@ class Facts:
     @property
     def whole_cpus(self) -> int:
         """Usable CPUs, rounded up: so many workers can have work for a CPU each."""
-        return max(1, -int(-self.usable_cpus // 1))
+        return max(1, math.ceil(self.usable_cpus))
 
 
 def read_facts(root: Path = Path("/")) -> Facts:
@@ -37,14 +38,11 @@ def read_facts(root: Path = Path("/")) -> Facts:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     quota = _cpu_quota(root)
-    limited = quota is not None and quota < affinity
-    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-    version = platform.python_version()
     return Facts(
-        python=f"{platform.python_implementation()} {version}",
-        gil=gil,
-        usable_cpus=quota if limited and quota is not None else affinity,
-        cpu_limit="cgroup quota" if limited else "affinity",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
+        usable_cpus=min(affinity, quota),
+        cpu_limit="cgroup quota" if quota < affinity else "affinity",
         free_memory=_free_memory(root),
     )
 
@@ -57,25 +55,23 @@ def _cgroup_folders(root: Path, controller: str) -> list[Path]:
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return []
     folders: list[Path] = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            mount = root / "sys/fs/cgroup"
-        elif controller in controllers.split(","):
-            mount = root / "sys/fs/cgroup" / controller
-        else:
-            continue
+        match line.split(":", 2):
+            case [_, "", path]:  # cgroup v2: one tree for all controllers
+                mount = root / "sys/fs/cgroup"
+            case [_, names, path] if controller in names.split(","):
+                mount = root / "sys/fs/cgroup" / controller
+            case _:
+                continue
         inner = mount / path.lstrip("/")
-        folders += [
-            folder for folder in (inner, *inner.parents) if folder.is_relative_to(mount)
-        ]
+        folders += [folder for folder in (inner, *inner.parents) if folder.is_relative_to(mount)]
     return folders
 
 
-def _cpu_quota(root: Path) -> float | None:
+def _cpu_quota(root: Path) -> float:
     quotas = []
     for folder in _cgroup_folders(root, "cpu"):
         try:
@@ -86,9 +82,9 @@ def _cpu_quota(root: Path) -> float | None:
                 period = (folder / "cpu.cfs_period_us").read_text()
             if quota != "max" and int(quota) > 0:
                 quotas.append(int(quota) / int(period))
-        except (OSError, ValueError):
+        except (OSError, ValueError, ZeroDivisionError):
             continue
-    return min(quotas, default=None)
+    return min(quotas, default=math.inf)
 
 
 def _free_memory(root: Path) -> Bytes | None:
@@ -97,7 +93,7 @@ def _free_memory(root: Path) -> Bytes | None:
         for line in (root / "proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 free.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         pass
     for folder in _cgroup_folders(root, "memory"):
         for limit, usage in (

@@ -1,4 +1,4 @@
-"""Choosing: which candidates there are, which is best, how large batches should be. Opens nothing."""
+"""Choosing: which candidates there are, which is best, how large batches are. Opens nothing."""
 
 from poolwise.planner.batching import batch_size, in_flight_batches
 from poolwise.planner.candidates import Limits, candidates

@@ -33,7 +33,7 @@ def candidates(machine: MachineProfile, task: TaskProfile, limits: Limits) -> It
     yield Plan("inline")
     most = limits.max_concurrency
     threads = most if limits.max_workers is None else min(most, limits.max_workers)
-    for width in _widths(threads, machine, task):
+    for width in _widths(threads, machine):
         yield Plan("thread", width)
     cpus = machine.facts.whole_cpus
     workers = min(cpus, most) if limits.max_workers is None else min(limits.max_workers, most)
@@ -43,7 +43,7 @@ def candidates(machine: MachineProfile, task: TaskProfile, limits: Limits) -> It
             yield Plan("process", count, per_worker)
 
 
-def _widths(most: int, machine: MachineProfile, task: TaskProfile) -> list[int]:
+def _widths(most: int, machine: MachineProfile) -> list[int]:
     """Powers of two, and the width at which CPUs would be full."""
     widths = {2**power for power in range(1, 11) if 2**power <= most}
     if most > 1:

@@ -2,57 +2,96 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 from poolwise.probe.profile import Sample, TaskProfile
 
-#: Calls side by side that get this share of the CPU time per second that one alone gets are
-#: taken to run in parallel. Half-way between "in turn" and "at once" for two threads.
-_PARALLEL = 0.75
-
-#: CPUs kept busy by calls that take turns with the GIL: one, less what switching costs.
+#: CPUs used by calls that take turns with the GIL: one, and less where it is free at times. Two
+#: threads that run at once use more.
 _ONE_CPU = (0.75, 1.3)
 
+#: Two calls side by side that use this share of what two alone would use run in parallel.
+_PARALLEL = 0.75
 
-def after_race(task: TaskProfile, threads: int, busy_cpus: float, cpus: float) -> TaskProfile:
+#: A throughput of so much of what is possible is not held back by anything.
+_FULL = 0.85
+
+#: Throughput that grows by less than this when threads are doubled does not grow.
+_GROWS = 1.3
+
+#: Of the computing, what is taken to hold the GIL where that was seen, and at least where other
+#: load hid it. What is not known leans towards processes: a wrong process costs its start, a
+#: wrong thread costs a CPU.
+_HELD = 0.9
+_HIDDEN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """CPUs that the threads of this process used, and wanted, on average over some time.
+
+    Who waits for the GIL wants no CPU; who is ready to run and gets none wants one. So on a quiet
+    machine both figures tell whether calls took turns. Beside other load, calls that run at once
+    may use one CPU only, and calls that take turns may seem to want two (each time-out of the
+    wait for the GIL, 5 ms, has to get a CPU first). Then only more than one CPU *used*, or no more
+    than one *wanted*, says something.
+    """
+
+    used: float
+    wanted: float
+
+    @property
+    def at_once(self) -> bool:
+        """Whether calls certainly ran at once."""
+        return self.used > _ONE_CPU[1]
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether calls certainly took turns."""
+        return self.wanted <= _ONE_CPU[1]
+
+    def share(self) -> tuple[float, float]:
+        """Bounds for the share of the computing that holds the GIL."""
+        most = 1.0 / max(self.used, 1.0)
+        if self.at_once:
+            return 0.0, most
+        return (_HELD if self.in_turn else _HIDDEN) * most, most
+
+
+def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
     """Learn the GIL share of a computing task from `threads` calls that ran side by side.
 
-    Alone, a call used ``cpu / wall`` of a CPU. If each still gets that beside the others, the GIL
-    was free meanwhile; if together they kept about one CPU busy, they took turns. CPU time is
-    compared with wall time while they run, so neither the length of calls nor how much it varies
-    disturbs, and a race need not wait for any call to end.
+    Alone, a call uses ``cpu / wall`` of a CPU. If each does so beside the others too, the GIL was
+    free meanwhile; if together they used about one CPU, they took turns. Neither the length of
+    calls nor its spread disturbs, and a race need not wait for any call to end.
     """
     if not task.cpu:
         return task
     alone = (task.cpu + task.helpers) / task.wall
-    most = task.cpu / max(busy_cpus, 1.0)
-    parallel = busy_cpus >= _PARALLEL * alone * min(threads, cpus)
-    if parallel or busy_cpus > min(_ONE_CPU[1], 0.9 * cpus):
-        return task.with_gil(0.0, most)
-    return task.with_gil(0.9 * most, most)
+    if demand.used >= _PARALLEL * alone * threads:
+        return task.with_gil(0.0, task.cpu / max(demand.used, 1.0))
+    low, high = demand.share()
+    return task.with_gil(low * task.cpu, high * task.cpu)
 
 
 def after_widening(
-    task: TaskProfile, narrow: Sample | None, wide: Sample, cpus: float
+    task: TaskProfile, narrow: Sample | None, wide: Sample, demand: Demand, cpus: float
 ) -> TaskProfile:
     """Learn what binds a waiting task from the throughput of more threads than before.
 
     `task.cpu` is the mean over all calls so far; `narrow` is the sample of fewer threads, if there
-    is one.
+    is one; `demand` is that while `wide` was taken.
     """
     if not wide.calls or not wide.service:
         return task
-    cpu = task.cpu
-    # Of these very calls: a few long ones among them must not look like a busy GIL.
-    busy = wide.steady_rate * (wide.cpu / wide.calls + task.helpers)
-    expected = min(wide.concurrency / task.wall, cpus / cpu if cpu else float("inf"))
-    if wide.steady_rate >= 0.85 * expected:
-        # Nothing held it back; so the GIL was free for at least as many calls.
-        return task.with_gil(0.0, cpu / max(1.0, busy))
-    if busy >= 0.85 * cpus and cpus > 1.0:
-        return task.with_gil(0.0, cpu / busy)
-    if busy >= _ONE_CPU[0] and task.gil_high:
-        return task.with_gil(0.9 * cpu / max(busy, 1.0), cpu / max(busy, 1.0))
-    if narrow is not None and wide.steady_rate < 1.3 * narrow.steady_rate:
+    low, high = demand.share()
+    expected = min(wide.concurrency / task.wall, cpus / task.cpu if task.cpu else math.inf)
+    if wide.steady_rate >= _FULL * expected or demand.at_once:
+        # The GIL did not hold it back: it was free for at least as many calls.
+        return task.with_gil(0.0, high * task.cpu)
+    if demand.wanted >= _ONE_CPU[0] and task.gil_high:
+        return task.with_gil(low * task.cpu, high * task.cpu)
+    if narrow is not None and wide.steady_rate < _GROWS * narrow.steady_rate:
         return replace(task, outside=max(narrow.steady_rate, wide.steady_rate))
     return task

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass
 
+from _poolwise_worker import transfer
+from poolwise.task import Columns
 from poolwise.timing.clock import Clock
 from poolwise.units import Bytes, Seconds
 
-#: Above this size, copying in and out of a socket costs more than pickling.
+#: Copying in and out of a socket, for each byte.
 #: ``benchmarks/bench_overhead.py`` prints the throughput of a socket pair here: 1–2 GB/s.
 _COPY_SECONDS_PER_BYTE = 1e-9
 
@@ -24,7 +27,7 @@ class Payload:
     carried: bool = True
 
 
-def measure_payload(columns: tuple[list[object], ...], values: list[object], clock: Clock) -> Payload:
+def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Payload:
     """Pickle some calls' arguments and results, without copying large buffers.
 
     Protocol 5 hands large buffers out, so their size is learnt without a copy; what sending
@@ -49,5 +52,10 @@ def measure_payload(columns: tuple[list[object], ...], values: list[object], clo
 
 def _size(value: object) -> Bytes:
     buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-    return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        if b"__main__" not in data:
+            return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
+    except Exception:
+        pass
+    return len(transfer.dumps(value))  # what is sent by value, because no reference resolves

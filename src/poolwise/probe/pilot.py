@@ -46,9 +46,8 @@ class Pilot:
         running = max(0.1, 1.0 - (self._clock.queued() - queued) / elapsed)
         if len(samples) > 1 and samples[0].wall > 5 * _each(samples[1]):
             del samples[0]
-        if len(samples) > 2 and _each(samples[-1]) > 0:
-            # Short batches carry the clock's cost; the long ones at the end do not.
-            samples = [each for each in samples if each.calls * 8 >= samples[-1].calls]
+        # Short batches carry the clock's cost; the long ones at the end do not.
+        samples = [each for each in samples if each.calls * 8 >= samples[-1].calls]
         return Sample(
             calls=sum(each.calls for each in samples),
             concurrency=1,

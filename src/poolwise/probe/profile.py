@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from poolwise.probe.payload import Payload
 from poolwise.units import PerSecond, Seconds
@@ -55,7 +55,7 @@ class TaskProfile:
     helpers: Seconds
     gil_low: Seconds
     gil_high: Seconds
-    payload: Payload = Payload()
+    payload: Payload = field(default_factory=Payload)
     outside: PerSecond | None = None
 
     @classmethod
@@ -95,6 +95,20 @@ class TaskProfile:
         """Return the profile with better bounds for the time that holds the GIL."""
         return replace(self, gil_low=min(low, self.cpu), gil_high=min(high, self.cpu))
 
+    def slowed(self, cpu: float, waiting: float) -> TaskProfile:
+        """Return the profile where computing takes `cpu` times and waiting `waiting` times as long.
+
+        Other load slows all that computes, under every plan; a busy other side all that waits.
+        """
+        return replace(
+            self,
+            wall=self.waiting * waiting + (self.cpu + self.helpers) * cpu,
+            cpu=self.cpu * cpu,
+            helpers=self.helpers * cpu,
+            gil_low=self.gil_low * cpu,
+            gil_high=self.gil_high * cpu,
+        )
+
     def with_cpu(self, cpu: Seconds) -> TaskProfile:
         """Return the profile for calls that compute for longer or shorter than those seen first.
 
@@ -103,12 +117,4 @@ class TaskProfile:
         """
         if self.cpu <= 0.0 or cpu <= 0.0:
             return self
-        factor = cpu / self.cpu
-        return replace(
-            self,
-            wall=self.waiting + (self.cpu + self.helpers) * factor,
-            cpu=cpu,
-            helpers=self.helpers * factor,
-            gil_low=self.gil_low * factor,
-            gil_high=self.gil_high * factor,
-        )
+        return self.slowed(cpu / self.cpu, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 
 from _poolwise_worker import transfer
@@ -11,9 +12,9 @@ from poolwise.task import Refusal, Task, TaskTraits
 def read_traits(task: Task) -> TaskTraits:
     """Return what speaks against running `task` in threads or in other processes."""
     function = task.function
-    target = getattr(function, "func", function)  # functools.partial
-    if not inspect.isroutine(target) and hasattr(type(target), "__call__"):
-        target = type(target).__call__ if not inspect.isclass(target) else target
+    target = function.func if isinstance(function, functools.partial) else function
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = type(target).__call__
     if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
         refusal = Refusal(
             f"{task.name} is a coroutine function: a call returns at once, and nothing runs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Protocol
@@ -10,7 +11,7 @@ from poolwise.units import Seconds
 
 
 class Clock(Protocol):
-    """Four readings in seconds; each has an arbitrary origin, so only differences mean anything."""
+    """Readings in seconds; each has an arbitrary origin, so only differences mean anything."""
 
     def now(self) -> Seconds:
         """Wall time, monotonic."""
@@ -30,6 +31,10 @@ class Clock(Protocol):
 
     def queued(self) -> Seconds:
         """Time that the calling thread was ready to run but had no CPU; 0 where not known."""
+        ...
+
+    def process_queued(self) -> Seconds:
+        """The same, summed over all threads of this process."""
         ...
 
 
@@ -56,7 +61,20 @@ class SystemClock:
     def queued(self) -> Seconds:
         """Read ``/proc/thread-self/schedstat`` (Linux): about 20 µs."""
         try:
-            with open("/proc/thread-self/schedstat", "rb") as file:
-                return int(file.read().split()[1]) * 1e-9
+            return _queued("/proc/thread-self")
         except (OSError, ValueError, IndexError):
             return 0.0
+
+    def process_queued(self) -> Seconds:
+        """Read the same for each thread in ``/proc/self/task`` (Linux)."""
+        queued = 0.0
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for thread in os.listdir("/proc/self/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                    queued += _queued(f"/proc/self/task/{thread}")
+        return queued
+
+
+def _queued(folder: str) -> Seconds:
+    with open(f"{folder}/schedstat", "rb") as file:
+        return int(file.read().split()[1]) * 1e-9

@@ -49,7 +49,8 @@ def exits(value):
 
 
 def prints(value):
-    print("printed", value, flush=True)
+    sys.stdout.write(f"printed {value}\n")  # at once: `print` writes the newline by itself
+    sys.stdout.flush()
     return value
 
 

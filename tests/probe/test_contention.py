@@ -1,0 +1,150 @@
+"""What is learnt of the GIL, the CPUs and the other side, as decision tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cost.drawn import a_task, profiles
+from poolwise.probe import Sample, TaskProfile
+from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.units import PerSecond, Seconds
+
+relaxed = settings(deadline=None)
+demands = st.builds(
+    lambda used, more: Demand(used, used + more), st.floats(0.0, 64.0), st.floats(0.0, 4.0)
+)
+
+
+def unknown(wait: Seconds = 0.0, cpu: Seconds = 0.0, helpers: Seconds = 0.0) -> TaskProfile:
+    """A task after the pilot: what it computes may hold the GIL or not."""
+    return replace(a_task(wait=wait, gil=cpu, helpers=helpers), gil_low=0.0)
+
+
+def share(task: TaskProfile) -> tuple[float, float]:
+    """Bounds of the share of the computing that holds the GIL."""
+    return task.gil_low / task.cpu, task.gil_high / task.cpu
+
+
+# ---- computing calls, raced in two threads -------------------------------------------------------
+
+COMPUTES = unknown(cpu=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("case", "used", "wanted", "low", "high"),
+    [
+        ("take turns with the GIL", 1.0, 1.0, 0.9, 1.0),
+        ("take turns, and the switches show", 0.9, 1.2, 0.9, 1.0),
+        ("release the GIL", 2.0, 2.0, 0.0, 0.5),
+        ("release it for half of the time", 1.5, 1.6, 0.0, 0.67),
+        ("release it on a busy machine", 1.4, 2.0, 0.0, 0.72),
+        ("cannot be told apart on a busy machine", 1.0, 2.0, 0.5, 1.0),
+        ("cannot be told apart on one CPU", 1.0, 1.9, 0.5, 1.0),
+    ],
+)
+def test_two_computing_calls(
+    case: str, used: float, wanted: float, low: float, high: float
+) -> None:
+    learnt = after_race(COMPUTES, 2, Demand(used, wanted))
+    assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
+    assert replace(learnt, gil_low=0.0, gil_high=COMPUTES.cpu) == COMPUTES
+
+
+def test_calls_that_wait_for_a_third_and_run_at_once_need_not_fill_two_cpus() -> None:
+    learnt = after_race(unknown(wait=1e-3, cpu=2e-3), 2, Demand(1.3, 1.3))
+    assert learnt.gil_low == 0.0
+
+
+def test_calls_whose_helpers_compute_hold_no_gil() -> None:
+    # As a product of matrices does: its own threads keep all CPUs busy.
+    learnt = after_race(unknown(cpu=1e-3, helpers=3e-3), 2, Demand(4.0, 8.0))
+    assert share(learnt) == (0.0, pytest.approx(0.25))
+
+
+def test_calls_that_do_not_compute_say_nothing() -> None:
+    task = unknown(wait=1e-3)
+    assert after_race(task, 2, Demand(0.0, 0.0)) == task
+
+
+@relaxed
+@given(profiles(), st.integers(2, 8), demands)
+def test_a_race_never_contradicts_itself(task: TaskProfile, threads: int, demand: Demand) -> None:
+    learnt = after_race(task, threads, demand)
+    assert 0.0 <= learnt.gil_low <= learnt.gil_high <= max(task.cpu, task.gil_high)
+    assert not (demand.at_once and demand.in_turn)
+
+
+@relaxed
+@given(demands, demands)
+def test_more_cpus_used_never_mean_more_of_the_gil(one: Demand, other: Demand) -> None:
+    less, more = sorted((one, other), key=lambda demand: demand.used)
+    assert after_race(COMPUTES, 2, more).gil_high <= after_race(COMPUTES, 2, less).gil_high
+
+
+# ---- waiting calls, in more and more threads -------------------------------------------------
+
+WAITS = unknown(wait=5e-3, cpu=1e-3)
+HARDLY_COMPUTES = unknown(wait=100e-3, cpu=1e-4)
+
+
+def reached(threads: int, rate: PerSecond, cpu: Seconds = 1e-3) -> Sample:
+    """A hundred calls of so many threads that finish at this rate for ever."""
+    return Sample(100, threads, wall=100 / rate, service=100 * threads / rate, cpu=100 * cpu)
+
+
+@pytest.mark.parametrize(
+    ("case", "threads", "rate", "demand", "low", "high"),
+    [
+        ("nothing holds them back, below one CPU", 4, 660.0, Demand(0.66, 0.7), 0.0, 1.0),
+        ("nothing holds them back, above one", 8, 1330.0, Demand(1.33, 1.4), 0.0, 0.75),
+        ("the CPUs are full", 32, 1950.0, Demand(1.95, 2.0), 0.0, 0.51),
+        ("the GIL is full", 16, 950.0, Demand(0.95, 1.0), 0.9, 1.0),
+        ("part of the computing holds the GIL", 16, 1400.0, Demand(1.4, 1.5), 0.0, 0.71),
+        ("other load hides what the GIL does", 16, 950.0, Demand(0.95, 2.5), 0.5, 1.0),
+    ],
+)
+def test_waiting_calls(
+    case: str, threads: int, rate: PerSecond, demand: Demand, low: float, high: float
+) -> None:
+    learnt = after_widening(WAITS, None, reached(threads, rate), demand, 2.0)
+    assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
+    assert learnt.outside is None
+
+
+def test_one_cpu_is_full_before_the_gil_tells() -> None:
+    learnt = after_widening(WAITS, None, reached(16, 980.0), Demand(0.98, 3.0), 1.0)
+    assert share(learnt) == (0.0, 1.0)
+
+
+def test_throughput_that_stops_growing_with_idle_cpus_is_a_limit_outside() -> None:
+    narrow, wide = reached(16, 158.0, cpu=1e-4), reached(32, 161.0, cpu=1e-4)
+    learnt = after_widening(HARDLY_COMPUTES, narrow, wide, Demand(0.02, 0.02), 2.0)
+    assert learnt == replace(HARDLY_COMPUTES, outside=161.0)
+
+
+def test_throughput_that_falls_was_as_high_as_it_gets() -> None:
+    narrow, wide = reached(32, 161.0, cpu=1e-4), reached(64, 120.0, cpu=1e-4)
+    learnt = after_widening(HARDLY_COMPUTES, narrow, wide, Demand(0.02, 0.02), 2.0)
+    assert learnt.outside == 161.0
+
+
+def test_one_width_alone_tells_no_limit_and_growth_none_either() -> None:
+    wide = reached(32, 220.0, cpu=1e-4)
+    for narrow in (None, reached(16, 150.0, cpu=1e-4)):
+        learnt = after_widening(HARDLY_COMPUTES, narrow, wide, Demand(0.02, 0.02), 2.0)
+        assert learnt == HARDLY_COMPUTES
+
+
+def test_without_a_gil_none_is_found() -> None:
+    free = WAITS.with_gil(0.0, 0.0)
+    learnt = after_widening(free, None, reached(16, 950.0), Demand(0.95, 1.0), 4.0)
+    assert learnt.gil_low == learnt.gil_high == 0.0
+
+
+def test_no_calls_say_nothing() -> None:
+    nothing = Sample(0, 8, 0.1, 0.0, 0.0)
+    assert after_widening(WAITS, None, nothing, Demand(0.0, 0.0), 2.0) == WAITS
