@@ -113,13 +113,10 @@ def _names_in(readme: str) -> list[str]:
 
 
 def _resolves(name: str, room: str) -> bool:
-    """Whether `name` is a file, or can be had from the room or from poolwise."""
+    """Whether `name` is a file of the room or of the project, or can be had from a module."""
     if "/" in name or name.endswith(".py"):
-        return any((folder / name).is_file() for folder in (SRC / room, SRC, SRC.parent.parent))
-    if hasattr(poolwise, name.partition(".")[0]) and _found(poolwise, name):
-        return True
-    modules = [each for each in MODULES if f"{each}.".startswith(f"poolwise.{room}.")]
-    return name in MODULES or any(_found(import_module(each), name) for each in modules)
+        return any((folder / name).is_file() for folder in (SRC / room, SRC.parent.parent))
+    return name in MODULES or any(_found(import_module(module), name) for module in MODULES)
 
 
 def _found(start: object, name: str) -> bool:

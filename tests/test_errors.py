@@ -14,7 +14,7 @@ from poolwise import errors
 from poolwise.errors import PlanRefused, PoolwiseError, TransferError, WorkerCrashed
 from poolwise.task import Exit, Refusal
 
-CRASH = WorkerCrashed("parse(3)", Exit(4711, signal=signal.SIGKILL))
+CRASH = WorkerCrashed("parse(3)", Exit(4711, signal=signal.SIGKILL), 17)
 REFUSED = PlanRefused("8 threads", Refusal("parse is a coroutine function", "give a function"))
 TRANSFER = TransferError("the result of parse(3) cannot be pickled")
 ALL = (CRASH, REFUSED, TRANSFER, PoolwiseError("text"))
@@ -68,7 +68,7 @@ def test_an_error_survives_pickling_and_copying(error: Exception) -> None:
 )
 def test_a_crash_says_which_call_and_how_it_ended(exit: Exit, said: list[str]) -> None:
     error = WorkerCrashed("parse(3)", exit)
-    assert (error.call, error.exit) == ("parse(3)", exit)
+    assert (error.call, error.exit, error.index) == ("parse(3)", exit, None)
     assert all(part in str(error) for part in ["parse(3)", *said])
 
 

@@ -27,13 +27,15 @@ class PoolwiseError(Exception):
 class WorkerCrashed(PoolwiseError, BrokenProcessPool):
     """A worker died while it ran this call. Whose fault: the call's, or the machine's.
 
-    Only calls that had started fail; all others run elsewhere, and the pool lives on.
+    Only calls that had started fail; all others run elsewhere, and the pool lives on. `index` is
+    the place of the call's input, counted from 0.
     """
 
-    def __init__(self, call: str, exit: Exit) -> None:
-        super().__init__(call, exit)
+    def __init__(self, call: str, exit: Exit, index: int | None = None) -> None:
+        super().__init__(call, exit, index)
         self.call = call
         self.exit = exit
+        self.index = index
 
     def __str__(self) -> str:
         return f"the worker that ran {self.call} {_how(self.exit)}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cost.drawn import a_machine, a_task, machines, plans, process_plans, profiles, thread_plans
 from poolwise.cost import Ceilings, ceilings, forecast
-from poolwise.cost.model import queued, startup
+from poolwise.cost.model import limited_by_cpu, queued, startup
 from poolwise.machine import MachineProfile, PoolCosts
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
@@ -318,13 +318,30 @@ def test_what_was_measured_stands_beside_the_forecast_and_counts() -> None:
     assert measured.makespan == pytest.approx(1_000 / 50.0 + measured.straggler)
 
 
-def test_a_correction_counts_only_for_the_ceiling_that_binds() -> None:
-    machine, task, plan = a_machine(), a_task(gil=0.010), Plan("thread", 4)
+def test_a_correction_counts_for_the_forecast_and_not_for_what_was_measured() -> None:
+    machine, task, plan = a_machine(), a_task(gil=0.010), Plan("process", 2)
     plain = forecast(machine, task, plan, 1_000)
-    assert plain.ceilings.binding == "gil"
-    halved = forecast(machine, task, plan, 1_000, correction={"gil": 0.5})
-    assert halved.predicted == pytest.approx(0.5 * plain.predicted)
-    assert forecast(machine, task, plan, 1_000, correction={"cores": 0.5}) == plain
+    halved = forecast(machine, task, plan, 1_000, correction=0.5)
+    assert halved.predicted == halved.rate == pytest.approx(0.5 * plain.predicted)
+    assert halved.ceilings == plain.ceilings
+    assert forecast(machine, task, plan, 1_000, correction=0.5, measured=50.0).rate == 50.0
+
+
+@pytest.mark.parametrize(
+    ("task", "spec", "limited"),
+    [
+        (a_task(gil=0.010), "inline", True),
+        (a_task(wait=0.010, gil=0.001), "inline", False),
+        (a_task(gil=0.010), "thread:4", True),
+        (a_task(free=0.010), "thread:4", True),
+        (a_task(wait=0.100, gil=0.001), "thread:4", False),
+        (a_task(wait=0.100, gil=0.001, outside=20.0), "thread:32", False),
+        (a_task(gil=1e-6, pickling=1e-3), "process:2", True),
+    ],
+)
+def test_what_a_faster_cpu_would_speed_up(task: TaskProfile, spec: str, limited: bool) -> None:
+    plan = Plan.parse(spec)
+    assert limited_by_cpu(task, plan, ceilings(a_machine(), task, plan)) is limited
 
 
 # ---- what it is for -------------------------------------------------------------------------

@@ -154,6 +154,17 @@ def test_a_slow_generator_is_left_when_a_millisecond_is_spent() -> None:
     assert len(draw(inputs, 100)) == 100
 
 
+def test_the_pace_is_how_long_one_input_is_waited_for() -> None:
+    clock = FakeClock()
+    slow = Watched(itertools.count(), clock)
+    inputs = Inputs(TASK, (slow,), clock, None)
+    paces = []
+    for slow.each in (0.0, 2 * DRAW_FOR, DRAW_FOR / 2, 5 * DRAW_FOR, 0.0):
+        draw(inputs, 10)
+        paces.append(inputs.pace)
+    assert paces == [0.0, pytest.approx(2 * DRAW_FOR), 0.0, pytest.approx(5 * DRAW_FOR), 0.0]
+
+
 def test_sequences_are_drawn_at_once_however_long_that_takes() -> None:
     class Restless(FakeClock):
         def now(self) -> Seconds:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from types import FrameType
 
 import pytest
 
@@ -235,17 +236,18 @@ class Interrupted(Exception):
     pass
 
 
+def is_in_wait(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not Inbox.wait.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 @contextmanager
-def alarm(handler: Callable[[], object]) -> Iterator[None]:
-    """Within the block, a signal comes every few milliseconds, until something raises.
+def signals(handler: Callable[[FrameType | None], object]) -> Iterator[None]:
+    """Within the block, a signal comes every few milliseconds.
 
     Not once: it could come before the wait has begun.
     """
-
-    def handle(signum: int, frame: object) -> None:
-        handler()
-
-    # Not the real-time alarm, by which the test itself is bounded.
     done = threading.Event()
     main = threading.get_ident()
 
@@ -253,7 +255,7 @@ def alarm(handler: Callable[[], object]) -> Iterator[None]:
         while not done.wait(0.005):
             signal.pthread_kill(main, signal.SIGUSR1)
 
-    before = signal.signal(signal.SIGUSR1, handle)
+    before = signal.signal(signal.SIGUSR1, lambda _, frame: handler(frame))
     ringing = in_threads(1, ring)
     try:
         yield
@@ -265,16 +267,16 @@ def alarm(handler: Callable[[], object]) -> Iterator[None]:
 
 @WATCHING
 def test_a_wait_for_ever_is_interrupted_by_a_handler_that_raises(watching: bool) -> None:
-    armed = True
+    interrupted = False
 
-    def interrupt() -> None:
-        nonlocal armed
-        if armed:
-            armed = False
+    def interrupt(frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted and is_in_wait(frame):
+            interrupted = True
             raise Interrupted
 
     with opened(watching) as inbox:
-        with pytest.raises(Interrupted), alarm(interrupt):
+        with signals(interrupt), pytest.raises(Interrupted):
             inbox.wait(None)
         # And it goes on working.
         heard: list[int] = []
@@ -286,9 +288,15 @@ def test_a_wait_for_ever_is_interrupted_by_a_handler_that_raises(watching: bool)
 @WATCHING
 def test_a_handler_may_post_while_its_thread_waits(watching: bool) -> None:
     heard: list[int] = []
-    with opened(watching) as inbox, alarm(lambda: inbox.post(lambda: heard.append(1))):
-        for _ in range(3):
-            assert inbox.wait(DEADLINE)
+    with opened(watching) as inbox:
+
+        def post(frame: FrameType | None) -> None:
+            if is_in_wait(frame):
+                inbox.post(lambda: heard.append(1))
+
+        with signals(post):
+            for _ in range(3):
+                assert inbox.wait(DEADLINE)
     assert len(heard) >= 3
 
 
@@ -300,12 +308,12 @@ def test_a_handler_may_post_while_its_thread_posts() -> None:
             nonlocal heard
             heard += 1
 
-        def post() -> None:
+        def post(frame: FrameType | None) -> None:
             nonlocal posted
             posted += 1
             inbox.post(hear)
 
-        with alarm(post):
+        with signals(post):
             until = time.monotonic() + 0.2
             own = 0
             while time.monotonic() < until:
@@ -338,8 +346,9 @@ def test_a_bell_is_not_closed_while_it_rings(monkeypatch: pytest.MonkeyPatch) ->
     with opened(watching=True) as inbox:
 
         def post(_: int) -> None:
-            while not ringing.is_set():  # until the owner is found waiting
-                inbox.post(int)
+            while not ringing.is_set():
+                if inbox._in_select:  # the owner waits, so it is rung for
+                    inbox.post(int)
 
         monkeypatch.setattr(os, "write", write_slowly)
         threads = in_threads(1, post)

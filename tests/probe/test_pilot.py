@@ -106,6 +106,20 @@ def test_waiting_for_a_cpu_is_not_the_task_waiting() -> None:
     assert means(sample) == pytest.approx((1e-3, 1e-3, 0.0))
 
 
+def test_getting_inputs_ready_is_not_the_calls_time() -> None:
+    clock = FakeClock()
+    inputs = Inputs(lambda number: clock.spend(cpu=1e-3))
+    ready: list[int] = []
+
+    def prepare(calls: int) -> None:
+        ready.append(calls)
+        clock.spend(wait=1e-3 * calls)
+
+    sample = Pilot(inputs.run, clock, prepare).sample()
+    assert means(sample) == pytest.approx((1e-3, 1e-3, 0.0))
+    assert sum(ready) == inputs.ran
+
+
 def test_a_clock_that_stands_still_does_not_stop_the_pilot_from_ending() -> None:
     sample = pilot(Inputs(lambda number: None, total=1_000), FakeClock())
     assert sample.calls <= 1_000

@@ -59,17 +59,45 @@ def test_the_gil_is_held_for_no_longer_than_a_call_computes(
     assert better.wall == task.wall
 
 
+def nearly_equal(one: TaskProfile, other: TaskProfile) -> bool:
+    return one.payload == other.payload and all(
+        getattr(one, name) == pytest.approx(getattr(other, name))
+        for name in ("calls", "wall", "cpu", "helpers", "gil_low", "gil_high", "waiting", "outside")
+    )
+
+
+def test_other_load_slows_computing_and_a_busy_other_side_waiting() -> None:
+    task = a_task(wait=4.0, gil=2.0, free=1.0, helpers=1.0)
+    assert nearly_equal(task.slowed(2.0, 1.0), a_task(wait=4.0, gil=4.0, free=2.0, helpers=2.0))
+    assert nearly_equal(task.slowed(1.0, 3.0), a_task(wait=12.0, gil=2.0, free=1.0, helpers=1.0))
+
+
+def test_helpers_that_compute_meanwhile_take_no_time_of_their_own() -> None:
+    # As in a product of matrices with threads of its own: one second of three CPUs.
+    task = TaskProfile.of(Sample(1, 1, 1.0, 1.0, 1.0, 2.0), Payload())
+    assert task.slowed(2.0, 1.0).wall == pytest.approx(2.0)
+
+
+@relaxed
+@given(profiles(), st.floats(0.01, 100.0), st.floats(0.01, 100.0))
+def test_slowing_down_can_be_undone(task: TaskProfile, cpu: float, waiting: float) -> None:
+    assert nearly_equal(task.slowed(1.0, 1.0), task)
+    # What rounding leaves of no waiting at all must not count.
+    if task.waiting == 0.0 or task.waiting > 1e-6 * task.wall:
+        assert nearly_equal(task.slowed(cpu, waiting).slowed(1 / cpu, 1 / waiting), task)
+
+
 @relaxed
 @given(profiles(), st.floats(1e-6, 10.0))
 def test_calls_that_compute_for_longer_wait_as_they_did(task: TaskProfile, cpu: Seconds) -> None:
     other = task.with_cpu(cpu)
-    if task.cpu:
-        assert other.cpu == cpu
-        assert other.helpers * task.cpu == pytest.approx(task.helpers * cpu)
-        assert other.gil_high * task.cpu == pytest.approx(task.gil_high * cpu)
-        assert other.waiting == pytest.approx(task.waiting, rel=1e-6, abs=1e-9 * other.wall)
-    else:
+    if not task.cpu:
         assert other == task
+        return
+    assert other.cpu == pytest.approx(cpu)
+    assert other.helpers * task.cpu == pytest.approx(task.helpers * cpu)
+    assert other.gil_high * task.cpu == pytest.approx(task.gil_high * cpu)
+    assert other.waiting == pytest.approx(task.waiting, rel=1e-6, abs=1e-9 * other.wall)
 
 
 @relaxed

@@ -16,8 +16,8 @@ from poolwise.executor.survey import Survey
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
-from poolwise.planner import Limits
-from poolwise.probe import TaskProfile
+from poolwise.planner import Limits, kind
+from poolwise.probe import Sample, TaskProfile
 from poolwise.task import TaskTraits
 from poolwise.units import Seconds
 
@@ -91,19 +91,21 @@ class Auto:
         task = self.profile
         if task is None:
             return
-        self._choice.measured[Plan("inline")] = 1.0 / task.wall
+        slices: dict[Plan, Sample] = {}
         best: dict[tuple[str, bool], Plan] = {}
         for each in self.forecast_whole(None):
-            kind = each.plan.mechanism, each.plan.threads_per_worker > 1
             if each.refusal is None and each.plan.mechanism != "inline":
-                best.setdefault(kind, each.plan)
+                best.setdefault(kind(each.plan), each.plan)
         for plan in best.values():
             if self._dispatch.nothing_left:
                 return
             lane = yield from self._current.move(plan, task)
             sample = yield from self._survey.sample(lane, 4 * plan.concurrency, _VERIFY_FOR)
             if lane.plan == plan and sample.calls >= plan.concurrency:
-                self._choice.measured[plan] = sample.rate
+                slices[plan] = sample
+        mean = self._survey.profile = task.with_cpu(self._dispatch.cpu_per_call)
+        for plan, sample in slices.items():
+            self._choice.note_measured(mean, plan, sample)
 
     def forecast_whole(self, calls: int | None) -> tuple[Forecast, ...]:
         """Forecast a workload of `calls` calls (1,000 if that is not known) from its start."""

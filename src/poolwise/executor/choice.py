@@ -11,7 +11,7 @@ from poolwise.cost.model import forecast, limited_by_cpu, startup
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
-from poolwise.planner import Limits, batch_size, candidates, ranked
+from poolwise.planner import Limits, batch_size, candidates, kind, ranked
 from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
 from poolwise.units import PerSecond, Seconds
@@ -67,6 +67,7 @@ class Choice:
         # of the throughput that processes were forecast.
         self._computing = self._waiting = self._sending = 1.0
         self._work: dict[str, float] = {}
+        self._siblings: dict[tuple[str, bool], float] = {}
         self._failed: dict[str, Refusal] = {}
 
     def rank(self, task: TaskProfile, now: Situation) -> tuple[Forecast, ...]:
@@ -100,6 +101,21 @@ class Choice:
             return Refusal("an argument or a result cannot be pickled", "use threads")
         return refusal
 
+    def note_measured(self, mean: TaskProfile, plan: Plan, sample: Sample) -> None:
+        """Note what `plan` reached on inputs of its own, as it would be for calls like `mean`.
+
+        Slices of inputs differ, and plans must not be compared by their luck with them: what was
+        measured is scaled by what the model says of the slice's calls and of mean ones.
+        """
+        here = mean.with_cpu(sample.cpu / sample.calls)
+        off = sample.rate / self._modelled(here, plan)
+        self.measured[plan] = off * self._modelled(mean, plan)
+        # What the model does not know of this plan, it does not know of its siblings either.
+        self._siblings[kind(plan)] = off
+
+    def _modelled(self, task: TaskProfile, plan: Plan) -> PerSecond:
+        return forecast(self._machine, task, plan, math.inf).rate
+
     def note_work(self, mechanism: str, work: float) -> None:
         """Note how many CPU seconds of calls a lane has done per second."""
         self._work[mechanism] = work
@@ -113,7 +129,7 @@ class Choice:
             plan,
             math.inf,
             batch=batch_size(plan, task.wall, left),
-            correction=self._sending if plan.mechanism == "process" else 1.0,
+            correction=self._correction(plan),
         )
         ratio = sample.rate / predicted.rate
         if _AGREES[0] <= ratio <= _AGREES[1]:
@@ -125,6 +141,10 @@ class Choice:
         else:
             self._waiting /= ratio
         return False
+
+    def _correction(self, plan: Plan) -> float:
+        sending = self._sending if plan.mechanism == "process" else 1.0
+        return sending if plan in self.measured else sending * self._siblings.get(kind(plan), 1.0)
 
     def _as_it_is_now(self, task: TaskProfile) -> TaskProfile:
         return task.slowed(self._computing, self._waiting)
@@ -155,7 +175,7 @@ class Choice:
                     batch=batch_size(plan, task.wall, now.left),
                     startup=self._startup(plan, now),
                     meanwhile=now.rate,
-                    correction=self._sending if plan.mechanism == "process" else 1.0,
+                    correction=self._correction(plan),
                     measured=self.measured.get(plan),
                 )
             )

@@ -23,7 +23,7 @@ def step(dispatch: Dispatch, lane: Lane) -> None:
     dispatch.fill()
     if not dispatch.finished:
         # Calls of a lane that was left may still be under way while others run inline.
-        dispatch.wait(0 if ran else None)
+        dispatch.wait(0 if ran or dispatch.collector.ready else None)
 
 
 def pinned(dispatch: Dispatch, plan: Plan) -> Iterator[None]:

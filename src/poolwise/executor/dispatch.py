@@ -27,6 +27,10 @@ from poolwise.units import Seconds
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
 _LATE: Seconds = 5e-3
 
+#: Where inputs come slowly, results are waited for so many times a call's duration: most calls
+#: last no longer, and those that do delay the next input by less than a quarter of its own time.
+_PATIENCE = 1.5
+
 
 @dataclass(slots=True)
 class _Flight:
@@ -174,18 +178,50 @@ class Dispatch:
         lane.pool.send(batch)
         return len(batch)
 
+    def prepare(self, calls: int) -> None:
+        """Draw the next batch now, so that sending it waits for no input.
+
+        Not while a result is ready and inputs come slowly: it would wait for them.
+        """
+        if not self._returned and not (self.workload.pace and self.collector.ready):
+            taken = self._take(calls, "inline")
+            if taken is not None:
+                self._returned.append(taken)
+
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
         if self.nothing_left and self._flights:
             self._chase_stragglers()
         for lane in self.lanes:
             while not lane.inline and self._room(lane) > 0 and self.send_next(lane):
-                pass
+                if self.workload.pace and self._let_results_out(lane):
+                    return
 
     def pump(self) -> None:
-        """Take in what has come and send what there is room for, without waiting."""
+        """Take in what has come and send what there is room for, without waiting.
+
+        Nothing is drawn from inputs that keep one waiting: a result is about to go out.
+        """
         self.inbox.wait(0)
-        self.fill()
+        if not self.workload.pace:
+            self.fill()
+
+    def _let_results_out(self, lane: Lane) -> bool:
+        """Between two inputs that come slowly, see whether a result may go out.
+
+        Where calls are much shorter than the time between inputs, it is worth waiting for theirs:
+        drawing the next input would hold them back for longer than that delays the input.
+        """
+        pace, service = self.workload.pace, lane.mean_service
+        if service is None:
+            patience = pace / 4
+        else:
+            patience = _PATIENCE * service if service < pace / 4 else 0.0
+        until = self.clock.now() + patience
+        while not self.collector.ready and self._flights:
+            if not self.inbox.wait(max(0.0, until - self.clock.now())):
+                break
+        return self.collector.ready
 
     def wait(self, timeout: Seconds | None = None) -> None:
         """Wait until something has happened, at most `timeout` seconds."""
@@ -272,7 +308,8 @@ class Dispatch:
         errors: dict[int, BaseException] = {}
         for position in range(count):
             number = flight.first + first + position
-            errors[position] = WorkerCrashed(f"call {number} of {flight.batch.task.name}", exit)
+            call = f"call {number} of {flight.batch.task.name}"
+            errors[position] = WorkerCrashed(call, exit, number)
         self.done(batch, first, Outcomes([None] * count, errors))
 
     def gone(self, exit: Exit) -> None:

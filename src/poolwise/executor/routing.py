@@ -1,124 +1,410 @@
-"""Which functions of an executor go to processes: learnt from what their calls used."""
+"""Which mechanism a call of an executor goes to: pinned, or learnt from what earlier ones used.
+
+Everything here belongs to the dispatcher thread and runs no code of the user's.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Literal, Protocol
 
+from poolwise.errors import TransferError
 from poolwise.executor.dispatch import Dispatch
-from poolwise.executor.lane import Lane, LaneReading
+from poolwise.executor.lane import Lane
+from poolwise.executor.options import RunOptions
+from poolwise.executor.specimen import Specimen
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
-from poolwise.probe import read_traits
-from poolwise.task import Outcomes, Task
+from poolwise.planner import Limits
+from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
 #: CPU time that a function's calls must have used before anything is said of it: some slices of
 #: the GIL (5 ms), so that taking turns shows.
 _ENOUGH: Seconds = 30e-3
 
+#: The same for the time that it is looked at.
+_LOOK_FOR: Seconds = 15e-3
+
+#: Looks that found nothing are repeated after twice the CPU time, up to this: reading the clocks
+#: of all threads costs some 0.1 ms.
+_ENOUGH_AT_MOST: Seconds = 1.0
+
+#: A function that was sent to processes and came back is looked at after so many times more.
+_MUCH_LATER = 8
+
 #: Calls shorter than this stay with threads: sending one costs about as much.
 _WORTH_SENDING: Seconds = 3e-4
 
-#: CPUs kept busy by calls that take turns with the GIL.
+#: Sending a call may cost this share of the CPU time that it uses.
+_SENDING_SHARE = 0.2
+
+#: CPUs that calls want which take turns with the GIL.
 _IN_TURN = (0.7, 1.3)
+
+#: What processes must bring, in CPUs where the GIL allows one; less for those that are there.
+_WORTH_MOVING, _WORTH_STAYING = 1.2, 0.9
+
+#: How much service time is judged at once for calls that have moved.
+_REVIEW_AFTER: Seconds = 0.25
 
 #: Functions remembered; the least recently used are forgotten first.
 _MOST = 256
 
 
-class _Seen:
-    """What the calls of one function have used so far, and where they go."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How long the threads had work, and what CPU time this process wanted: used, or queued for."""
 
-    __slots__ = ("calls", "cpu", "mechanism", "service", "settled")
+    busy: Seconds
+    wanted: Seconds
 
-    def __init__(self) -> None:
+
+class Seen:
+    """What is known of one function, and where its calls go."""
+
+    __slots__ = (
+        "back", "barred", "beside", "calls", "cpu", "enough", "home", "mean", "on_trial",
+        "service", "sign", "since", "suspected",
+    )  # fmt: skip
+
+    def __init__(self, sign: object) -> None:
+        self.sign = sign  # by which it is recognised; kept, so that its id stays its own
+        self.mean: Seconds | None = None  # service time of recent calls
+        self.home: Literal["thread", "trial", "process"] = "thread"
+        self.barred = False  # from processes, for good
+        self.suspected = False  # of taking turns with the GIL: a call of it is to be examined
+        self.enough = _ENOUGH
+        self.on_trial = 0  # calls sent to processes on trial, and those that are back
+        self.back = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.since: _Reading | None = None
         self.calls = 0
+        self.beside = 0  # calls at whose end others were under way
         self.service: Seconds = 0.0
         self.cpu: Seconds = 0.0
-        self.mechanism = "thread"
-        self.settled = False
+
+    def count(self, outcomes: Outcomes) -> None:
+        """Add up what calls used."""
+        self.calls += len(outcomes.values)
+        self.service += outcomes.service
+        self.cpu += outcomes.cpu
 
 
-class LearningRouter:
-    """Begins with threads, which are never wrong by much, and moves to processes the functions
-    that compute while they hold the GIL. Belongs to the dispatcher thread.
+class Functions:
+    """Finds what is known of a function.
+
+    Functions are recognised by their code, so the lambda or partial that a loop makes anew for
+    each call is one function, and nothing that they refer to is kept alive. What a decorator
+    without `functools.wraps` makes is taken for one function too.
     """
 
-    def __init__(self, machine: MachineProfile, threads: Plan, processes: Plan) -> None:
-        self._cpus = machine.facts.usable_cpus
-        self._gil = machine.facts.gil
-        self._threads = threads
-        self._processes = processes
-        self._seen: OrderedDict[Callable[..., Any], _Seen] = OrderedDict()
-        self._dispatch: Dispatch | None = None
-        self._thread_lane: Lane | None = None
-        self._process_lane: Lane | None = None
-        self._reading: LaneReading | None = None
-        self.plan = threads
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[int, str], Seen] = OrderedDict()
+
+    def find(self, function: Callable[..., Any]) -> Seen:
+        """Return what is known of `function`."""
+        sign, name = _signs(function)
+        key = id(sign), name
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = Seen(sign)
+            if len(self._seen) > _MOST:
+                self._seen.popitem(last=False)
+        else:
+            self._seen.move_to_end(key)
+        return seen
+
+
+def _signs(function: Any) -> tuple[object, str]:
+    """Return an object and a name by which to recognise a function."""
+    while True:
+        kind = type(function)
+        if kind is partial:
+            function = function.func
+        elif kind is MethodType:
+            function = function.__func__
+        elif kind is FunctionType:
+            if "__wrapped__" not in function.__dict__:
+                return function.__code__, ""
+            function = function.__wrapped__
+        elif kind is BuiltinFunctionType:
+            owner = function.__self__  # a module, or an object whose method this is
+            return owner if isinstance(owner, ModuleType) else type(owner), function.__name__
+        else:
+            return (function if isinstance(function, type) else kind), ""
+
+
+class Router(Protocol):
+    """Says which mechanism a function's calls go to, and learns from what they used."""
+
+    mechanisms: tuple[str, ...]  # where calls may go at all
+    concurrency: int  # calls at once, as other libraries want to know it
+    max_concurrency: int | None  # what the dispatch is to see to
+    batch_size: int | None  # of calls for processes, if the user says so
+    version: int  # grows whenever calls that wait may have to go elsewhere
+
+    def begin(self, dispatch: Dispatch) -> None:
+        """Open what calls begin with."""
+        ...
+
+    def route(self, seen: Seen) -> str:
+        """Return the mechanism for one more call of a function."""
+        ...
+
+    def dropped(self, seen: Seen) -> None:
+        """Take back the latest answer: the call was cancelled."""
+        ...
+
+    def free(self) -> int | None:
+        """Return how many more calls may be sent; ``None`` if the dispatch sees to it."""
+        ...
+
+    def has_room(self, mechanism: str) -> bool:
+        """Whether calls for a mechanism could be sent now."""
+        ...
+
+    def examines(self, seen: Seen) -> bool:
+        """Whether the next call of a function is to be examined."""
+        ...
+
+    def learn(self, seen: Seen, mechanism: str, outcomes: Outcomes) -> None:
+        """Take note of calls of one function that ran."""
+        ...
+
+
+def make_router(machine: MachineProfile, options: RunOptions) -> Router:
+    """Return the router that the user's options ask for."""
+    if options.plan is not None:
+        return Pinned(options.plan, options.max_concurrency)
+    return Learning(machine, options.limits, options.max_concurrency)
+
+
+class Pinned:
+    """The router of a pinned plan: there is one place to go."""
+
+    version = 0
+
+    def __init__(self, plan: Plan, most: int | None) -> None:
+        self.concurrency = min(plan.concurrency, most or plan.concurrency)
+        self.max_concurrency = most
+        if plan.mechanism != "process":
+            # Inline is one thread here: never the caller's. One call a batch, because a call may
+            # wait for one that was submitted after it, as it may in the standard thread pool.
+            plan = Plan("thread", self.concurrency, batch_size=plan.batch_size or 1)
+            self.max_concurrency = None
+        self.batch_size = plan.batch_size
+        self.mechanisms = (plan.mechanism,)
+        self._plan = plan
+
+    def begin(self, dispatch: Dispatch) -> None:
+        """Open it."""
+        dispatch.open(self._plan)
+
+    def route(self, seen: Seen) -> str:
+        """Return it."""
+        return self._plan.mechanism
+
+    def dropped(self, seen: Seen) -> None:
+        """Do nothing."""
+
+    def free(self) -> int | None:
+        """Return ``None``: the dispatch sees to it."""
+        return None
+
+    def has_room(self, mechanism: str) -> bool:
+        """Return true: nobody else wants it."""
+        return True
+
+    def examines(self, seen: Seen) -> bool:
+        """Return false."""
+        return False
+
+    def learn(self, seen: Seen, mechanism: str, outcomes: Outcomes) -> None:
+        """Learn nothing."""
+
+
+class Learning:
+    """Begins with threads, which are never wrong by much, and moves functions to processes.
+
+    A function comes under suspicion when its calls use CPU time beside others and all of this
+    process wants just about one CPU: they take turns with the GIL. One of its calls is examined:
+    can it be sent, and does it leave everything as it was? Then some calls go to processes on
+    trial. There nothing contends, so they show whether the function computes or waits, which
+    under the GIL looks alike. If so many processes do more than one GIL allows, all its calls move.
+    """
+
+    mechanisms = ("thread", "process")
+    max_concurrency = None
+    batch_size = None
+
+    def __init__(self, machine: MachineProfile, limits: Limits, most: int | None) -> None:
+        # As wide as the standard thread pool: programs rely on so many calls at once.
+        threads = limits.max_workers or min(32, (os.cpu_count() or 1) + 4)
+        threads = min(threads, limits.max_concurrency)
+        processes = min(machine.facts.whole_cpus, threads)
+        self.concurrency = threads
+        self.version = 0
+        self._plans = {
+            "thread": Plan("thread", threads, batch_size=1),  # one call a batch: see `Pinned`
+            "process": Plan("process", processes, limits.threads_per_worker or 1),
+        }
+        self._most = most
+        self._lanes: dict[str, Lane] = {}
+        self._can_gain = machine.facts.gil and processes > 1 and machine.facts.usable_cpus > 1.0
 
     def begin(self, dispatch: Dispatch) -> None:
         """Open the threads."""
         self._dispatch = dispatch
-        self._thread_lane = dispatch.open(self._threads)
+        self._open("thread")
 
-    def route(self, function: Callable[..., Any]) -> str | None:
+    def route(self, seen: Seen) -> str:
         """Return ``"thread"`` until a function is known to need processes and they are ready."""
-        seen = self._seen.get(_key(function))
-        lane = self._process_lane
-        if seen is None or seen.mechanism == "thread" or lane is None or not lane.active:
+        if seen.home == "thread" or not self._ready("process"):
             return "thread"
-        return "process" if lane.ready_workers else "thread"
+        if seen.home == "trial":
+            if seen.on_trial >= self._trials:
+                return "thread"
+            seen.on_trial += 1
+        return "process"
 
-    def learn(self, function: Callable[..., Any], outcomes: Outcomes) -> None:
+    def dropped(self, seen: Seen) -> None:
+        """Have another call go on trial."""
+        if seen.home == "trial":
+            seen.on_trial -= 1
+
+    def free(self) -> int | None:
+        """Return how many more calls may be sent, now that two lanes share what the user allows."""
+        if self._most is None or "process" not in self._lanes:
+            return None
+        return self._most - self._dispatch.in_flight
+
+    def has_room(self, mechanism: str) -> bool:
+        """Whether calls for a mechanism could be sent now."""
+        return mechanism in self._lanes and self._lanes[mechanism].room > 0
+
+    def examines(self, seen: Seen) -> bool:
+        """Whether the next call of a function is to be examined: once it is suspected."""
+        return seen.suspected
+
+    def learn(self, seen: Seen, mechanism: str, outcomes: Outcomes) -> None:
         """Note what calls used; decide once enough is known."""
-        key = _key(function)
-        seen = self._seen.setdefault(key, _Seen())
-        self._seen.move_to_end(key)
-        if len(self._seen) > _MOST:
-            self._seen.popitem(last=False)
-        if seen.settled:
+        if mechanism == "thread" and seen.home == "thread" and not seen.barred and self._can_gain:
+            self._watch(seen, outcomes)
+        elif mechanism == "process":
+            if any(isinstance(error, TransferError) for error in outcomes.errors.values()):
+                self._bar(seen)
+            elif seen.home == "trial":
+                self._try(seen, outcomes)
+            elif seen.home == "process":
+                self._review(seen, outcomes)
+
+    # ---- in threads ------------------------------------------------------------------------
+
+    def _watch(self, seen: Seen, outcomes: Outcomes) -> None:
+        if seen.suspected:
+            specimen = next((each for each in outcomes.values if each is not None), None)
+            if isinstance(specimen, Specimen):
+                self._examine(seen, specimen)
             return
-        seen.calls += len(outcomes.values)
-        seen.service += outcomes.service
-        seen.cpu += outcomes.cpu
-        if seen.cpu >= _ENOUGH:
-            self._decide(function, seen)
-
-    def _decide(self, function: Callable[..., Any], seen: _Seen) -> None:
-        assert self._dispatch is not None
-        assert self._thread_lane is not None
-        lane, now = self._thread_lane, self._dispatch.clock.now()
-        reading = lane.observe(now)
-        since = self._reading or LaneReading(lane.opened_at, 0, 0.0, 0.0, 0.0)
-        self._reading = reading
-        wall = reading.busy - since.busy
-        if wall <= 0.0:
+        if seen.since is None:
+            seen.since = self._read()
             return
-        calls_at_once = (reading.service - since.service) / wall
-        busy = (reading.cpu - since.cpu) / wall
-        if calls_at_once < 1.5:
-            seen.calls, seen.service, seen.cpu = 0, 0.0, 0.0
-            return  # one call at a time: no plan is better than another
-        seen.settled = True
-        in_turn = _IN_TURN[0] <= busy <= min(_IN_TURN[1], 0.9 * self._cpus)
-        long_enough = seen.cpu / seen.calls >= _WORTH_SENDING
-        if self._gil and in_turn and long_enough and self._cpus > 1.0:
-            if read_traits(Task(function)).elsewhere is None:
-                seen.mechanism = "process"
-                self._open_processes()
+        seen.count(outcomes)
+        seen.beside += len(outcomes.values) if self._lanes["thread"].in_flight else 0
+        if seen.cpu >= seen.enough:
+            self._look(seen, seen.since)
 
-    def _open_processes(self) -> None:
-        assert self._dispatch is not None
-        if self._process_lane is None or not self._process_lane.active:
-            self._process_lane = self._dispatch.open(self._processes)
-            self.plan = self._processes
+    def _look(self, seen: Seen, since: _Reading) -> None:
+        now = self._read()
+        busy = now.busy - since.busy
+        if busy < _LOOK_FOR:
+            return
+        in_turn = _IN_TURN[0] <= (now.wanted - since.wanted) / busy <= _IN_TURN[1]
+        together = seen.beside >= 0.5 * seen.calls
+        if in_turn and together and seen.cpu / seen.calls >= _WORTH_SENDING:
+            seen.suspected = True
+        else:
+            self._look_again(seen, min(2 * seen.enough, max(seen.enough, _ENOUGH_AT_MOST)))
 
+    def _examine(self, seen: Seen, specimen: Specimen) -> None:
+        seen.suspected = False
+        if not (specimen.carried and specimen.unchanged):
+            self._bar(seen)
+        elif specimen.transfer > _SENDING_SHARE * seen.cpu / seen.calls:
+            self._look_again(seen, _MUCH_LATER * seen.enough)
+        else:
+            self._move(seen, "trial")
+            self._open("process")
 
-def _key(function: Callable[..., Any]) -> Any:
-    try:
-        hash(function)
-    except TypeError:
-        return id(function)
-    return function
+    # ---- in processes ----------------------------------------------------------------------
+
+    @property
+    def _trials(self) -> int:
+        return 3 * self._plans["process"].concurrency
+
+    def _try(self, seen: Seen, outcomes: Outcomes) -> None:
+        # The first calls in each process import and connect; they say nothing of the others.
+        if seen.back >= self._plans["process"].concurrency:
+            seen.count(outcomes)
+        seen.back += len(outcomes.values)
+        if seen.back < self._trials:
+            return
+        if self._gain(seen) >= _WORTH_MOVING:
+            self._move(seen, "process")
+        else:
+            self._move(seen, "thread")
+            seen.enough *= _MUCH_LATER
+
+    def _review(self, seen: Seen, outcomes: Outcomes) -> None:
+        seen.count(outcomes)
+        if seen.service < _REVIEW_AFTER:
+            return
+        if self._gain(seen) >= _WORTH_STAYING:
+            seen.reset()
+        else:
+            self._move(seen, "thread")
+            seen.enough *= _MUCH_LATER
+
+    def _gain(self, seen: Seen) -> float:
+        """Return how many CPUs such calls keep busy in all processes; the GIL allows one."""
+        plan = self._plans["process"]
+        busy = seen.cpu / seen.service if seen.service else 0.0
+        return min(float(plan.workers), plan.concurrency * busy)
+
+    # ---- both ------------------------------------------------------------------------------
+
+    def _move(self, seen: Seen, home: Literal["thread", "trial", "process"]) -> None:
+        seen.home = home
+        seen.on_trial = seen.back = 0
+        seen.reset()
+        self.version += 1
+
+    def _bar(self, seen: Seen) -> None:
+        seen.barred = True
+        self._move(seen, "thread")
+
+    def _look_again(self, seen: Seen, enough: Seconds) -> None:
+        seen.enough = enough
+        seen.reset()
+
+    def _ready(self, mechanism: str) -> bool:
+        lane = self._lanes.get(mechanism)
+        return lane is not None and lane.active and lane.ready_workers > 0
+
+    def _open(self, mechanism: str) -> None:
+        if mechanism not in self._lanes or not self._lanes[mechanism].active:
+            self._lanes[mechanism] = self._dispatch.open(self._plans[mechanism])
+
+    def _read(self) -> _Reading:
+        clock = self._dispatch.clock
+        busy = self._lanes["thread"].observe(clock.now()).busy
+        return _Reading(busy, clock.process_cpu() + clock.process_queued())

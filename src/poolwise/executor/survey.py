@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
@@ -63,7 +64,13 @@ class Survey:
         """Run the first calls in the caller, one at a time."""
         dispatch, lane = self._dispatch, self._current.lane
         dispatch.keep_specimen = True
-        sample = Pilot(lambda calls: dispatch.send_next(lane, calls), dispatch.clock).sample()
+
+        def run(calls: int) -> int:
+            # The result of a call must not wait for an input that comes slowly.
+            late = dispatch.workload.pace and dispatch.collector.ready
+            return 0 if late else dispatch.send_next(lane, calls)
+
+        sample = Pilot(run, dispatch.clock, dispatch.prepare).sample()
         dispatch.keep_specimen = False
         if not sample.calls:
             return
@@ -93,18 +100,18 @@ class Survey:
 
     def _race(self, task: TaskProfile) -> Iterator[None]:
         """Run calls in two threads: do they run at once? Then the GIL is released."""
-        dispatch, clock = self._dispatch, self._dispatch.clock
+        dispatch = self._dispatch
         lane = yield from self._current.move(Plan("thread", 2), task)
-        meter = _DemandMeter(clock)
         for _ in range(_RACES):
-            until = clock.now() + _RACE_FOR
-            while not dispatch.finished and (left := until - clock.now()) > 0.0:
+            meter = _DemandMeter(dispatch.clock)
+            while not dispatch.finished and (left := _RACE_FOR - meter.elapsed) > 0.0:
                 dispatch.fill()
                 if dispatch.nothing_left or not dispatch.in_flight:
                     return  # too few calls for a race
-                dispatch.wait(left)
+                with meter:  # not while the user does something with results
+                    dispatch.wait(left)
                 yield
-            demand = meter.read()
+            demand = meter.demand
             if demand.at_once or demand.in_turn:
                 break
         task = self.profile = after_race(task, lane.width, demand)
@@ -124,11 +131,11 @@ class Survey:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
             meter = _DemandMeter(dispatch.clock)
-            sample = yield from self.sample(lane, width)
+            sample = yield from self.sample(lane, width, meter=meter)
             if not sample.calls or dispatch.nothing_left:
                 return
             task = task.with_cpu(dispatch.cpu_per_call)
-            task = after_widening(task, narrow, sample, meter.read(), cpus)
+            task = after_widening(task, narrow, sample, meter.demand, cpus)
             self.profile = task
             dispatch.note(f"{plan}: {rate(sample.steady_rate)} calls/s")
             full = sample.steady_rate >= _FULL * width / task.wall
@@ -145,10 +152,14 @@ class Survey:
         return max(1, most if left is None else min(most, left))
 
     def sample(
-        self, lane: Lane, calls: int, seconds: Seconds = 0.0
+        self,
+        lane: Lane,
+        calls: int,
+        seconds: Seconds = 0.0,
+        meter: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - reusable, stateless
     ) -> Generator[None, None, Sample]:
         """Let `lane` work until it has done so many calls that began under its present width, for
-        so long; what it did is the value.
+        so long; what it did is the value. `meter` runs while nothing else is done.
         """
         dispatch = self._dispatch
         start = lane.observe(dispatch.clock.now())
@@ -157,7 +168,8 @@ class Survey:
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:
                 break  # the look-ahead is used up, and in a survey nobody takes results
-            dispatch.wait()
+            with meter:
+                dispatch.wait()
             now = lane.observe(dispatch.clock.now())
             if start.calls < settled <= now.calls:
                 start, settled = now, 0
@@ -168,20 +180,27 @@ class Survey:
 
 
 class _DemandMeter:
-    """Reads what the threads of this process use and want, from when it was made."""
+    """What the threads of this process use and want, over the times spent inside ``with``."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._began = clock.now()
-        self._used = clock.process_cpu()
-        self._queued = clock.process_queued()
+        self._at: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
+        self.elapsed = self._used = self._queued = 0.0
 
-    def read(self) -> Demand:
-        """Return the demand so far."""
-        elapsed = max(self._clock.now() - self._began, 1e-9)
-        used = self._clock.process_cpu() - self._used
-        queued = self._clock.process_queued() - self._queued
-        return Demand(used / elapsed, (used + queued) / elapsed)
+    def __enter__(self) -> None:
+        self._at = self._clock.now(), self._clock.process_cpu(), self._clock.process_queued()
+
+    def __exit__(self, *raised: object) -> None:
+        now, used, queued = self._at
+        self.elapsed += self._clock.now() - now
+        self._used += self._clock.process_cpu() - used
+        self._queued += self._clock.process_queued() - queued
+
+    @property
+    def demand(self) -> Demand:
+        """The demand so far."""
+        elapsed = max(self.elapsed, 1e-9)
+        return Demand(self._used / elapsed, (self._used + self._queued) / elapsed)
 
 
 def _grew(narrow: Sample, wide: Sample) -> bool:

@@ -28,6 +28,13 @@ class Workload(Protocol):
         """Calls not yet drawn, if that is known."""
         ...
 
+    @property
+    def pace(self) -> Seconds:
+        """How long the latest draw waited for one call; 0 if calls come faster than they are
+        asked for.
+        """
+        ...
+
     def draw(self, limit: int, mechanism: str) -> tuple[Task, Columns] | None:
         """Return up to `limit` calls of one task that may run under `mechanism`.
 
@@ -54,6 +61,7 @@ class Inputs:
         self._iterables: tuple[Iterable[object], ...] | None = iterables
         self._iterator: object = None
         self.drawn = 0
+        self.pace: Seconds = 0.0
         self.exhausted = False
         self.error: BaseException | None = None
 
@@ -96,7 +104,8 @@ class Inputs:
         if self.exhausted:
             return
         step = limit if self._at_once else 1
-        until = self._clock.now() + DRAW_FOR
+        began = self._clock.now()
+        self.pace = 0.0
         while len(rows) < limit:
             wanted = min(step, limit - len(rows))
             before = len(rows)
@@ -104,7 +113,9 @@ class Inputs:
             if len(rows) - before < wanted:
                 self.close()
                 return
-            if not self._at_once and self._clock.now() >= until:
+            elapsed = self._clock.now() - began
+            if not self._at_once and elapsed >= DRAW_FOR:
+                self.pace = elapsed if len(rows) == 1 else 0.0
                 return
             step *= 2
 

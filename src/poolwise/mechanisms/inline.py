@@ -44,6 +44,8 @@ class InlinePool:
         service = self._clock.now() - now
         cpu = self._clock.thread_cpu() - cpu
         self._sink.done(batch.id, 0, Outcomes(values, errors, service, cpu))
+        if len(values) < len(batch):
+            self._sink.returned(batch.id, len(values), len(batch) - len(values))
 
     def take_back(self, batch: BatchId, /) -> None:
         """Do nothing: a batch has ended by the time that `send` returns."""
@@ -55,7 +57,10 @@ class InlinePool:
 
 
 def run_loop(batch: Batch) -> tuple[list[object], dict[int, BaseException]]:
-    """Run all calls of a batch at the speed of a C loop: calls of 50 ns must not become 150."""
+    """Run the calls of a batch at the speed of a C loop: calls of 50 ns must not become 150.
+
+    An exception that a loop would not survive (Ctrl-C, `SystemExit`) ends it, with what has run.
+    """
     iterators = [iter(column) for column in batch.columns]
     values: list[object] = []
     errors: dict[int, BaseException] = {}
@@ -66,8 +71,12 @@ def run_loop(batch: Batch) -> tuple[list[object], dict[int, BaseException]]:
             if len(values) == len(batch):
                 break
             errors[len(values)] = StopIteration()  # map takes a call's own for the end
+        except Exception as error:
+            errors[len(values)] = strip(error)
         except BaseException as error:
             errors[len(values)] = strip(error)
+            values.append(None)
+            break
         values.append(None)
     return values, errors
 

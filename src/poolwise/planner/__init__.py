@@ -2,6 +2,6 @@
 
 from poolwise.planner.batching import batch_size, in_flight_batches
 from poolwise.planner.candidates import Limits, candidates
-from poolwise.planner.choose import choose, ranked
+from poolwise.planner.choose import choose, kind, ranked
 
-__all__ = ["Limits", "batch_size", "candidates", "choose", "in_flight_batches", "ranked"]
+__all__ = ["Limits", "batch_size", "candidates", "choose", "in_flight_batches", "kind", "ranked"]

@@ -38,12 +38,11 @@ def batch_size(plan: Plan, service: Seconds | None, remaining: int | None) -> in
 def in_flight_batches(plan: Plan, slots: int, service: Seconds | None) -> int:
     """Return how many batches may be sent and not ended, for `slots` calls at once.
 
-    One ahead for each worker hides the time to send it. Not for long calls: what is sent ahead
-    cannot be run by whoever is idle first.
+    One ahead for each worker hides the time to send it. Not for long calls, nor before their
+    duration is known: what is sent ahead cannot be run by whoever is idle first.
     """
-    if plan.mechanism == "inline":
-        return 1
-    ahead = 0 if service is not None and service > _LONG_CALL else plan.workers
-    if plan.mechanism == "thread" and service is not None and service > _BATCH_FOR:
-        ahead = 0  # handing over within a process takes some µs
-    return slots + ahead
+    if plan.mechanism == "inline" or service is None:
+        return slots
+    # Handing over within a process takes some µs.
+    long_call = _BATCH_FOR if plan.mechanism == "thread" else _LONG_CALL
+    return slots if service > long_call else slots + max(1, slots // plan.threads_per_worker)

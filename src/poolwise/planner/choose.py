@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poolwise.cost import Forecast
+from poolwise.plan import Plan
 
 #: A mechanism must be so much better than a simpler one: forecasts are not better than this.
 _MARGIN = 0.05
@@ -31,7 +32,8 @@ def choose(forecasts: Sequence[Forecast]) -> Forecast:
     threads; few before many. The first mechanism that comes within 5 % of the best forecast is
     taken, and of its plans the first that comes within 1 % of its own best; of processes that run
     threads the last: a thread that is not needed costs nearly nothing there, and too few leave
-    CPUs idle where calls wait for longer than those seen so far.
+    CPUs idle where calls wait for longer than those seen so far. One that has run on a slice of
+    inputs goes before its siblings.
 
     Raises:
         ValueError: every plan is refused.
@@ -41,11 +43,17 @@ def choose(forecasts: Sequence[Forecast]) -> Forecast:
         raise ValueError("every plan is refused")
     best = min(each.makespan for each in possible)
     close = next(each for each in possible if each.makespan <= best * (1.0 + _MARGIN))
-    family = [each for each in possible if _family(each) == _family(close)]
+    family = [each for each in possible if kind(each.plan) == kind(close.plan)]
     best = min(each.makespan for each in family)
     close_ones = [each for each in family if each.makespan <= best * (1.0 + _MORE_WORKERS)]
+    seen = [each for each in close_ones if each.measured is not None]
+    if seen:
+        return seen[0]
     return close_ones[-1 if close.plan.threads_per_worker > 1 else 0]
 
 
-def _family(forecast: Forecast) -> tuple[str, bool]:
-    return forecast.plan.mechanism, forecast.plan.threads_per_worker > 1
+def kind(plan: Plan) -> tuple[str, bool]:
+    """Return what plans have in common that differ in numbers only: the mechanism, and whether
+    its workers run threads.
+    """
+    return plan.mechanism, plan.threads_per_worker > 1
