@@ -124,13 +124,12 @@ class Server:
             self._close_channel(descriptor)
             return
         kind, number, size = REQUEST.unpack(header)
-        payload = bytearray()
-        # Not one call: a signal, such as a child's end, cuts MSG_WAITALL short.
-        while len(payload) < size:
-            more = channel.recv(size - len(payload))
-            if not more:
-                break
-            payload += more
+        payload = _receive_payload(channel, size)
+        if len(payload) < size:
+            self._close_channel(descriptor)
+            for each in descriptors:
+                os.close(each)
+            return
         if kind == START:
             self._start(descriptor, number, payload, descriptors)
         elif kind == KILL:
@@ -212,7 +211,10 @@ def _ignore(signum: int, frame: object) -> None:
 
 def _receive(sock: socket, size: int, descriptors: int) -> tuple[bytes, list[int]]:
     """Receive exactly `size` bytes with the descriptors that came along; less at the end."""
-    data, ancillary, _, _ = sock.recvmsg(size, CMSG_SPACE(4 * descriptors), MSG_WAITALL)
+    try:
+        data, ancillary, _, _ = sock.recvmsg(size, CMSG_SPACE(4 * descriptors), MSG_WAITALL)
+    except ConnectionError:  # the other side closed it, and had not read everything
+        return b"", []
     received: list[int] = []
     for level, kind, content in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
@@ -220,6 +222,21 @@ def _receive(sock: socket, size: int, descriptors: int) -> tuple[bytes, list[int
     for descriptor in received:
         os.set_inheritable(descriptor, False)  # programs that calls start must not hold them open
     return data, received
+
+
+def _receive_payload(sock: socket, size: int) -> bytearray:
+    """Receive exactly `size` bytes; less at the end."""
+    payload = bytearray()
+    # Not one call: a signal, such as a child's end, cuts MSG_WAITALL short.
+    while len(payload) < size:
+        try:
+            more = sock.recv(size - len(payload))
+        except ConnectionError:
+            break
+        if not more:
+            break
+        payload += more
+    return payload
 
 
 def run_worker(payload: bytearray, descriptors: list[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -34,9 +35,9 @@ def sleep_then_fail_on(seconds: float) -> float:
     return seconds
 
 
-def hold_the_gil(_: object) -> int:
-    """Compute in one C call that neither lets go of the GIL nor looks for signals."""
-    return len(str((1 << 400_000_000) % 3))
+def hold_the_gil(_: object) -> object:
+    """Compute for years in one C call that never lets go of the GIL."""
+    return re.match("(a+)+$", "a" * 60 + "b")
 
 
 def fork_and_return(_: object) -> int:

@@ -158,6 +158,8 @@ class Auto:
             task = self.profile
             assert task is not None
             recent = task.with_cpu(sample.cpu / sample.calls)
+            if self._survey.drifted(recent):
+                return
             if not self._choice.agrees(recent, lane.plan, sample, dispatch.remaining) or (
                 lane.inline and dispatch.remaining is None  # more has come than was expected
             ):

@@ -21,6 +21,7 @@ from poolwise.executor.specimen import Specimen
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
+from poolwise.planner.batching import batch_size
 from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
@@ -44,8 +45,10 @@ _WORTH_SENDING: Seconds = 3e-4
 #: Sending a call may cost this share of the CPU time that it uses.
 _SENDING_SHARE = 0.2
 
-#: CPUs that calls want which take turns with the GIL.
-_IN_TURN = (0.7, 1.3)
+#: Calls that take turns with the GIL want one CPU, or a little less, and can use no more. On a
+#: busy machine they use less than they want, and calls that do not need the GIL may too: those
+#: can be taken for the others, and processes are no worse for them.
+_WANTED_AT_LEAST, _USED_AT_MOST = 0.7, 1.3
 
 #: What processes must bring, in CPUs where the GIL allows one; less for those that are there.
 _WORTH_MOVING, _WORTH_STAYING = 1.2, 0.9
@@ -59,10 +62,11 @@ _MOST = 256
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """How long the threads had work, and what CPU time this process wanted: used, or queued for."""
+    """How long the threads had work, what CPU time this process used, and what it queued for."""
 
     busy: Seconds
-    wanted: Seconds
+    used: Seconds
+    queued: Seconds
 
 
 class Seen:
@@ -91,6 +95,11 @@ class Seen:
         self.beside = 0  # calls at whose end others were under way
         self.service: Seconds = 0.0
         self.cpu: Seconds = 0.0
+
+    def note(self, outcomes: Outcomes) -> None:
+        """Follow the service time."""
+        mean = outcomes.service / len(outcomes.values)
+        self.mean = mean if self.mean is None else self.mean + 0.5 * (mean - self.mean)
 
     def count(self, outcomes: Outcomes) -> None:
         """Add up what calls used."""
@@ -149,8 +158,12 @@ class Router(Protocol):
     mechanisms: tuple[str, ...]  # where calls may go at all
     concurrency: int  # calls at once, as other libraries want to know it
     max_concurrency: int | None  # what the dispatch is to see to
-    batch_size: int | None  # of calls for processes, if the user says so
     version: int  # grows whenever calls that wait may have to go elsewhere
+
+    @property
+    def only_threads(self) -> bool:
+        """Whether processes were tried and cannot be had."""
+        ...
 
     def begin(self, dispatch: Dispatch) -> None:
         """Open what calls begin with."""
@@ -170,6 +183,10 @@ class Router(Protocol):
 
     def has_room(self, mechanism: str) -> bool:
         """Whether calls for a mechanism could be sent now."""
+        ...
+
+    def most_in_batch(self, seen: Seen) -> int:
+        """Return how many calls of a function may go to a process in one batch."""
         ...
 
     def examines(self, seen: Seen) -> bool:
@@ -192,6 +209,7 @@ class Pinned:
     """The router of a pinned plan: there is one place to go."""
 
     version = 0
+    only_threads = False
 
     def __init__(self, plan: Plan, most: int | None) -> None:
         self.concurrency = min(plan.concurrency, most or plan.concurrency)
@@ -201,8 +219,7 @@ class Pinned:
             # wait for one that was submitted after it, as it may in the standard thread pool.
             plan = Plan("thread", self.concurrency, batch_size=plan.batch_size or 1)
             self.max_concurrency = None
-        self.batch_size = plan.batch_size
-        self.mechanisms = (plan.mechanism,)
+        self.mechanisms: tuple[str, ...] = (plan.mechanism,)
         self._plan = plan
 
     def begin(self, dispatch: Dispatch) -> None:
@@ -224,6 +241,10 @@ class Pinned:
         """Return true: nobody else wants it."""
         return True
 
+    def most_in_batch(self, seen: Seen) -> int:
+        """Return what the plan says, or as many as take some milliseconds."""
+        return self._plan.batch_size or batch_size(self._plan, seen.mean, None)
+
     def examines(self, seen: Seen) -> bool:
         """Return false."""
         return False
@@ -235,16 +256,15 @@ class Pinned:
 class Learning:
     """Begins with threads, which are never wrong by much, and moves functions to processes.
 
-    A function comes under suspicion when its calls use CPU time beside others and all of this
-    process wants just about one CPU: they take turns with the GIL. One of its calls is examined:
-    can it be sent, and does it leave everything as it was? Then some calls go to processes on
-    trial. There nothing contends, so they show whether the function computes or waits, which
-    under the GIL looks alike. If so many processes do more than one GIL allows, all its calls move.
+    A function comes under suspicion when its calls use CPU time beside others and this process
+    gets by with one CPU: they may take turns with the GIL. One of its calls is examined: can it be
+    sent, and does it leave everything as it was? Then some calls go to processes on trial. There
+    nothing contends, so they show whether the function computes or waits, which under the GIL
+    looks alike. If that many processes do more than one GIL allows, all its calls move.
     """
 
-    mechanisms = ("thread", "process")
-    max_concurrency = None
-    batch_size = None
+    mechanisms: tuple[str, ...] = ("thread", "process")
+    max_concurrency: int | None = None
 
     def __init__(self, machine: MachineProfile, limits: Limits, most: int | None) -> None:
         # As wide as the standard thread pool: programs rely on so many calls at once.
@@ -291,6 +311,15 @@ class Learning:
         """Whether calls for a mechanism could be sent now."""
         return mechanism in self._lanes and self._lanes[mechanism].room > 0
 
+    def most_in_batch(self, seen: Seen) -> int:
+        """Return how many calls of a function take some milliseconds."""
+        return batch_size(self._plans["process"], seen.mean, None)
+
+    @property
+    def only_threads(self) -> bool:
+        """Whether processes were tried and cannot be had."""
+        return "process" in self._lanes and not self._lanes["process"].active
+
     def examines(self, seen: Seen) -> bool:
         """Whether the next call of a function is to be examined: once it is suspected."""
         return seen.suspected
@@ -328,7 +357,9 @@ class Learning:
         busy = now.busy - since.busy
         if busy < _LOOK_FOR:
             return
-        in_turn = _IN_TURN[0] <= (now.wanted - since.wanted) / busy <= _IN_TURN[1]
+        used = (now.used - since.used) / busy
+        wanted = used + (now.queued - since.queued) / busy
+        in_turn = wanted >= _WANTED_AT_LEAST and used <= _USED_AT_MOST
         together = seen.beside >= 0.5 * seen.calls
         if in_turn and together and seen.cpu / seen.calls >= _WORTH_SENDING:
             seen.suspected = True
@@ -407,4 +438,4 @@ class Learning:
     def _read(self) -> _Reading:
         clock = self._dispatch.clock
         busy = self._lanes["thread"].observe(clock.now()).busy
-        return _Reading(busy, clock.process_cpu() + clock.process_queued())
+        return _Reading(busy, clock.process_cpu(), clock.process_queued())

@@ -13,6 +13,7 @@ from time import perf_counter
 from types import FunctionType, ModuleType
 from typing import Any
 
+from _poolwise_worker import transfer
 from poolwise.units import Seconds
 
 #: Objects whose pickles are larger are not looked at, and their calls stay where they are.
@@ -92,10 +93,23 @@ class _Film(io.RawIOBase):
         return len(data)
 
 
+def can_be_pickled(thing: object) -> bool:
+    """Whether `thing` can be sent to another process, whatever its size."""
+    try:
+        transfer.dumps(thing)
+    except Exception:
+        return False
+    return True
+
+
 def _picture_of_call(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> _Picture | None:
-    return _picture((function, args, kwargs, _shared_with(function)))
+    try:
+        shared = _shared_with(function)
+    except Exception:  # whatever a thing that looks like a function does
+        return None
+    return _picture((function, args, kwargs, shared))
 
 
 def _picture(thing: object) -> _Picture | None:

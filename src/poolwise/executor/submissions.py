@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from operator import attrgetter
 from typing import Any
 
 from _poolwise_worker.apply import apply
 from poolwise.errors import TransferError, WorkerCrashed
 from poolwise.executor.routing import Functions, Router, Seen
-from poolwise.executor.specimen import Examination, Specimen, can_be_sent
+from poolwise.executor.specimen import Examination, Specimen, can_be_pickled
 from poolwise.mechanisms.running import strip
-from poolwise.planner.batching import batch_size
 from poolwise.task import Columns, Outcomes, Task
 
 #: One task for all calls that go to processes: functions travel as arguments.
@@ -27,7 +28,10 @@ class Submission:
     `begin` and `finish` are called by whoever has the call at that moment; see `Submissions`.
     """
 
-    __slots__ = ("args", "examined", "function", "future", "kwargs", "mechanism", "seen", "started")
+    __slots__ = (
+        "args", "examined", "fixed", "function", "future", "kwargs", "mechanism", "number", "seen",
+        "started",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,9 +44,11 @@ class Submission:
         self.function: Callable[..., Any] | None = function
         self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = kwargs
+        self.number = 0  # in the order in which calls arrived
+        self.mechanism = ""  # where it goes
+        self.fixed = False  # whatever may be learnt meanwhile
+        self.examined = False  # before and after it runs
         self.started = False
-        self.examined = False  # what it takes and returns is to be looked at
-        self.mechanism = ""  # where it was sent
         self.seen: Seen
 
     def begin(self) -> bool:
@@ -72,7 +78,9 @@ class Submission:
         except BaseException as error:
             self.finish(None, strip(error))
             return None
-        specimen = None if examination is None else examination.end(value)
+        specimen = None
+        if examination is not None:
+            specimen = examination.end(self.function, self.args, self.kwargs, value)
         self.finish(value)
         return specimen
 
@@ -102,33 +110,45 @@ class Submission:
 class Submissions:
     """Workload and collector in one: what is drawn here ends in its future here.
 
-    A call that waits is in `_arrived` or in the queue of a mechanism, one that was sent is in
-    `_drawn` under its number. Calls for threads are also in `_unstarted` until one of three takes
-    them out, which is atomic and gives the right to go on: the thread that runs the call and
-    gives its future its end there and then, `cancel_all`, or `fail_all`.
+    A call that waits is in `_arrived` or in the queue of a mechanism; one that was sent is in
+    `_drawn`, under its place in the output. Calls for threads are also in `_unstarted` until
+    somebody claims them, which is atomic: the thread that runs the call, or the dispatcher when
+    it cancels or fails it.
 
-    Any thread may append to `_arrived` and call `cancel`; all else belongs to the dispatcher
-    thread. Futures guard themselves.
+    Any thread may call `arrive` and `cancel`; all else belongs to the dispatcher thread. Futures
+    guard themselves.
     """
-
-    #: What is submitted is there; drawing it waits for nobody.
-    pace = 0.0
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._functions = Functions()
+        self._numbers = itertools.count()
         self._arrived: deque[Submission] = deque()
         self._waiting: dict[str, deque[Submission]] = {
             mechanism: deque() for mechanism in router.mechanisms
         }
         self._sorted = router.version
         self._drawn: dict[int, Submission] = {}
-        self._unstarted: set[Submission] = set()
         self._count = 0
+        self._unstarted: set[Submission] = set()
         self._here = Task(self._run_here)
+        self.threads: set[int] = set()  # those that run calls; each adds itself
         self.delivered = 0
-        #: Threads that run calls; each adds itself.
-        self.threads: set[int] = set()
+        self.pace = 0.0
+
+    # ---- from any thread ---------------------------------------------------------------------
+
+    def arrive(self, submission: Submission) -> None:
+        """Queue a call."""
+        self._arrived.append(submission)
+
+    def cancel(self) -> None:
+        """Cancel the futures of calls that have not started, as far as can be seen from here."""
+        queues = [self._arrived, *self._waiting.values()]
+        for each in itertools.chain(*(queue.copy() for queue in queues), self._unstarted.copy()):
+            future = each.future
+            if future is not None:
+                future.cancel()
 
     # ---- Workload --------------------------------------------------------------------------
 
@@ -144,49 +164,51 @@ class Submissions:
 
     def draw(self, limit: int, mechanism: str) -> tuple[Task, Columns] | None:
         """Return the next calls of one function that go to `mechanism`."""
-        self._take_in()
-        self._sort(mechanism)
+        self._take_in(mechanism)
         queue = self._waiting[mechanism]
-        if not queue or self._router.full:
+        if not queue or not self._has_turn(mechanism):
             return None
-        return self._draw_here(limit) if mechanism == "thread" else self._draw_away(limit, queue)
+        if mechanism == "thread":
+            return self._draw_for_threads(limit, queue)
+        return self._draw_for_processes(limit, queue)
 
-    def _draw_here(self, limit: int) -> tuple[Task, Columns] | None:
-        """Take calls for threads. They are not running yet: each may be cancelled until a thread
-        begins it.
-        """
+    def _draw_for_threads(
+        self, limit: int, queue: deque[Submission]
+    ) -> tuple[Task, Columns] | None:
+        """Take calls that may still be cancelled: each starts when a thread claims it."""
         taken: list[object] = []
-        queue = self._waiting["thread"]
         while queue and len(taken) < limit:
-            submission = queue.popleft()
+            submission = queue[0]
             assert submission.future is not None
             if submission.future.cancelled():
                 submission.begin()
-                continue
-            submission.examined = self._router.wants_specimen(submission.seen)
-            self._unstarted.add(submission)
-            self._number(submission, "thread")
-            taken.append(submission)
+            else:
+                submission.examined = self._router.examines(submission.seen)
+                self._unstarted.add(submission)
+                self._give_place(submission)
+                taken.append(submission)
+            queue.popleft()
         return (self._here, (taken,)) if taken else None
 
-    def _draw_away(self, limit: int, queue: deque[Submission]) -> tuple[Task, Columns] | None:
-        """Take calls of one function for processes, for a few milliseconds as far as is known.
+    def _draw_for_processes(
+        self, limit: int, queue: deque[Submission]
+    ) -> tuple[Task, Columns] | None:
+        """Take calls of one function, so many as take some milliseconds.
 
-        They are running from now on: what lies in a batch cannot be cancelled.
+        They count as running from now on: what lies in a batch cannot be cancelled.
         """
-        plan = self._router.plan
         taken: list[Submission] = []
         while queue and len(taken) < limit:
-            if taken and queue[0].seen is not taken[0].seen:
+            submission = queue[0]
+            if taken and submission.seen is not taken[0].seen:
                 break
-            submission = queue.popleft()
-            if not submission.begin():
+            if submission.begin():
+                self._give_place(submission)
+                taken.append(submission)
+                limit = min(limit, self._router.most_in_batch(submission.seen))
+            elif submission.fixed:
                 self._router.dropped(submission.seen)
-                continue
-            self._number(submission, "process")
-            taken.append(submission)
-            if plan.batch_size is None:
-                limit = min(limit, batch_size(plan, submission.seen.mean, None))
+            queue.popleft()
         if not taken:
             return None
         return APPLY, (
@@ -195,37 +217,142 @@ class Submissions:
             [each.kwargs for each in taken],
         )
 
-    def _take_in(self) -> None:
+    def _take_in(self, mechanism: str) -> None:
+        """Put calls that arrived into their queues; sort the queues when routes have changed."""
         while self._arrived:
-            submission = self._arrived.popleft()
+            submission = self._arrived[0]
             assert submission.function is not None
+            submission.number = next(self._numbers)
             submission.seen = self._functions.find(submission.function)
-            self._waiting[self._router.route(submission.seen)].append(submission)
-
-    def _sort(self, mechanism: str) -> None:
-        """Have calls that wait go where the router would send them now."""
-        if mechanism == "process" and self._sorted != self._router.version:
+            self._put(submission, self._waiting)
+            self._arrived.popleft()
+        if mechanism == "process":
+            stale = self._sorted != self._router.version
+        else:
+            stale = self._router.only_threads and bool(self._waiting["process"])
+        if stale:
             self._sorted = self._router.version
-            waiting, self._waiting["thread"] = self._waiting["thread"], deque()
-            for submission in waiting:
-                self._waiting[self._router.route(submission.seen)].append(submission)
-        elif mechanism == "thread" and self._router.only_threads and "process" in self._waiting:
-            self._waiting["thread"].extendleft(reversed(self._waiting["process"]))
-            self._waiting["process"].clear()
+            self._sort()
 
-    def _number(self, submission: Submission, mechanism: str) -> None:
-        submission.mechanism = mechanism
+    def _sort(self) -> None:
+        queues: dict[str, deque[Submission]] = {mechanism: deque() for mechanism in self._waiting}
+        for submission in sorted(
+            itertools.chain(*self._waiting.values()), key=attrgetter("number")
+        ):
+            submission.fixed = submission.fixed and not self._router.only_threads
+            self._put(submission, queues)
+        self._waiting = queues
+
+    def _put(self, submission: Submission, queues: dict[str, deque[Submission]]) -> None:
+        if not submission.fixed:
+            seen = submission.seen
+            submission.mechanism = self._router.route(seen)
+            submission.fixed = submission.mechanism == "process" and seen.home == "trial"
+        queues[submission.mechanism].append(submission)
+
+    def _has_turn(self, mechanism: str) -> bool:
+        """Whether `mechanism` may have the next slot, where several share what the user allows:
+        those who wait longest come first, so that none is left waiting for ever.
+        """
+        free = self._router.free()
+        if free is None or free < 1:
+            return free is None
+        first = self._waiting[mechanism][0].number
+        return not any(
+            queue and queue[0].number < first and self._router.has_room(other)
+            for other, queue in self._waiting.items()
+        )
+
+    def _give_place(self, submission: Submission) -> None:
         self._drawn[self._count] = submission
         self._count += 1
 
+    # ---- in a worker thread ------------------------------------------------------------------
+
     def _run_here(self, submission: Submission) -> Specimen | None:
-        """Run a call in a worker thread."""
         self.threads.add(threading.get_ident())
         return submission.run() if self._claim(submission) else None
 
     def _claim(self, submission: Submission) -> bool:
+        """Take over a call that has not started; true for one of those who try."""
         try:
             self._unstarted.remove(submission)
         except KeyError:
             return False
         return True
+
+    # ---- Collector -------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """False: nobody asks for parts here."""
+        return False
+
+    def add(self, first: int, outcomes: Outcomes) -> None:
+        """Give futures their ends, and learn."""
+        seen, mechanism = self._drawn[first].seen, self._drawn[first].mechanism
+        for place, value in enumerate(outcomes.values):
+            submission = self._drawn[first + place]
+            if submission.future is not None:
+                self._end(submission, value, outcomes.errors.get(place))
+            del self._drawn[first + place]
+        self.delivered += len(outcomes.values)
+        seen.note(outcomes)
+        self._router.learn(seen, mechanism, outcomes)
+
+    def _end(self, submission: Submission, value: object, error: BaseException | None) -> None:
+        """End a call that ran in a process (or did not, in a thread, by a fault of ours)."""
+        if isinstance(error, WorkerCrashed):
+            error = WorkerCrashed(f"a call of {_name(submission)}", error.exit)
+        elif isinstance(error, TransferError) and self._can_run_here(submission):
+            submission.mechanism, submission.fixed = "thread", True
+            self._waiting["thread"].appendleft(submission)
+            return
+        submission.finish(value, error)
+
+    def _can_run_here(self, submission: Submission) -> bool:
+        """Whether a call never started in a process, because its arguments cannot be sent, and
+        may run in a thread instead.
+        """
+        call = submission.function, submission.args, submission.kwargs
+        return "thread" in self._waiting and not can_be_pickled(call)
+
+    def pop(self) -> Iterator[object] | None:
+        """Return nothing."""
+        return None
+
+    # ---- ends ------------------------------------------------------------------------------
+
+    def drop_all(self) -> None:
+        """Cancel every call that has not started, and tell those who wait for it."""
+        for submission in self._take_unstarted():
+            if submission.future is not None:
+                submission.future.cancel()
+            if submission.begin():
+                submission.finish(None, CancelledError())
+
+    def fail_all(self, error: BaseException) -> None:
+        """Fail every call that has no end; nothing that was sent comes back any more.
+
+        Calls that run in threads of this process go on and give their futures their ends.
+        """
+        for submission in self._take_unstarted():
+            if submission.begin():
+                submission.finish(None, error)
+        for submission in self._drawn.values():
+            if submission.mechanism != "thread":
+                submission.finish(None, error)
+        self._drawn.clear()
+
+    def _take_unstarted(self) -> Iterator[Submission]:
+        for queue in (self._arrived, *self._waiting.values()):
+            while queue:
+                yield queue.popleft()
+        for submission in self._unstarted.copy():
+            if self._claim(submission):
+                yield submission
+
+
+def _name(submission: Submission) -> str:
+    assert submission.function is not None
+    return Task(submission.function).name

@@ -43,6 +43,10 @@ _LIGHT = 0.05
 #: that come back from waiting too often find nobody computing.
 _ENOUGH_THREADS = 2.0
 
+#: Calls whose computing takes so many times as long as before, or as little, are other calls:
+#: whether they hold the GIL has to be learnt again. Means over a few calls differ by less.
+_DRIFT = 3.0
+
 #: Looking at the size of arguments and results takes about so long.
 _LOOK_FOR: Seconds = 1e-3
 
@@ -79,6 +83,16 @@ class Survey:
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
+
+    def drifted(self, recent: TaskProfile) -> bool:
+        """Whether calls have become so different that what was learnt is void; then forget it."""
+        task = self.profile
+        if task is None or _alike(recent.cpu, task.cpu, task.wall):
+            return False
+        self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
+        self.learned = False
+        self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+        return True
 
     def learn(self, task: TaskProfile) -> Iterator[None]:
         """Run calls side by side, and refine the profile by what that shows."""
@@ -201,6 +215,12 @@ class _DemandMeter:
         """The demand so far."""
         elapsed = max(self.elapsed, 1e-9)
         return Demand(self._used / elapsed, (self._used + self._queued) / elapsed)
+
+
+def _alike(new: Seconds, old: Seconds, wall: Seconds) -> bool:
+    """Whether two CPU times are within a factor, or both too small a part of a call to matter."""
+    least = _LIGHT * wall
+    return max(new, old, least) <= _DRIFT * max(min(new, old), least)
 
 
 def _grew(narrow: Sample, wide: Sample) -> bool:

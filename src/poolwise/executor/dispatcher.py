@@ -1,0 +1,223 @@
+"""The thread that drives the dispatch of an executor, from its first call to its end."""
+
+from __future__ import annotations
+
+import concurrent.futures.thread  # for its exit hook, see `_finish_all`
+import os
+import threading
+
+from poolwise.errors import PoolwiseError
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.routing import Router
+from poolwise.executor.submissions import APPLY, Submission, Submissions
+from poolwise.ipc import Inbox
+from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
+from poolwise.mechanisms import mechanism as mechanism_named
+from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
+from poolwise.task import BatchId
+from poolwise.timing.clock import SystemClock
+
+
+class Dispatcher:
+    """One life of an executor's inner half. It does not hold the executor: one that nobody holds
+    any more finishes its work and ends.
+
+    `lock` is the executor's. Under it calls are submitted, and under it the thread decides to
+    end; so a call either arrives in time or finds `ended` set. All else belongs to the thread;
+    others post.
+    """
+
+    def __init__(self, router: Router, lock: threading.RLock) -> None:
+        self.ended = False  # guarded by the lock
+        self._lock = lock
+        self._router = router
+        self._inbox = Inbox()
+        self._submissions = Submissions(router)
+        self._dispatch = Dispatch(
+            self._submissions,
+            self._submissions,
+            tasks=(APPLY,),
+            mechanisms=_mechanism,
+            inbox=self._inbox,
+            clock=SystemClock(),
+            max_concurrency=router.max_concurrency,
+        )
+        self._stopping = False
+        # Whether word of new calls is on its way. Set under the lock, before posting; cleared by
+        # the thread before it looks for calls. So a call that finds it set will be seen.
+        self._told = False
+        self._thread = threading.Thread(target=self._serve, name="poolwise-dispatcher")
+
+    # ---- from any thread ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: the system has no thread left.
+        """
+        with _exit_lock:
+            _running.add(self)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            _running.discard(self)
+            raise
+        if _exiting:  # as soon as there is nothing left to do: nobody else will say so
+            self.stop()
+
+    def submit(self, submission: Submission) -> None:
+        """Queue a call; the caller holds the lock and has seen that this has not ended."""
+        self._submissions.arrive(submission)
+        if not self._told:
+            self._told = True
+            self._inbox.post(self._hear)
+
+    def cancel_all(self) -> None:
+        """Cancel what has not started; when this returns, futures say so."""
+        self._submissions.cancel()
+        self._inbox.post(self._submissions.drop_all)
+
+    def stop(self) -> None:
+        """Have the thread end when nothing is left to run."""
+        self._inbox.post(self._stop)
+
+    def join(self) -> None:
+        """Wait until everything has run and all workers have ended.
+
+        Raises:
+            RuntimeError: this is one of the threads that would have to end.
+        """
+        if not self._thread.is_alive():
+            return
+        here = threading.get_ident()
+        if here == self._thread.ident or here in self._submissions.threads:
+            raise RuntimeError("a call cannot wait for the end of the executor that runs it")
+        self._thread.join()
+
+    # ---- in the thread -----------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        self._told = False
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _serve(self) -> None:
+        """Drive the dispatch until told to stop and nothing is left."""
+        try:
+            self._drive()
+        except BaseException as error:
+            # Nobody reads this thread's traceback; whoever waits for a future must.
+            self._fail(error)
+        finally:
+            with _exit_lock:
+                _running.discard(self)
+
+    def _drive(self) -> None:
+        dispatch = self._dispatch
+        self._router.begin(dispatch)
+        while not self._may_end():
+            self._fill()
+            if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
+                dispatch.wait()  # may have to ask for what a busy process has not started
+            else:
+                self._inbox.wait()
+        for lane in list(dispatch.lanes):
+            dispatch.retire(lane)
+        dispatch.close()
+
+    def _fill(self) -> None:
+        # Two lanes that share a limit take turns, so one pass may leave slots free.
+        sent = -1
+        while sent != self._dispatch.sent:
+            sent = self._dispatch.sent
+            self._dispatch.fill()
+
+    def _may_end(self) -> bool:
+        if not (self._stopping and self._dispatch.finished):
+            return False
+        with self._lock:
+            self.ended = self._dispatch.finished  # a call may have arrived
+        return self.ended
+
+    def _fail(self, error: BaseException) -> None:
+        """Fail every call that has no end. The executor's next call gets another dispatcher."""
+        if not isinstance(error, PoolwiseError):
+            error = _failure(error)
+        try:
+            self._dispatch.close()
+        finally:
+            while not self.ended:
+                self._submissions.fail_all(error)
+                with self._lock:
+                    self.ended = self._submissions.exhausted
+
+
+def _failure(cause: BaseException) -> PoolwiseError:
+    error = PoolwiseError(f"the executor failed under this call: {type(cause).__name__}: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+class _Threads(ThreadPool):
+    """Threads that keep what they were sent. Whoever is idle takes it anyway; all that a call
+    could do elsewhere is to lose what it shares with the program.
+    """
+
+    def take_back(self, batch: BatchId, /) -> None:
+        """Do nothing: every call ends here."""
+
+
+class _ThreadMechanism(ThreadMechanism):
+    def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> ThreadPool:
+        return _Threads(sink, inbox)
+
+
+def _mechanism(name: str) -> Mechanism:
+    return _ThreadMechanism() if name == "thread" else mechanism_named(name)
+
+
+# ---- the end of the interpreter, and forks ------------------------------------------------------
+
+#: Dispatchers whose threads live. Guarded, like `_exiting`, by `_exit_lock`.
+_running: set[Dispatcher] = set()
+_exit_lock = threading.Lock()
+_exiting = False
+
+
+def _finish_all() -> None:
+    """Let every executor finish what was submitted, before the interpreter goes.
+
+    Calls that are finished here may submit others, and start other executors. Hooks run in
+    reverse order: those of the standard executors are there already and run after this.
+    """
+    global _exiting
+    with _exit_lock:
+        _exiting = True
+    while True:
+        with _exit_lock:
+            running = list(_running)
+        if not running:
+            return
+        for dispatcher in running:
+            dispatcher.stop()
+        for dispatcher in running:
+            dispatcher.join()
+
+
+def _after_fork() -> None:
+    """In a child of the user's: it has none of these threads, and copies of locks they held."""
+    global _exit_lock
+    _exit_lock = threading.Lock()
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+try:
+    # As the standard executors do: before non-daemon threads are joined, while threads still
+    # start.
+    threading._register_atexit(_finish_all)  # type: ignore[attr-defined]
+except RuntimeError:  # the interpreter is ending already
+    _exiting = True
