@@ -73,9 +73,10 @@ def _undocumented_in(cls: type, name: str) -> Iterator[str]:
             yield f"{name}.{attribute}"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if _is_public(name)])
-def test_everything_public_in_a_module_says_what_it_is_for(name: str) -> None:
-    assert list(_undocumented(import_module(name))) == []
+def test_everything_public_says_what_it_is_for() -> None:
+    modules = [import_module(name) for name in MODULES if _is_public(name)]
+    assert len(modules) > 50
+    assert [name for module in modules for name in _undocumented(module)] == []
 
 
 def test_what_says_nothing_is_seen() -> None:

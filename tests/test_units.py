@@ -66,59 +66,56 @@ def test_no_number_of_seconds_or_calls_is_too_odd_to_be_written(value: float) ->
         assert write(value)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0 s"),
-        (1e-9, "1 ns"),
-        (4.2e-8, "42 ns"),
-        (999.4e-9, "999 ns"),
-        (999.6e-9, "1 µs"),
-        (5.14e-3, "5.1 ms"),
-        (9.96e-3, "10 ms"),
-        (99.6e-3, "100 ms"),
-        (0.9996, "1 s"),
-        (75.2, "75 s"),
-        (3600.0, "3,600 s"),
-        (-0.0051, "-5.1 ms"),
-        (math.inf, "inf s"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+DURATIONS = {
+    0.0: "0 s",
+    1e-9: "1 ns",
+    4.2e-8: "42 ns",
+    999.4e-9: "999 ns",
+    999.6e-9: "1 µs",
+    5.14e-3: "5.1 ms",
+    9.96e-3: "10 ms",
+    99.6e-3: "100 ms",
+    0.9996: "1 s",
+    75.2: "75 s",
+    3600.0: "3,600 s",
+    -0.0051: "-5.1 ms",
+    math.inf: "inf s",
+}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0213, "21 ms"),
-        (0.9994, "999 ms"),
-        (0.9996, "1.00 s"),
-        (1.937, "1.94 s"),
-        (9.994, "9.99 s"),
-        (9.996, "10.0 s"),
-        (99.94, "99.9 s"),
-        (99.96, "100 s"),
-    ],
-)
-def test_makespans_have_three_digits_from_a_second_on(seconds: float, text: str) -> None:
-    assert makespan(seconds) == text
+def test_durations() -> None:
+    assert {seconds: duration(seconds) for seconds in DURATIONS} == DURATIONS
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1_000, "1 KB"),
-        (1_240, "1.2 KB"),
-        (999_600, "1 MB"),
-        (1_600_000_000, "1.6 GB"),
-        (5_000_000_000_000, "5,000 GB"),
-    ],
-)
-def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
+MAKESPANS = {
+    0.0213: "21 ms",
+    0.9994: "999 ms",
+    0.9996: "1.00 s",
+    1.937: "1.94 s",
+    9.994: "9.99 s",
+    9.996: "10.0 s",
+    99.94: "99.9 s",
+    99.96: "100 s",
+}
+
+
+def test_makespans_have_three_digits_from_a_second_on() -> None:
+    assert {seconds: makespan(seconds) for seconds in MAKESPANS} == MAKESPANS
+
+
+SIZES = {
+    0: "0 B",
+    999: "999 B",
+    1_000: "1 KB",
+    1_240: "1.2 KB",
+    999_600: "1 MB",
+    1_600_000_000: "1.6 GB",
+    5_000_000_000_000: "5,000 GB",
+}
+
+
+def test_sizes() -> None:
+    assert {count: size(count) for count in SIZES} == SIZES
 
 
 def test_a_count_agrees_with_its_noun() -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 #: Requests: kind, worker number, payload bytes.
 REQUEST = Struct("<BQQ")
-START, KILL = 1, 2
+START, KILL, PRELOAD = 1, 2, 3
 
 #: Replies: kind, worker number, value (a process id, a wait status, an errno).
 REPLY = Struct("<Bxxxxxxxqq")
@@ -132,6 +132,8 @@ class Server:
             return
         if kind == START:
             self._start(descriptor, number, payload, descriptors)
+        elif kind == PRELOAD:
+            _preload(unmarshal(payload))
         elif kind == KILL:
             for pid, owner in self._workers.items():
                 if owner == (descriptor, number):
@@ -203,6 +205,21 @@ class Server:
         except OSError:
             replies.clear()  # its end of file arrives next and closes the channel
         self._poll.modify(channel, select.POLLIN | (select.POLLOUT if replies else 0))
+
+
+def _preload(names: list[str]) -> None:
+    """Import modules that every worker would import otherwise, each for itself.
+
+    Only such as start no thread: this process has to stay single-threaded.
+    """
+    import gc
+
+    for name in names:
+        try:
+            __import__(name)
+        except Exception:
+            pass  # the worker that needs it will say so
+    gc.freeze()  # a collection in a child must not touch, and so copy, what it shares
 
 
 def _ignore(signum: int, frame: object) -> None:
@@ -299,9 +316,7 @@ def main(front_fd: int) -> None:
     signal(SIGTERM, _ignore)
     # The caller's thread may have blocked it, and what is blocked stays so in its children.
     pthread_sigmask(SIG_UNBLOCK, [SIGCHLD])
-    import gc
-
-    gc.freeze()
+    _preload([])
     front = socket(AF_UNIX, SOCK_STREAM, 0, front_fd)
     try:
         Server(front).serve()

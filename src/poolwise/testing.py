@@ -76,6 +76,7 @@ class RecordingSink:
         self.ends: dict[BatchId, dict[int, End]] = {}
         self.service: Seconds = 0.0
         self.reports = 0
+        self._done: dict[BatchId, int] = {}
         self._objections: list[str] = []
         self._owner = threading.get_ident()
 
@@ -88,9 +89,10 @@ class RecordingSink:
         """Keep the outcomes."""
         self._hear("done")
         self.service += outcomes.service
-        before = [at for at, end in self.ends.get(batch, {}).items() if end.kind == "done"]
-        if first != len(before) or not outcomes.values:
-            self._objections.append(f"batch {batch}: done at {first}, after {len(before)} outcomes")
+        before = self._done.get(batch, 0)
+        self._done[batch] = before + len(outcomes.values)
+        if first != before or not outcomes.values:
+            self._objections.append(f"batch {batch}: done at {first}, after {before} outcomes")
         for position, value in enumerate(outcomes.values):
             error = outcomes.errors.get(position)
             self._end(batch, first + position, End("done", value, error))
@@ -428,6 +430,24 @@ def every_call_ends_once(subject: Subject) -> None:
             assert values == batch.columns[0]
 
 
+def deaths_leave_no_call_without_end(subject: Subject) -> None:
+    """Every call ends exactly once also when many workers die; no returned call had started."""
+    with subject.open().start() as opened, tempfile.TemporaryDirectory() as folder:
+        if not opened.runs_elsewhere:
+            return
+        batches = []
+        for number in range(3 * subject.concurrency):
+            path, calls = f"{folder}/{number}", 5
+            killed_at_2 = [path] * calls, range(calls), [2] * calls, [signal.SIGKILL] * calls
+            batches.append((path, opened.send(_note_and_die_at, *killed_at_2)))
+        opened.wait(lambda: opened.sink.has_ended(*(batch for _, batch in batches)))
+        for path, batch in batches:
+            notes = _noted(path)
+            for position, end in enumerate(opened.sink.ends_of(batch)):
+                # A neighbour's death may come between a start mark and the call.
+                assert end.kind == "lost" or (end.kind == "done") == (position in notes)
+
+
 def outcomes_are_in_call_order(subject: Subject) -> None:
     """Outcomes of a batch come in call order, and an error does not stop the rest."""
     with subject.open().start() as opened:
@@ -470,24 +490,6 @@ def _die_once(opened: Opened, path: str, by: int) -> None:
     assert end.exit is not None
     assert (end.exit.signal, end.exit.code) == ((by, None) if by else (None, 0)), str(end.exit)
     opened.wait(lambda: len(sink.gone_workers) > gone and len(sink.ready_workers) > ready)
-
-
-def deaths_leave_no_call_without_end(subject: Subject) -> None:
-    """Every call ends exactly once also when many workers die; no returned call had started."""
-    with subject.open().start() as opened, tempfile.TemporaryDirectory() as folder:
-        if not opened.runs_elsewhere:
-            return
-        batches = []
-        for number in range(3 * subject.concurrency):
-            path, calls = f"{folder}/{number}", 5
-            killed_at_2 = [path] * calls, range(calls), [2] * calls, [signal.SIGKILL] * calls
-            batches.append((path, opened.send(_note_and_die_at, *killed_at_2)))
-        opened.wait(lambda: opened.sink.has_ended(*(batch for _, batch in batches)))
-        for path, batch in batches:
-            notes = _noted(path)
-            for position, end in enumerate(opened.sink.ends_of(batch)):
-                # A neighbour's death may come between a start mark and the call.
-                assert end.kind == "lost" or (end.kind == "done") == (position in notes)
 
 
 def service_is_the_time_in_calls(subject: Subject) -> None:
@@ -612,9 +614,9 @@ LAWS: tuple[Law, ...] = (
     opening_starts_nothing,
     each_worker_is_ready_once,
     every_call_ends_once,
+    deaths_leave_no_call_without_end,
     outcomes_are_in_call_order,
     a_death_loses_only_what_had_started,
-    deaths_leave_no_call_without_end,
     service_is_the_time_in_calls,
     reports_come_to_the_waiting_owner,
     what_has_not_started_can_be_taken_back,

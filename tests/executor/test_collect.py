@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 
@@ -23,7 +24,7 @@ def runs(draw: st.DrawFn) -> tuple[int, set[int], list[range], list[int]]:
     total = draw(st.integers(0, 60))
     errors = draw(st.sets(st.integers(0, max(0, total - 1)), max_size=total))
     cuts = sorted({0, total, *draw(st.sets(st.integers(0, total), max_size=12))})
-    segments = [range(*pair) for pair in zip(cuts, cuts[1:], strict=False)]
+    segments = [range(*pair) for pair in itertools.pairwise(cuts)]
     arrivals = draw(st.permutations(range(len(segments))))
     return total, errors, segments, arrivals
 

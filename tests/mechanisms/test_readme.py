@@ -72,6 +72,7 @@ def test_a_name_that_means_nothing_is_seen() -> None:
 def test_every_law_is_on_the_page_in_its_order() -> None:
     places = [TEXT.find(f"`poolwise.testing.{law.__name__}`") for law in LAWS]
     assert -1 not in places
+    assert places == sorted(places)
     named = re.findall(r"`poolwise\.testing\.(\w+)`", TEXT)
     assert set(named) - {"check_mechanism"} == {law.__name__ for law in LAWS}
 

@@ -101,8 +101,8 @@ def forecast(
 ) -> Forecast:
     """Predict the makespan of `calls` calls under `plan`.
 
-    The throughput is that of `queued`, times `correction`, a ratio from earlier. Where the plan has run already, the makespan follows the
-    throughput `measured` instead.
+    The throughput is that of `queued`, times `correction`, a ratio from earlier. Where the plan has
+    run already, the makespan follows the throughput `measured` instead.
 
     While workers start, calls go on at the rate `meanwhile`. The straggler is half a call for
     every slot but one: on average the last calls do not end together. Few calls cannot fill all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # for its exit hook, see `_finish_all`
+import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
 import os
 import threading
 

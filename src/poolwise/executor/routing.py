@@ -50,8 +50,10 @@ _SENDING_SHARE = 0.2
 #: can be taken for the others, and processes are no worse for them.
 _WANTED_AT_LEAST, _USED_AT_MOST = 0.7, 1.3
 
-#: What processes must bring, in CPUs where the GIL allows one; less for those that are there.
-_WORTH_MOVING, _WORTH_STAYING = 1.2, 0.9
+#: How much CPU time calls must get in processes, as a multiple of what they got under the GIL, to
+#: move, and to stay. On a busy machine a call that computes gets less than it could, so on trial
+#: the best of some calls counts, and who has moved stays as long as it does not clearly wait.
+_WORTH_MOVING, _WORTH_STAYING = 1.0, 0.5
 
 #: How much service time is judged at once for calls that have moved.
 _REVIEW_AFTER: Seconds = 0.25
@@ -73,8 +75,8 @@ class Seen:
     """What is known of one function, and where its calls go."""
 
     __slots__ = (
-        "back", "barred", "beside", "calls", "cpu", "enough", "home", "mean", "on_trial",
-        "service", "sign", "since", "suspected",
+        "back", "barred", "beside", "busy", "calls", "cpu", "enough", "home", "mean", "on_trial",
+        "service", "sign", "since", "suspected", "used",
     )  # fmt: skip
 
     def __init__(self, sign: object) -> None:
@@ -83,6 +85,7 @@ class Seen:
         self.home: Literal["thread", "trial", "process"] = "thread"
         self.barred = False  # from processes, for good
         self.suspected = False  # of taking turns with the GIL: a call of it is to be examined
+        self.used = 1.0  # CPUs that this process used when it was suspected
         self.enough = _ENOUGH
         self.on_trial = 0  # calls sent to processes on trial, and those that are back
         self.back = 0
@@ -95,6 +98,7 @@ class Seen:
         self.beside = 0  # calls at whose end others were under way
         self.service: Seconds = 0.0
         self.cpu: Seconds = 0.0
+        self.busy = 0.0  # the largest share of its time that a call on trial had a CPU
 
     def note(self, outcomes: Outcomes) -> None:
         """Follow the service time."""
@@ -259,8 +263,8 @@ class Learning:
     A function comes under suspicion when its calls use CPU time beside others and this process
     gets by with one CPU: they may take turns with the GIL. One of its calls is examined: can it be
     sent, and does it leave everything as it was? Then some calls go to processes on trial. There
-    nothing contends, so they show whether the function computes or waits, which under the GIL
-    looks alike. If that many processes do more than one GIL allows, all its calls move.
+    no GIL is contended for, so they show whether the function computes or waits, which in threads
+    looks alike. If they get more CPU time there, all its calls move.
     """
 
     mechanisms: tuple[str, ...] = ("thread", "process")
@@ -362,7 +366,7 @@ class Learning:
         in_turn = wanted >= _WANTED_AT_LEAST and used <= _USED_AT_MOST
         together = seen.beside >= 0.5 * seen.calls
         if in_turn and together and seen.cpu / seen.calls >= _WORTH_SENDING:
-            seen.suspected = True
+            seen.suspected, seen.used = True, max(used, 0.1)
         else:
             self._look_again(seen, min(2 * seen.enough, max(seen.enough, _ENOUGH_AT_MOST)))
 
@@ -384,12 +388,12 @@ class Learning:
 
     def _try(self, seen: Seen, outcomes: Outcomes) -> None:
         # The first calls in each process import and connect; they say nothing of the others.
-        if seen.back >= self._plans["process"].concurrency:
-            seen.count(outcomes)
+        if seen.back >= self._plans["process"].concurrency and outcomes.service:
+            seen.busy = max(seen.busy, outcomes.cpu / outcomes.service)
         seen.back += len(outcomes.values)
         if seen.back < self._trials:
             return
-        if self._gain(seen) >= _WORTH_MOVING:
+        if self._gain(seen, seen.busy) >= _WORTH_MOVING:
             self._move(seen, "process")
         else:
             self._move(seen, "thread")
@@ -399,17 +403,16 @@ class Learning:
         seen.count(outcomes)
         if seen.service < _REVIEW_AFTER:
             return
-        if self._gain(seen) >= _WORTH_STAYING:
+        if self._gain(seen, seen.cpu / seen.service) >= _WORTH_STAYING:
             seen.reset()
         else:
             self._move(seen, "thread")
             seen.enough *= _MUCH_LATER
 
-    def _gain(self, seen: Seen) -> float:
-        """Return how many CPUs such calls keep busy in all processes; the GIL allows one."""
+    def _gain(self, seen: Seen, busy: float) -> float:
+        """Return how much CPU time such calls get in all processes; 1 is what they got here."""
         plan = self._plans["process"]
-        busy = seen.cpu / seen.service if seen.service else 0.0
-        return min(float(plan.workers), plan.concurrency * busy)
+        return min(float(plan.workers), plan.concurrency * busy) / seen.used
 
     # ---- both ------------------------------------------------------------------------------
 

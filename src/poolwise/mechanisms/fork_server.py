@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 
 import _poolwise_worker
-from _poolwise_worker.server import REPLY, REQUEST, START
+from _poolwise_worker.server import PRELOAD, REPLY, REQUEST, START
 
 _lock = threading.Lock()
 _server: _Server | None = None
@@ -134,6 +134,16 @@ def surroundings(threads: int) -> bytes:
     )
 
 
+def preload(channel: socket.socket, *names: str) -> None:
+    """Have the server import modules before it forks the next workers.
+
+    Raises:
+        OSError: the server is gone.
+    """
+    payload = marshal.dumps(list(names))
+    channel.sendall(REQUEST.pack(PRELOAD, 0, len(payload)) + payload)
+
+
 class WorkerEnds:
     """What the caller keeps of a worker that it has asked for: sockets, life pipe, start marks."""
 
@@ -204,4 +214,4 @@ def _anonymous_file(size: int) -> int:
     return descriptor
 
 
-__all__ = ["REPLY", "REQUEST", "WorkerEnds", "open_channel", "stop", "surroundings"]
+__all__ = ["REPLY", "REQUEST", "WorkerEnds", "open_channel", "preload", "stop", "surroundings"]

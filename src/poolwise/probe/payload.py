@@ -52,10 +52,9 @@ def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Pay
 
 def _size(value: object) -> Bytes:
     buffers: list[pickle.PickleBuffer] = []
-    try:
+    with suppress(Exception):
         data = pickle.dumps(value, 5, buffer_callback=buffers.append)
         if b"__main__" not in data:
             return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
-    except Exception:
-        pass
-    return len(transfer.dumps(value))  # what is sent by value, because no reference resolves
+    # Sent by value, because a reference would not resolve over there; or not at all.
+    return len(transfer.dumps(value))

@@ -1,0 +1,915 @@
+"""Worker processes, with real deaths."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import select
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from process_calls import (
+    Deadly,
+    Unpicklable,
+    UnreadableIn,
+    add_in_child,
+    die,
+    fail_deep_inside,
+    fail_on,
+    fail_or_die_on,
+    hold_the_gil,
+    leave_a_child,
+    make_unpicklable,
+    make_unreadable_for,
+    process_id,
+    raise_it,
+    read_flags,
+    recurse,
+    run_program,
+    same,
+    surroundings,
+    wait_for,
+    wait_then_make,
+    wait_then_write,
+)
+
+from poolwise.errors import TransferError
+from poolwise.mechanisms import fork_server, mechanism
+from poolwise.task import Exit, Outcomes, Task
+from poolwise.testing import DEADLINE, End, Opened, Subject
+
+THREADS = pytest.mark.parametrize("threads", [1, 4], ids=["1 thread", "4 threads"])
+
+
+def opened(workers: int = 1, threads: int = 1) -> Opened:
+    """A pool whose workers are ready."""
+    return Subject(mechanism("process"), workers, threads).open().start()
+
+
+def kinds(ends: list[End]) -> list[str]:
+    return [end.kind for end in ends]
+
+
+def values(ends: list[End]) -> list[Any]:
+    assert kinds(ends) == ["done"] * len(ends)
+    errors = [end.error for end in ends if end.error is not None]
+    assert not errors, errors
+    return [end.value for end in ends]
+
+
+def error_of(end: End) -> BaseException:
+    assert end.error is not None
+    return end.error
+
+
+def server_pid() -> int:
+    assert fork_server._server is not None
+    return fork_server._server._process.pid
+
+
+@contextmanager
+def ending(*pids: int, within: float = 2.0) -> Iterator[None]:
+    """After the block, these processes must end within so many seconds."""
+    watched = [os.pidfd_open(pid) for pid in pids]
+    try:
+        yield
+        until = time.monotonic() + within
+        for descriptor in watched:
+            left = max(0.0, until - time.monotonic())
+            assert select.select([descriptor], [], [], left)[0], "a process goes on"
+    finally:
+        for descriptor in watched:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> str:
+    """A named pipe, at which calls wait."""
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    return path
+
+
+def until_it_waits(path: str, pid: int) -> None:
+    """Wait until a worker has a named pipe open: its call has come there."""
+    until = time.monotonic() + DEADLINE
+    while path not in {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def let_go(path: str) -> None:
+    """Let one call go on that waits at a named pipe; waits for the call to have come there."""
+    with open(path, "wb"):
+        pass
+
+
+# ---- death --------------------------------------------------------------------------------------
+
+
+@THREADS
+@pytest.mark.parametrize(
+    ("how", "exit"),
+    [("exit", (3, None)), ("kill", (None, 9)), ("segfault", (None, 11))],
+)
+def test_a_death_costs_the_call_that_ran(
+    how: str, exit: tuple[int | None, int | None], threads: int
+) -> None:
+    with opened(threads=threads) as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        ends = pool.run(die, ["not yet", how, "never", "never"])
+        assert kinds(ends)[1:] == ["lost", "returned", "returned"]
+        assert ends[1].exit == Exit(pid, *exit)
+        pool.wait(lambda: len(pool.sink.ready_workers) == 2)
+        assert pool.sink.gone_workers == [(0, Exit(pid, *exit))]
+        assert values(pool.run(process_id, [0])) != [pid]
+
+
+def test_a_death_costs_the_neighbours_in_the_same_process_too(pipe: str) -> None:
+    with opened(threads=4) as pool, open(pipe, "r+b", buffering=0):
+        running = [pool.send(wait_for, [pipe, pipe]) for _ in range(3)]
+        waiting = pool.send(same, [1, 2])
+        pool.wait(lambda: pool.sink.has_ended(waiting))  # so the others have begun
+        deadly = pool.send(die, ["kill", "never"])
+        pool.wait(lambda: pool.sink.has_ended(deadly, *running))
+        for batch in [deadly, *running]:
+            assert kinds(pool.sink.ends_of(batch)) == ["lost", "returned"]
+
+
+def test_outcomes_that_were_sent_before_a_death_count() -> None:
+    # Large and small ones: what lies in the socket when the worker dies is read to its end.
+    with opened() as pool:
+        for size in 10, 300_000:
+            fill = pool.send(bytes, [size] * 3)
+            last = pool.send(die, ["kill"])
+            pool.wait(lambda: pool.sink.has_ended(fill, last))
+            assert values(pool.sink.ends_of(fill)) == [bytes(size)] * 3
+            assert kinds(pool.sink.ends_of(last)) == ["lost"]
+
+
+@THREADS
+def test_an_idle_worker_that_is_killed_is_replaced(threads: int) -> None:
+    with opened(threads=threads) as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        os.kill(pid, signal.SIGKILL)
+        pool.wait(lambda: len(pool.sink.ready_workers) == 2)
+        assert pool.sink.gone_workers == [(0, Exit(pid, signal=9))]
+        assert values(pool.run(same, [1])) == [1]
+        assert pool.pool.workers == 1
+
+
+def test_what_waited_for_a_dead_worker_is_returned(pipe: str) -> None:
+    with opened() as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        running, waiting = pool.send(wait_for, [pipe, pipe]), pool.send(same, [1, 2])
+        with open(pipe, "wb"):
+            os.kill(pid, signal.SIGKILL)
+            pool.wait(lambda: pool.sink.has_ended(running, waiting))
+        assert kinds(pool.sink.ends_of(running)) == ["lost", "returned"]
+        assert kinds(pool.sink.ends_of(waiting)) == ["returned", "returned"]
+
+
+def test_workers_that_never_get_ready_make_the_pool_fail() -> None:
+    subject = Subject(mechanism("process"), 2)
+    with subject.open(Task(Deadly(os.getpid()))) as pool:
+        waiting = pool.send(same, [1, 2])
+        pool.pool.grow(2)
+        pool.wait(lambda: pool.sink.failures)
+        assert kinds(pool.sink.ends_of(waiting)) == ["returned", "returned"]
+        assert pool.sink.gone_workers == []  # none was ever ready
+        assert pool.pool.workers == 0
+
+
+# ---- the fork server dies -----------------------------------------------------------------------
+
+
+def kill_server(pool: Opened) -> None:
+    server = server_pid()
+    with ending(server):
+        os.kill(server, signal.SIGKILL)
+
+
+@THREADS
+def test_workers_go_on_without_the_fork_server(threads: int, pipe: str) -> None:
+    with opened(threads=threads) as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        running = pool.send(wait_for, [pipe])
+        old = server_pid()
+        kill_server(pool)
+        let_go(pipe)
+        pool.wait(lambda: pool.sink.has_ended(running))
+        assert values(pool.sink.ends_of(running)) == [pipe]
+        pool.pool.grow(1)
+        pool.wait(lambda: len(pool.sink.ready_workers) == 2)
+        assert server_pid() != old
+        assert pool.sink.gone_workers == []
+        batches = [pool.send(process_id, [0]) for _ in range(2)]
+        pool.wait(lambda: pool.sink.has_ended(*batches))
+        pids = {values(pool.sink.ends_of(batch))[0] for batch in batches}
+        assert pid in pids
+        with ending(*pids):
+            pool.pool.close(grace=None)
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["no server", "a new server"])
+def test_the_death_of_an_orphan_is_noticed(grown: bool) -> None:
+    with opened() as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        kill_server(pool)
+        if grown:
+            pool.pool.grow(1)
+            pool.wait(lambda: len(pool.sink.ready_workers) == 2)
+        (victim,) = [worker.pid for worker in pool.pool._workers.values() if worker.orphan] or [pid]  # type: ignore[attr-defined]
+        running = [pool.send(die, ["kill", "never"]), pool.send(die, ["kill", "never"])]
+        os.kill(victim, signal.SIGKILL)
+        pool.wait(lambda: pool.sink.has_ended(*running))
+        pool.wait(lambda: (0, Exit(pid)) in pool.sink.gone_workers)
+        alive = pool.pool.workers
+        assert alive == (2 if grown else 1)
+        pool.wait(lambda: len(pool.sink.ready_workers) - len(pool.sink.gone_workers) == alive)
+        assert values(pool.run(same, [1])) == [1]
+
+
+def test_closing_waits_for_the_call_of_an_orphan(pipe: str, tmp_path: Path) -> None:
+    with opened() as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        kill_server(pool)
+        made = tmp_path / "made"
+        pool.send(wait_then_write, [pipe], [str(made)])
+        letting = threading.Thread(target=let_go, args=(pipe,))
+        letting.start()
+        until_it_waits(pipe, pid)
+        with ending(pid):
+            pool.pool.close(grace=None)
+        assert made.exists()
+        letting.join(DEADLINE)
+
+
+def test_closing_ends_an_orphan_that_holds_the_gil() -> None:
+    with opened(workers=2) as pool:
+        batches = [pool.send(process_id, [0]) for _ in range(2)]
+        pool.wait(lambda: pool.sink.has_ended(*batches))
+        pids = [worker.pid for worker in pool.pool._workers.values()]  # type: ignore[attr-defined]
+        kill_server(pool)
+        pool.send(hold_the_gil, [0])
+        with ending(*pids):
+            pool.pool.close(grace=0.0)
+
+
+def test_the_server_may_die_while_workers_start() -> None:
+    with opened() as pool:
+        server = server_pid()
+        os.kill(server, signal.SIGSTOP)  # so that it can answer nothing
+        pool.pool.grow(4)
+        with ending(server):
+            os.kill(server, signal.SIGKILL)
+        pool.wait(lambda: len(pool.sink.ready_workers) >= 5)
+        assert pool.pool.workers == 5
+        assert pool.sink.gone_workers == []
+
+
+def test_the_server_may_die_while_the_pool_closes(pipe: str) -> None:
+    with opened() as pool:
+        server = server_pid()
+        pool.send(wait_for, [pipe])
+        killer = threading.Thread(target=kill_then_let_go, args=(server, pipe))
+        killer.start()
+        reports = pool.sink.reports
+        pool.pool.close(grace=None)
+        killer.join(DEADLINE)
+        assert pool.sink.reports == reports
+
+
+def kill_then_let_go(server: int, path: str) -> None:
+    with open(path, "wb"):  # the call has begun
+        os.kill(server, signal.SIGKILL)
+
+
+def test_shutdown_under_a_pool_is_a_death_of_the_server() -> None:
+    with opened() as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        with ending(pid):
+            fork_server.stop()
+        pool.wait(lambda: len(pool.sink.ready_workers) == 2)
+        assert values(pool.run(same, [1])) == [1]
+
+
+# ---- what travels -------------------------------------------------------------------------------
+
+
+def test_an_argument_that_does_not_pickle_fails_its_own_call() -> None:
+    with opened() as pool:
+        ends = pool.run(same, [1, Unpicklable(), threading.Lock(), 4])
+        assert [end.value for end in ends] == [1, None, None, 4]
+        for end, why in [(ends[1], "I stay here"), (ends[2], "cannot pickle")]:
+            assert isinstance(end.error, TransferError)
+            assert "same" in str(end.error)
+            assert why in str(end.error)
+
+
+def test_an_argument_that_cannot_be_read_there_fails_its_own_call() -> None:
+    with opened() as pool:
+        ends = pool.run(same, [1, UnreadableIn(os.getpid(), False), 3])
+        assert [end.value for end in ends] == [1, None, 3]
+        assert isinstance(ends[1].error, TransferError)
+        assert "RuntimeError: not here" in str(ends[1].error)
+
+
+def test_a_result_that_does_not_pickle_fails_its_own_call() -> None:
+    with opened() as pool:
+        ends = pool.run(make_unpicklable, [1, -1, 3])
+        assert [end.value for end in ends] == [1, None, 3]
+        assert isinstance(ends[1].error, TransferError)
+        assert "I stay here" in str(ends[1].error)
+        assert "make_unpicklable" in str(ends[1].error)
+
+
+def test_a_result_that_cannot_be_read_here_is_an_error() -> None:
+    with opened() as pool:
+        (end,) = pool.run(make_unreadable_for, [os.getpid()])
+        assert isinstance(end.error, TransferError)
+        assert "RuntimeError: not here" in str(end.error)
+        assert values(pool.run(same, [1])) == [1]
+
+
+@pytest.mark.parametrize("kind", ["unpicklable", "unreadable"])
+def test_an_exception_that_does_not_travel_is_told_as_text(kind: str) -> None:
+    with opened() as pool:
+        first, second = pool.run(raise_it, [kind, "fine"])
+        assert second.value == "fine"
+        assert isinstance(first.error, TransferError)
+        assert "raise_it" in str(first.error)
+        assert ("TwoArguments: 1 and 2" if kind == "unreadable" else "ValueError") in str(
+            first.error
+        )
+        assert "in raise_it" in str(first.error.__cause__)
+
+
+def test_a_function_that_does_not_pickle_is_refused_at_once() -> None:
+    lock = threading.Lock()
+    with opened() as pool:
+        with pytest.raises(TransferError, match="lambda"):
+            pool.send(lambda _: lock, [1])
+        assert values(pool.run(same, [1])) == [1]
+    with (
+        Subject(mechanism("process")).open(Task(lambda _: lock)) as pool,
+        pytest.raises(TransferError),
+    ):
+        pool.pool.grow(1)
+
+
+def test_a_function_that_cannot_be_read_there_fails_each_call() -> None:
+    with opened() as pool:
+        function = UnreadableIn(os.getpid(), False)
+        for end in pool.run(function, [1, 2]) + pool.run(function, [3]):
+            assert isinstance(end.error, TransferError)
+            assert "RuntimeError: not here" in str(end.error)
+
+
+def test_lambdas_and_closures_travel() -> None:
+    factor = 3
+    with opened() as pool:
+        assert values(pool.run(lambda value: value * factor, [1, 2])) == [3, 6]
+
+
+def test_an_exception_comes_back_with_the_workers_traceback() -> None:
+    with opened() as pool:
+        (end,) = pool.run(fail_deep_inside, ["key"])
+        error = error_of(end)
+        assert type(error) is KeyError
+        assert error.args == ("key",)
+        text = str(error.__cause__)
+        assert "in fail_deep_inside" in text
+        assert "in deeper" in text
+        assert "raise KeyError(value)" in text
+        assert "KeyError: 'key'" in text
+        assert "_poolwise_worker" not in text  # the user's frames only
+
+
+def test_what_an_exception_carries_comes_along() -> None:
+    with opened() as pool:
+        group, noted = pool.run(raise_it, ["group", "notes"])
+        assert isinstance(group.error, ExceptionGroup)
+        assert [type(each) for each in group.error.exceptions] == [ValueError, TypeError]
+        assert error_of(noted).__notes__ == ["a note"]
+
+
+@THREADS
+@pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
+def test_an_exception_that_would_end_a_process_is_one_of_the_call(kind: str, threads: int) -> None:
+    with opened(threads=threads) as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        first, second = pool.run(raise_it, [kind, "fine"])
+        assert type(first.error).__name__ == kind
+        assert second.value == "fine"
+        assert values(pool.run(process_id, [0])) == [pid]
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (2, 4)])
+def test_large_payloads_in_both_directions_at_once(workers: int, threads: int) -> None:
+    # All of both socket directions is full at times: each side has more to send than fits.
+    large = os.urandom(1 << 20) * 8
+    with opened(workers, threads) as pool:
+        batches = [pool.send(same, [large]) for _ in range(6)]
+        batches += [pool.send(same, [1]) for _ in range(3)]
+        pool.wait(lambda: pool.sink.has_ended(*batches))
+        for batch in batches[:6]:
+            assert values(pool.sink.ends_of(batch)) == [large]
+
+
+def test_a_batch_that_is_still_being_written_can_be_taken_back(pipe: str) -> None:
+    with opened() as pool:
+        running = pool.send(wait_for, [pipe])
+        with open(pipe, "wb"):
+            large = pool.send(same, [bytes(4 << 20)] * 2)
+            small = pool.send(same, [1, 2])
+            assert pool.pool._workers[0].outgoing  # type: ignore[attr-defined]
+            pool.pool.take_back(large.id)
+            pool.pool.take_back(small.id)
+            pool.wait(lambda: pool.sink.has_ended(large, small))
+        pool.wait(lambda: pool.sink.has_ended(running))
+        assert kinds(pool.sink.ends_of(large)) == ["returned"] * 2
+        assert kinds(pool.sink.ends_of(small)) == ["returned"] * 2
+
+
+def test_a_batch_may_have_more_than_a_million_calls() -> None:
+    # More than 20 bits count: the error, and the death, are where they belong.
+    count = (1 << 20) + 100
+    numbers = [1] * count
+    numbers[-10], numbers[-5] = -1, 0
+    with opened() as pool:
+        done, errors = 0, []
+
+        def add(batch: int, first: int, outcomes: Outcomes) -> None:
+            nonlocal done
+            done += len(outcomes.values)
+            errors.extend(first + position for position in outcomes.errors)
+
+        pool.sink.done = add  # type: ignore[method-assign]
+        batch = pool.send(fail_or_die_on, numbers)
+        pool.wait(lambda: pool.sink.gone_workers)
+        ends = pool.sink.ends[batch.id]
+        lost = [position for position, end in ends.items() if end.kind == "lost"]
+        assert errors in ([], [count - 10])  # sent before the death, or lost
+        assert lost == [*range(done, count - 4)]
+        assert [*ends.keys() - lost] == [*range(count - 4, count)]
+
+
+def test_a_worker_may_have_more_threads_than_a_page_has_marks(pipe: str) -> None:
+    with opened(threads=600) as pool, open(pipe, "r+b", buffering=0):
+        running = [pool.send(wait_for, [pipe, pipe]) for _ in range(599)]
+        assert values(pool.run(same, [1])) == [1]  # so all of them are in their threads
+        deadly = pool.send(die, ["kill"])
+        pool.wait(lambda: pool.sink.has_ended(deadly, *running))
+        for batch in running:
+            assert kinds(pool.sink.ends_of(batch)) == ["lost", "returned"]
+
+
+# ---- closing ------------------------------------------------------------------------------------
+
+
+def test_closing_reads_what_a_call_still_returns(pipe: str) -> None:
+    # A worker that waits until its large result is read would never end.
+    with opened() as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        pool.send(wait_then_make, [pipe] * 3, [8 << 20] * 3)
+        letting = threading.Thread(target=let_go, args=(pipe,))
+        letting.start()
+        with ending(pid):
+            pool.pool.close(grace=None)
+        letting.join(DEADLINE)
+
+
+def test_closing_kills_what_outlasts_its_grace() -> None:
+    with opened(threads=2) as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        pool.send(hold_the_gil, [0])
+        with ending(pid):
+            pool.pool.close(grace=0.05)
+
+
+def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
+    with opened() as pool:
+        (pid,) = values(pool.run(process_id, [0]))
+        pool.send(wait_for, [pipe])
+
+        def interrupt() -> None:
+            with open(pipe, "wb"):  # the call has begun
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+                assert killed.wait(DEADLINE)
+
+        def handle(signum: int, frame: object) -> None:
+            raise KeyboardInterrupt
+
+        killed = threading.Event()
+        before = signal.signal(signal.SIGUSR1, handle)
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        try:
+            with ending(pid), pytest.raises(KeyboardInterrupt):
+                pool.pool.close(grace=None)
+        finally:
+            killed.set()
+            interrupting.join(DEADLINE)
+            signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_program_that_a_call_left_running_does_not_keep_the_pool() -> None:
+    with opened() as pool:
+        ((pid, child),) = values(pool.run(leave_a_child, [60]))
+        os.kill(pid, signal.SIGKILL)
+        pool.wait(lambda: len(pool.sink.ready_workers) == 2)
+        pool.pool.close(grace=None)
+        os.kill(child, signal.SIGKILL)
+
+
+def test_many_pools_leave_no_descriptors() -> None:
+    def descriptors() -> list[str]:
+        return os.listdir("/proc/self/fd")
+
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_text().count("poolwise-marks")
+
+    with opened():
+        pass
+    before = len(descriptors())
+    for number in range(300):
+        with opened() as pool:
+            if number % 3 == 0:
+                pool.send(same, [number])
+            elif number % 3 == 1:
+                pool.run(same, [number])
+    assert len(descriptors()) == before
+    assert mappings() == 0
+    server = Path(f"/proc/{server_pid()}/fd")
+    assert len(list(server.iterdir())) < 20
+
+
+def test_too_few_descriptors_make_the_pool_fail_and_leave_others_alone() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with opened() as other:
+        (pid,) = values(other.run(process_id, [0]))
+        server = server_pid()
+        for spare in range(9):
+            with Subject(mechanism("process")).open() as pool:
+                waiting = pool.send(same, [1])
+                pool.inbox.watch(0, selectors.EVENT_WRITE, int)  # what an inbox opens, it has
+                pool.inbox.unwatch(0)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free(spare), hard))
+                try:
+                    pool.pool.grow(1)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                pool.wait(lambda: pool.sink.failures)
+                assert isinstance(pool.sink.failures[0], OSError)
+                assert kinds(pool.sink.ends_of(waiting)) == ["returned"]
+        assert values(other.run(process_id, [0])) == [pid]
+        assert server_pid() == server
+
+
+def lowest_free(spare: int) -> int:
+    """Return a limit below which so many descriptors are free."""
+    used = {int(entry) for entry in os.listdir("/proc/self/fd")}
+    free = (number for number in itertools.count() if number not in used)
+    return next(itertools.islice(free, spare, None))
+
+
+# ---- surroundings -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Surroundings that differ from those in which the fork server was started."""
+    with opened():
+        pass
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POOLWISE_TEST", "üml\udcffaut")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["program", "argument", "ünï"])
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])  # not a string: Python ignores it
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 1234)
+    yield tmp_path
+    sys.setrecursionlimit(limit)
+
+
+def test_a_worker_sees_the_callers_surroundings(elsewhere: Path) -> None:
+    with opened() as pool:
+        seen = {
+            name: values(pool.run(surroundings, [name]))[0]
+            for name in ["cwd", "environ", "path", "argv", "recursionlimit", "flags"]
+        }
+    assert seen["cwd"] == str(elsewhere)
+    assert seen["environ"] == dict(os.environ)
+    assert seen["environ"]["POOLWISE_TEST"] == "üml\udcffaut"
+    assert "HOME" not in seen["environ"]
+    assert seen["path"] == [entry for entry in sys.path if isinstance(entry, str)]
+    assert seen["argv"] == ["program", "argument", "ünï"]
+    assert seen["recursionlimit"] == sys.getrecursionlimit()
+    here = dict(read_flags())
+    here["safe_path"] = True  # no file in the working directory is a standard module
+    assert dict(seen["flags"]) == here
+
+
+def test_a_module_beside_the_caller_can_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside_the_caller.py").write_text("def double(value):\n    return 2 * value\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import beside_the_caller  # type: ignore[import-not-found]
+
+    with opened() as pool:
+        assert values(pool.run(beside_the_caller.double, [1, 2])) == [2, 4]
+
+
+def test_a_file_in_the_working_directory_is_no_standard_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "select", "socket", "struct", "signal", "traceback":
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported by mistake')\n")
+    fork_server.stop()
+    monkeypatch.chdir(tmp_path)
+    with opened() as pool:
+        assert isinstance(pool.run(fail_on, [-1])[0].error, ValueError)
+
+
+@THREADS
+def test_standard_input_of_a_call_is_empty(threads: int) -> None:
+    with opened(threads=threads) as pool:
+        assert values(pool.run(surroundings, ["stdin", "descriptor 0"])) == ["", b""]
+
+
+def test_a_worker_imports_nothing_of_poolwise() -> None:
+    with opened() as pool:
+        (modules,) = values(pool.run(surroundings, ["modules"]))
+    assert not [name for name in modules if name.partition(".")[0] in ("poolwise", "cloudpickle")]
+
+
+def test_a_call_may_recurse_as_deep_as_in_a_loop() -> None:
+    depth = sys.getrecursionlimit() - 100
+    with opened() as pool:
+        assert values(pool.run(recurse, [depth])) == [depth]
+
+
+@THREADS
+def test_a_call_may_start_programs(threads: int) -> None:
+    with opened(threads=threads) as pool:
+        assert values(pool.run(run_program, ["one", "two"])) == ["one\n", "two\n"]
+
+
+@THREADS
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_call_may_start_multiprocessing_children(method: str, threads: int) -> None:
+    with opened(threads=threads) as pool:
+        assert values(pool.run(add_in_child, [method], [(1, 2)])) == [3]
+        assert values(pool.run(same, [1])) == [1]
+
+
+# ---- the caller ends, or forks ------------------------------------------------------------------
+
+HERE = str(Path(__file__).parent)
+
+CALLER = f"""
+import os, signal, sys
+sys.path.insert(0, {HERE!r})
+from process_calls import *
+from poolwise.mechanisms import mechanism
+from poolwise.testing import Subject
+pool = Subject(mechanism("process"), 2, int(sys.argv[1])).open().start()
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+def pids():
+    return [worker.pid for worker in pool.pool._workers.values()]
+"""
+
+
+@contextmanager
+def caller(program: str, threads: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own, in a group of its own, that uses a pool of two workers."""
+    command = [sys.executable, "-W", "error", "-c", CALLER + program, str(threads)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], DEADLINE)[0], "nothing was said"
+    return process.stdout.readline().split()
+
+
+@THREADS
+@pytest.mark.parametrize(
+    "busy",
+    ["", "pool.send(sleep, [60]); pool.send(sleep, [60])", "pool.send(hold_the_gil, [0, 0])"],
+    ids=["idle", "sleeping", "holding the GIL"],
+)
+def test_workers_end_with_a_caller_that_is_killed(busy: str, threads: int) -> None:
+    program = f"""
+from poolwise.mechanisms import fork_server
+{busy}
+say(fork_server._server._process.pid, *pids())
+pool.wait(lambda: False)
+"""
+    with caller(program, threads) as process:
+        pids = [int(pid) for pid in line_of(process)]
+        if "gil" in busy:
+            wait_until_computing(pids[1:])
+        with ending(*pids):
+            process.kill()
+
+
+def wait_until_computing(pids: list[int]) -> None:
+    """Wait until one of them has used some CPU time: it is inside its call."""
+    until = time.monotonic() + DEADLINE
+    while max(map(cpu_ticks, pids)) < 10:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def cpu_ticks(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def test_workers_end_with_a_caller_whose_server_was_killed() -> None:
+    program = """
+from poolwise.mechanisms import fork_server
+os.kill(fork_server._server._process.pid, signal.SIGKILL)
+pool.send(hold_the_gil, [0])
+say(*pids())
+pool.wait(lambda: False)
+"""
+    with caller(program) as process:
+        pids = [int(pid) for pid in line_of(process)]
+        with ending(*pids):
+            process.kill()
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise LookupError", "os._exit(4)"])
+def test_workers_end_with_a_caller_that_ends(end: str) -> None:
+    program = f"""
+pool.send(sleep, [60])
+say(*pids())
+sys.stdin.readline()
+sys.excepthook = lambda *_: None
+{end}
+"""
+    with caller(program) as process:
+        with ending(*(int(pid) for pid in line_of(process))):
+            process.communicate("\n", timeout=DEADLINE)
+        assert process.returncode == {"": 0, "sys": 3, "rai": 1, "os.": 4}[end[:3]]
+
+
+def test_ctrl_c_reaches_the_caller_and_leaves_workers_alone() -> None:
+    program = """
+def interrupted(signum, frame):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupted)
+before = pids()
+running = pool.send(sleep, [0.1])
+say("ready")
+try:
+    pool.wait(lambda: False)
+except KeyboardInterrupt:
+    pool.wait(lambda: pool.sink.has_ended(running))
+    assert pids() == before, "a worker died of it"
+    assert pool.sink.ends_of(running)[0].error is None
+    assert pool.run(same, [1])[0].value == 1
+    pool.pool.close(grace=None)
+    say("fine")
+"""
+    with caller(program) as process:
+        assert line_of(process) == ["ready"]
+        os.killpg(process.pid, signal.SIGINT)
+        assert line_of(process) == ["fine"]
+        assert process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit()"])
+def test_a_process_that_the_user_forks_uses_poolwise_on_its_own(end: str) -> None:
+    # While a call of the parent runs; the child lets go of the parent's pool, or just ends.
+    program = f"""
+running = pool.send(sleep, [0.1])
+before = pids()
+child = os.fork()
+if child == 0:
+    own = Subject(mechanism("process")).open().start()
+    assert own.run(same, [1])[0].value == 1
+    assert not set(pids()) & {{own.run(process_id, [0])[0].value}}
+    own.pool.close(grace=None)
+    own.inbox.close()
+    pool.pool.close(grace=None)
+    pool.inbox.close()
+    {end}
+assert os.waitpid(child, 0)[1] == 0
+pool.wait(lambda: pool.sink.has_ended(running))
+assert pool.sink.ends_of(running)[0].error is None
+assert pool.run(same, [1])[0].value == 1
+assert pids() == before and not pool.sink.gone_workers
+pool.pool.grow(1)
+pool.wait(lambda: len(pool.sink.ready_workers) == 3)
+pool.pool.close(grace=None)
+say("fine")
+"""
+    with caller(program) as process:
+        assert line_of(process) == ["fine"]
+        assert process.wait(DEADLINE) == 0
+
+
+def test_a_forked_child_that_lives_on_keeps_no_worker(tmp_path: Path) -> None:
+    program = """
+child = os.fork()
+if child == 0:
+    sys.stdin.readline()
+    os._exit(0)
+say(child, *pids())
+pool.wait(lambda: False)
+"""
+    with caller(program) as process:
+        child, *pids = (int(pid) for pid in line_of(process))
+        with ending(*pids):
+            process.kill()
+        with ending(child):
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def test_classes_and_functions_of_the_main_script_travel(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import enum
+from dataclasses import dataclass
+from poolwise.mechanisms import mechanism
+from poolwise.testing import Subject
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclass
+class Point:
+    x: int
+    colour: Colour = Colour.RED
+
+class Odd(Exception):
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
+
+STEP = 10
+
+def move(point):
+    if point.x % 2:
+        raise Odd(point.x)
+    assert point.colour is Colour.RED
+    return Point(point.x + STEP, point.colour)
+
+with Subject(mechanism("process")).open().start() as pool:
+    ends = pool.run(move, [Point(0), Point(1), Point(2)])
+    assert [ends[0].value, ends[2].value] == [Point(10), Point(12)], ends
+    assert type(ends[0].value) is Point and ends[0].value.colour is Colour.RED
+    assert type(ends[1].error) is Odd and ends[1].error.number == 1
+    assert "in move" in str(ends[1].error.__cause__)
+print("fine")
+"""
+    )
+    command = [sys.executable, "-W", "error", str(script)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert (run.stdout, run.stderr) == ("fine\n", "")
+
+
+def test_what_calls_print_comes_out_however_the_pool_ends(tmp_path: Path) -> None:
+    # Into a file, where Python keeps what is printed until there is more of it.
+    program = """
+from poolwise.mechanisms import mechanism
+from poolwise.testing import Subject
+pool = Subject(mechanism("process")).open().start()
+pool.run(print, range(3))
+pool.pool.close(grace=0.0)
+"""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    for _ in range(5):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environ,
+            timeout=DEADLINE,
+            check=True,
+        )
+        assert run.stdout == "0\n1\n2\n"
