@@ -10,11 +10,29 @@ from __future__ import annotations
 from _pickle import dumps as _dumps
 from _pickle import loads
 
-__all__ = ["Raised", "Untransferable", "describe", "dumps", "dumps_error", "loads"]
+__all__ = [
+    "ModuleState",
+    "Raised",
+    "Untransferable",
+    "describe",
+    "dumps",
+    "dumps_error",
+    "load_function",
+    "loads",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 #: What a call raised: the pickled exception, ``None`` if it does not survive pickling, and the
 #: worker's traceback as text.
 Raised = tuple[bytes | None, str]
+
+
+#: Pickled module-level variables, by module and name.
+ModuleState = dict[str, dict[str, bytes]]
 
 
 class Untransferable(Exception):
@@ -63,6 +81,30 @@ def dumps(value: object) -> bytes:
 
     result: bytes = cloudpickle.dumps(value, 5)
     return result
+
+
+def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
+    """Read a function and bring the modules that it uses to the state they have in the caller.
+
+    A variable that is still as the import here made it keeps its identity: where the pickles are
+    equal, nothing is replaced.
+
+    Raises whatever reading raises.
+    """
+    from importlib import import_module
+
+    function: Callable[..., Any]
+    function, state = loads(payload)
+    for name, variables in state.items():
+        module = import_module(name)
+        for variable, pickled in variables.items():
+            try:
+                same = dumps(getattr(module, variable)) == pickled
+            except Exception:
+                same = False
+            if not same:
+                setattr(module, variable, loads(pickled))
+    return function
 
 
 def dumps_error(error: BaseException) -> Raised:

@@ -5,7 +5,7 @@ A frame is a header of fixed size and a payload. Fields that a kind does not use
 ========== ========= ============ ================ ======= =================================
 kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
-TASK       →         task id      –                –       the pickled function
+TASK       →         task id      –                –       pickled function, module state
 FORGET     →         task id      –                –       –
 PRIME      →         –            –                –       –
 RUN        →         batch id     task id          calls   the pickled columns

@@ -308,7 +308,7 @@ def _encode(values: list[object], errors: dict[int, transfer.Raised]) -> tuple[i
 def _load_task(payload: bytes | bytearray) -> Callable[..., Any]:
     """Unpickle a function. If that fails, so does every call: return one that says why."""
     try:
-        function: Callable[..., Any] = transfer.loads(payload)
+        function = transfer.load_function(payload)
     except BaseException as error:
         why = f"the function cannot be read in a worker: {describe(error)}"
 

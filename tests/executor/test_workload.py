@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -38,8 +40,10 @@ class FakeClock(SystemClock):
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.readings = 0
 
     def now(self) -> Seconds:
+        self.readings += 1
         return self.time
 
 
@@ -165,6 +169,13 @@ def test_the_pace_is_how_long_one_input_is_waited_for() -> None:
     assert paces == [0.0, pytest.approx(2 * DRAW_FOR), 0.0, pytest.approx(5 * DRAW_FOR), 0.0]
 
 
+def test_a_fast_generator_is_not_slowed_by_looking_at_the_clock() -> None:
+    clock = FakeClock()
+    inputs = Inputs(TASK, (iter(range(10_000)),), clock, None)
+    assert len(draw(inputs, 10_000)) == 10_000
+    assert clock.readings < 50
+
+
 def test_sequences_are_drawn_at_once_however_long_that_takes() -> None:
     class Restless(FakeClock):
         def now(self) -> Seconds:
@@ -208,7 +219,7 @@ def test_only_the_end_of_an_iterator_is_the_end() -> None:
     assert inputs.exhausted
 
 
-def test_after_close_nothing_is_drawn_and_nothing_held() -> None:
+def test_after_close_nothing_is_drawn() -> None:
     watched = Watched(range(10))
     inputs = inputs_of(watched)
     draw(inputs, 3)
@@ -216,6 +227,20 @@ def test_after_close_nothing_is_drawn_and_nothing_held() -> None:
     assert draw(inputs, 3) == []
     assert watched.asked == 3
     assert (inputs.exhausted, inputs.remaining, inputs.error) == (True, 0, None)
+
+
+@pytest.mark.parametrize("drawn", [0, 1])
+def test_after_close_nothing_is_held(drawn: int) -> None:
+    watched = Watched(range(10))
+    seen = weakref.ref(watched)
+    inputs = inputs_of(watched)
+    draw(inputs, drawn)
+    del watched
+    gc.collect()
+    assert seen() is not None
+    inputs.close()
+    gc.collect()
+    assert seen() is None
 
 
 def test_an_interrupt_while_inputs_are_drawn_is_not_held_back() -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -98,14 +99,6 @@ def pipe(tmp_path: Path) -> str:
     path = str(tmp_path / "pipe")
     os.mkfifo(path)
     return path
-
-
-def until_it_waits(path: str, pid: int) -> None:
-    """Wait until a worker has a named pipe open: its call has come there."""
-    until = time.monotonic() + DEADLINE
-    while path not in {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}:
-        assert time.monotonic() < until
-        time.sleep(0.001)
 
 
 def let_go(path: str) -> None:
@@ -246,13 +239,10 @@ def test_closing_waits_for_the_call_of_an_orphan(pipe: str, tmp_path: Path) -> N
         kill_server(pool)
         made = tmp_path / "made"
         pool.send(wait_then_write, [pipe], [str(made)])
-        letting = threading.Thread(target=let_go, args=(pipe,))
-        letting.start()
-        until_it_waits(pipe, pid)
+        let_go(pipe)
         with ending(pid):
             pool.pool.close(grace=None)
         assert made.exists()
-        letting.join(DEADLINE)
 
 
 def test_closing_ends_an_orphan_that_holds_the_gil() -> None:
@@ -482,12 +472,10 @@ def test_closing_reads_what_a_call_still_returns(pipe: str) -> None:
     # A worker that waits until its large result is read would never end.
     with opened() as pool:
         (pid,) = values(pool.run(process_id, [0]))
-        pool.send(wait_then_make, [pipe] * 3, [8 << 20] * 3)
-        letting = threading.Thread(target=let_go, args=(pipe,))
-        letting.start()
+        pool.send(wait_then_make, [pipe], [8 << 20])
+        let_go(pipe)
         with ending(pid):
             pool.pool.close(grace=None)
-        letting.join(DEADLINE)
 
 
 def test_closing_kills_what_outlasts_its_grace() -> None:
@@ -499,19 +487,24 @@ def test_closing_kills_what_outlasts_its_grace() -> None:
 
 
 def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
+    closed, interrupted = threading.Event(), False
+
+    def interrupt() -> None:
+        with open(pipe, "wb"):  # the call has begun, and does not end
+            while not closed.wait(0.005):
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        while frame is not None and not interrupted:
+            if frame.f_code is selectors.PollSelector.select.__code__:
+                interrupted = True
+                raise KeyboardInterrupt
+            frame = frame.f_back
+
     with opened() as pool:
         (pid,) = values(pool.run(process_id, [0]))
         pool.send(wait_for, [pipe])
-
-        def interrupt() -> None:
-            with open(pipe, "wb"):  # the call has begun
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-                assert killed.wait(DEADLINE)
-
-        def handle(signum: int, frame: object) -> None:
-            raise KeyboardInterrupt
-
-        killed = threading.Event()
         before = signal.signal(signal.SIGUSR1, handle)
         interrupting = threading.Thread(target=interrupt)
         interrupting.start()
@@ -519,7 +512,7 @@ def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
             with ending(pid), pytest.raises(KeyboardInterrupt):
                 pool.pool.close(grace=None)
         finally:
-            killed.set()
+            closed.set()
             interrupting.join(DEADLINE)
             signal.signal(signal.SIGUSR1, before)
 
@@ -560,7 +553,7 @@ def test_too_few_descriptors_make_the_pool_fail_and_leave_others_alone() -> None
     with opened() as other:
         (pid,) = values(other.run(process_id, [0]))
         server = server_pid()
-        for spare in range(9):
+        for spare in range(8):
             with Subject(mechanism("process")).open() as pool:
                 waiting = pool.send(same, [1])
                 pool.inbox.watch(0, selectors.EVENT_WRITE, int)  # what an inbox opens, it has

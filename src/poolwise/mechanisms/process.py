@@ -22,6 +22,7 @@ from _poolwise_worker import transfer, wire
 from _poolwise_worker.server import ENDED, FAILED, KILL, STARTED
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import fork_server
+from poolwise.mechanisms.module_state import module_state
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
 from poolwise.mechanisms.receive import outcomes_of, unreadable
 from poolwise.task import Batch, BatchId, Exit, Refusal, Task, TaskTraits
@@ -212,7 +213,7 @@ class ProcessPool:
         frame = self._task_frames.get(task.id)
         if frame is None:
             try:
-                pickled = transfer.dumps(task.function)
+                pickled = transfer.dumps((task.function, module_state(task.function)))
             except Exception as error:
                 from poolwise.errors import TransferError
 
