@@ -107,6 +107,13 @@ class FrameReader:
         self._filled = 0
         self.closed = False
 
+    @property
+    def arriving(self) -> int | None:
+        """The id of the batch of which a part is here and more is to come."""
+        if self._header is None or self.closed or self._header[1] not in (RUN, SINGLY):
+            return None
+        return self._header[2]
+
     def read(self) -> bool:
         """Receive what is there. True if bytes came, False if there were none (yet).
 

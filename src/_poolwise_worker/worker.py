@@ -69,6 +69,8 @@ class Intake:
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
         self._poll.register(self._bell_read, select.POLLIN)
+        self._socket_poll = select.poll()
+        self._socket_poll.register(sock.fileno(), select.POLLIN)
         self._pending: deque[wire.Frame] = deque()
         self._tasks: dict[int, Callable[..., Any]] = {}
         self.lock = allocate_lock()
@@ -93,9 +95,15 @@ class Intake:
     def recall(self, batch: int, runners: list[Runner]) -> None:
         """Send back the unstarted calls of `batch`, or of all; called by the reporter.
 
-        The caller has written the whole batch before it recalls it, so it is somewhere here. A
-        batch that has ended already needs no answer.
+        The caller has begun to write the batch before it recalls it, so it is somewhere here, or
+        arriving: then the rest is waited for, because all runners may be busy. A batch that has
+        ended already needs no answer.
         """
+        while not self._recall_what_is_here(batch, runners):
+            self._socket_poll.poll()
+
+    def _recall_what_is_here(self, batch: int, runners: list[Runner]) -> bool:
+        """Return false if the batch is still arriving."""
         with self.lock:
             self._pull()
             kept: deque[wire.Frame] = deque()
@@ -113,6 +121,7 @@ class Intake:
                     os.write(self._bell_write, b"\0")
                 except BlockingIOError:
                     pass  # the pipe is full of rings already
+            return self._reader.arriving != batch
 
     def _pull(self) -> None:
         """Read what has arrived without blocking; act on everything but batches."""

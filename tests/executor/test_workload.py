@@ -198,6 +198,20 @@ def test_nothing_is_touched_before_the_first_draw() -> None:
     assert isinstance(inputs.error, AssertionError)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_each_iterable_is_asked_for_one_iterator(count: int) -> None:
+    class Once:
+        asked = 0
+
+        def __iter__(self) -> Iterator[int]:
+            self.asked += 1
+            return iter(range(3))
+
+    iterables = [Once() for _ in range(count)]
+    draw_all(inputs_of(*iterables), [1])
+    assert [each.asked for each in iterables] == [1] * count
+
+
 def test_what_is_not_iterable_is_an_error_at_its_place() -> None:
     inputs = inputs_of([1, 2], 3)  # type: ignore[arg-type]
     assert draw(inputs, 5) == []

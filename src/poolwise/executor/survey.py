@@ -43,8 +43,8 @@ _LIGHT = 0.05
 #: that come back from waiting too often find nobody computing.
 _ENOUGH_THREADS = 2.0
 
-#: Calls whose computing takes so many times as long as before, or as little, are other calls:
-#: whether they hold the GIL has to be learnt again. Means over a few calls differ by less.
+#: Computing that takes so many times as long as before, or as little, has changed; means over a
+#: few calls differ by less.
 _DRIFT = 3.0
 
 #: Looking at the size of arguments and results takes about so long.
@@ -85,9 +85,12 @@ class Survey:
         dispatch.note(text)
 
     def drifted(self, recent: TaskProfile) -> bool:
-        """Whether calls have become so different that what was learnt is void; then forget it."""
+        """Whether calls that waited compute now, or the reverse; then forget what was learnt.
+
+        Calls that only became longer or shorter still hold the GIL as they did.
+        """
         task = self.profile
-        if task is None or _alike(recent.cpu, task.cpu, task.wall):
+        if task is None or task.waits == recent.waits or _alike(recent.cpu, task.cpu, task.wall):
             return False
         self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
         self.learned = False

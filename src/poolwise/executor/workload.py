@@ -78,8 +78,9 @@ class Inputs:
         try:
             if self._iterables is not None:
                 iterables, self._iterables = self._iterables, None
-                pairs = zip(*iterables, strict=False)
-                self._iterator = pairs if self._several else iter(iterables[0])
+                self._iterator = (
+                    zip(*iterables, strict=False) if self._several else iter(iterables[0])
+                )
             self._draw_into(rows, limit)
         except KeyboardInterrupt:  # the user wants an end now, not at its place in the output
             self.close()

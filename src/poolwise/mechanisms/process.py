@@ -47,6 +47,17 @@ class _Sent:
         self.singly = False
 
 
+class _Outgoing:
+    """A frame of which not all is written yet; `batch` is 0 where it is not a batch."""
+
+    __slots__ = ("batch", "begun", "rest")
+
+    def __init__(self, frame: bytes, written: int, batch: BatchId) -> None:
+        self.rest = memoryview(frame)[written:]
+        self.begun = written > 0
+        self.batch = batch
+
+
 class _Worker:
     """The caller's view of one worker process."""
 
@@ -54,7 +65,7 @@ class _Worker:
         self.number = number
         self.ends = ends
         self.reader = wire.FrameReader(ends.data)
-        self.outgoing: deque[memoryview] = deque()
+        self.outgoing: deque[_Outgoing] = deque()
         self.sent: dict[BatchId, _Sent] = {}
         self.recalls: list[BatchId] = []  # to be sent when nothing is outgoing
         self.tasks: set[int] = set()
@@ -134,9 +145,7 @@ class ProcessPool:
                 return
         for worker in self._workers.values():
             if batch in worker.sent:
-                worker.sent[batch].recalled = True
-                worker.recalls.append(batch)
-                self._send_recalls(worker)
+                self._recall(worker, worker.sent[batch])
                 return
 
     def close(self, *, grace: Seconds | None) -> None:
@@ -243,52 +252,61 @@ class ProcessPool:
             batch = self._waiting.popleft()
             self._introduce(worker, batch.task)
             worker.sent[batch.id] = _Sent(batch)
-            self._write(worker, _encode(batch))
+            self._write(worker, _encode(batch), batch.id)
 
-    def _write(self, worker: _Worker, frame: bytes) -> None:
+    def _write(self, worker: _Worker, frame: bytes, batch: BatchId = 0) -> None:
+        sent = 0
         if not worker.outgoing:
             try:
                 sent = worker.ends.data.send(frame)
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 return  # it is dead, and word of that is on its way
             if sent == len(frame):
                 return
             self._listen(worker, selectors.EVENT_READ | selectors.EVENT_WRITE)
-            worker.outgoing.append(memoryview(frame)[sent:])
-        else:
-            worker.outgoing.append(memoryview(frame))
+        worker.outgoing.append(_Outgoing(frame, sent, batch))
 
     def _write_on(self, worker: _Worker) -> None:
         while worker.outgoing:
-            rest = worker.outgoing[0]
+            frame = worker.outgoing[0]
             try:
-                sent = worker.ends.data.send(rest)
+                sent = worker.ends.data.send(frame.rest)
             except BlockingIOError:
                 return
             except OSError:
                 worker.outgoing.clear()
                 break
-            if sent < len(rest):
-                worker.outgoing[0] = rest[sent:]
+            frame.begun = True
+            if sent < len(frame.rest):
+                frame.rest = frame.rest[sent:]
                 return
             worker.outgoing.popleft()
         self._listen(worker, selectors.EVENT_READ)
-        self._send_recalls(worker)
+        late_recalls, worker.recalls = worker.recalls, []
+        for batch in late_recalls:
+            self._send_recall(worker, batch)
 
-    def _send_recalls(self, worker: _Worker) -> None:
-        """Send recalls, each after all of its batch: a worker looks for it only once."""
+    def _recall(self, worker: _Worker, sent: _Sent) -> None:
+        batch = sent.batch
+        for frame in worker.outgoing:
+            if frame.batch == batch.id and not frame.begun:
+                worker.outgoing.remove(frame)
+                del worker.sent[batch.id]
+                self._sink.returned(batch.id, 0, len(batch))
+                return
+        sent.recalled = True
+        self._send_recall(worker, batch.id)
         if worker.outgoing:
-            return
-        for batch in worker.recalls:
-            try:
-                worker.ends.control.send(wire.RECALL.pack(batch))
-            except OSError:
-                # It is dead, and word of that is on its way; or it has left hundreds of recalls
-                # unread, because a call holds the GIL: then this batch runs to its end.
-                break
-        worker.recalls.clear()
+            # Perhaps nobody there can tell yet which batch it is that arrives.
+            worker.recalls.append(batch.id)
+
+    def _send_recall(self, worker: _Worker, batch: BatchId) -> None:
+        # It may be dead, and word of that is on its way; or it has left hundreds of recalls
+        # unread, because a call holds the GIL: then this batch runs to its end.
+        with suppress(OSError):
+            worker.ends.control.send(wire.RECALL.pack(batch))
 
     def _listen(self, worker: _Worker, events: int) -> None:
         self._inbox.watch(worker.ends.data.fileno(), events, partial(self._hear, worker))
@@ -337,7 +355,7 @@ class ProcessPool:
         batch, count = sent.batch, len(sent.batch)
         if not sent.singly and not sent.recalled:
             sent.singly = True
-            self._write(worker, _encode_singly(batch))
+            self._write(worker, _encode_singly(batch), batch.id)
             return
         del worker.sent[batch.id]
         if sent.recalled:  # the worker found nothing that could be given back
@@ -422,7 +440,7 @@ class ProcessPool:
         """
         clock = SystemClock()
         until = None if grace is None else clock.now() + grace
-        left = dict(self._workers)
+        left, late = dict(self._workers), False
         with selectors.PollSelector() as ends:
             if self._channel is not None:
                 self._inbox.unwatch(self._channel.fileno())
@@ -435,7 +453,7 @@ class ProcessPool:
                 patience = None if until is None else until - clock.now()
                 if patience is not None and patience <= 0:
                     self._kill(left)
-                    until = patience = None
+                    until, late = None, True
                     continue
                 for key, _ in ends.select(patience):
                     if key.data is None:
@@ -444,6 +462,8 @@ class ProcessPool:
                             ends.unregister(key.fileobj)
                     elif not _drop_what_came(key.data):
                         ends.unregister(key.fileobj)
+                if late and self._channel is None:
+                    self._kill(left)  # the server died before it could
                 for worker in [each for each in left.values() if each.orphan]:
                     if worker.ends.data.fileno() not in ends.get_map():
                         del left[worker.number]
