@@ -804,10 +804,10 @@ def test_what_was_submitted_is_finished_at_the_end_of_the_program(
 ) -> None:
     assert run(
         f"""
-        import sys, time, poolwise
+        import os, sys, time, poolwise
         def call(number):
             time.sleep(0.01)
-            print(number, flush=True)
+            os.write(1, b"%d\n" % number)
         pool = poolwise.Executor(plan={plan!r})
         for number in range(8):
             pool.submit(call, number)
@@ -821,9 +821,10 @@ def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
         """
         import threading, poolwise
         from concurrent.futures import ThreadPoolExecutor
-        pool, standard, ended = poolwise.Executor(2), ThreadPoolExecutor(1), threading.Event()
+        pool, standard, ending = poolwise.Executor(2), ThreadPoolExecutor(1), threading.Event()
+        threading._register_atexit(ending.set)
         def call(depth):
-            ended.wait()
+            ending.wait()
             if depth:
                 pool.submit(call, depth - 1)
             else:
@@ -832,7 +833,6 @@ def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
             print(depth)
         def late():
             threading.main_thread().join()
-            ended.set()
             print("late", pool.submit(pow, 2, 3).result())
         threading.Thread(target=late).start()
         pool.submit(call, 3)

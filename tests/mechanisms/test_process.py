@@ -775,8 +775,8 @@ def interrupted(signum, frame):
 signal.signal(signal.SIGINT, interrupted)
 before = pids()
 running = pool.send(sleep, [0.1])
-say("ready")
 try:
+    say("ready")
     pool.wait(lambda: False)
 except KeyboardInterrupt:
     pool.wait(lambda: pool.sink.has_ended(running))

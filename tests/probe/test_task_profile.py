@@ -72,18 +72,12 @@ def test_other_load_slows_computing_and_a_busy_other_side_waiting() -> None:
     assert nearly_equal(task.slowed(1.0, 3.0), a_task(wait=12.0, gil=2.0, free=1.0, helpers=1.0))
 
 
-#: `TaskProfile.slowed` adds the time of helpers that compute beside the call to its wall time.
-slowed_by_helpers = pytest.mark.xfail(strict=True, reason="slowed(1, 1) is not the same task")
-
-
-@slowed_by_helpers
 def test_helpers_that_compute_meanwhile_take_no_time_of_their_own() -> None:
     # As in a product of matrices with threads of its own: one second of three CPUs.
     task = TaskProfile.of(Sample(1, 1, 1.0, 1.0, 1.0, 2.0), Payload())
     assert task.slowed(2.0, 1.0).wall == pytest.approx(2.0)
 
 
-@slowed_by_helpers
 @relaxed
 @given(profiles(), st.floats(0.01, 100.0), st.floats(0.01, 100.0))
 def test_slowing_down_can_be_undone(task: TaskProfile, cpu: float, waiting: float) -> None:

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from poolwise.probe import read_traits
+from poolwise.probe import pickling_refusal, read_traits
 from poolwise.task import Task, TaskTraits
 
 LOCK = threading.Lock()
@@ -151,15 +151,20 @@ def test_a_generator_function_is_for_the_loop_alone(function: Callable[..., obje
     ],
 )
 def test_what_does_not_pickle_is_for_threads(function: Callable[..., object]) -> None:
-    traits = of(function)
-    assert traits.concurrent is None
-    assert traits.elsewhere is not None
-    assert "cannot be pickled" in traits.elsewhere.reason
-    assert traits.elsewhere.remedy == "use threads"
+    assert of(function) == TaskTraits()
+    refusal = pickling_refusal(Task(function))
+    assert refusal is not None
+    assert "cannot be pickled" in refusal.reason
+    assert refusal.remedy == "use threads"
+
+
+def test_what_pickles_is_not_refused() -> None:
+    assert pickling_refusal(Task(plain)) is None
+    assert pickling_refusal(Task(closure_over(3))) is None
 
 
 def test_a_refusal_names_the_function_and_the_cause() -> None:
-    refusal = of(closure_over(LOCK)).elsewhere
+    refusal = pickling_refusal(Task(closure_over(LOCK)))
     assert refusal is not None
     assert "closure_over" in refusal.reason
     assert "lock" in refusal.reason

@@ -52,7 +52,7 @@ def limited_by_cpu(task: TaskProfile, plan: Plan, limits: Ceilings) -> bool:
     """Whether a faster CPU would make `plan` faster: so other load on the machine slows it down."""
     if plan.mechanism == "inline":
         return not task.waits
-    return limits.binding in ("gil", "cores", "dispatch")
+    return limits.binding in ("gil", "cores")
 
 
 def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:

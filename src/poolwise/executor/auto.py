@@ -18,7 +18,7 @@ from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
 from poolwise.planner import Limits, kind
 from poolwise.probe import Sample, TaskProfile
-from poolwise.task import TaskTraits
+from poolwise.task import Refusal, TaskTraits
 from poolwise.units import Seconds
 
 #: Between two looks at whether the plan is still right, at least.
@@ -46,11 +46,12 @@ class Auto:
         traits: TaskTraits,
         limits: Limits,
         mechanisms: Callable[[str], Mechanism],
+        unpicklable: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
         self._dispatch = dispatch
-        self._choice = Choice(machine, traits, limits, mechanisms)
+        self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
         self._survey = Survey(dispatch, self._current, machine, limits)
 

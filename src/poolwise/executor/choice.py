@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from poolwise.cost import Forecast
 from poolwise.cost.model import forecast, limited_by_cpu, startup
@@ -57,7 +58,9 @@ class Choice:
         traits: TaskTraits,
         limits: Limits,
         mechanisms: Callable[[str], Mechanism],
+        unpicklable: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
+        self._unpicklable = cache(unpicklable)  # asked once, and only if processes could pay
         self.measured: dict[Plan, PerSecond] = {}
         self._machine = machine
         self._traits = traits
@@ -97,8 +100,10 @@ class Choice:
         if mechanism in self._failed:
             return self._failed[mechanism]
         refusal = self._mechanisms(mechanism).refusal(self._traits)
-        if refusal is None and mechanism == "process" and task and not task.payload.carried:
-            return Refusal("an argument or a result cannot be pickled", "use threads")
+        if refusal is None and mechanism == "process":
+            if task is not None and not task.payload.carried:
+                return Refusal("an argument or a result cannot be pickled", "use threads")
+            return self._unpicklable()
         return refusal
 
     def note_measured(self, mean: TaskProfile, plan: Plan, sample: Sample) -> None:
@@ -134,8 +139,11 @@ class Choice:
         ratio = sample.rate / predicted.rate
         if _AGREES[0] <= ratio <= _AGREES[1]:
             return True
-        if plan.mechanism == "process" and self._worse_than_threads(sample):
+        sending = predicted.ceilings.binding == "dispatch"
+        if plan.mechanism == "process" and (sending or self._worse_than_threads(sample)):
             self._sending *= ratio
+        elif sending:
+            return True  # handing calls to threads; nothing to learn that would change a plan
         elif limited_by_cpu(task, plan, predicted.ceilings):
             self._computing /= ratio
         else:
@@ -160,25 +168,24 @@ class Choice:
 
     def _forecasts(self, task: TaskProfile, now: Situation) -> list[Forecast]:
         task = self._as_it_is_now(task)
-        result = []
+        result: list[Forecast] = []
         for plan in candidates(self._machine, task, self._limits):
-            refusal = self.refusal(plan.mechanism, task)
-            if refusal is not None:
-                result.append(Forecast(plan, refusal=refusal))
-                continue
-            result.append(
-                forecast(
-                    self._machine,
-                    task,
-                    plan,
-                    now.expected,
-                    batch=batch_size(plan, task.wall, now.left),
-                    startup=self._startup(plan, now),
-                    meanwhile=now.rate,
-                    correction=self._correction(plan),
-                    measured=self.measured.get(plan),
-                )
+            each = forecast(
+                self._machine,
+                task,
+                plan,
+                now.expected,
+                batch=batch_size(plan, task.wall, now.left),
+                startup=self._startup(plan, now),
+                meanwhile=now.rate,
+                correction=self._correction(plan),
+                measured=self.measured.get(plan),
             )
+            # Whether a function pickles is found out by pickling it: not for nothing.
+            if not result or each.makespan < result[0].makespan:
+                refusal = self.refusal(plan.mechanism, task)
+                each = each if refusal is None else Forecast(plan, refusal=refusal)
+            result.append(each)
         return result
 
     def _startup(self, plan: Plan, now: Situation) -> Seconds:

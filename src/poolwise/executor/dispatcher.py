@@ -117,8 +117,10 @@ class Dispatcher:
     def _drive(self) -> None:
         dispatch = self._dispatch
         self._router.begin(dispatch)
-        while not self._may_end():
-            self._fill()
+        while True:
+            self._fill()  # which may find that nothing is left but cancelled calls
+            if self._may_end():
+                break
             if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
                 dispatch.wait()  # may have to ask for what a busy process has not started
             else:

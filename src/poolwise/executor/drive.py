@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from poolwise.cost import Forecast
 from poolwise.executor.auto import Auto
@@ -18,7 +19,7 @@ from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import mechanism
 from poolwise.plan import Plan
-from poolwise.probe import read_traits
+from poolwise.probe import pickling_refusal, read_traits
 from poolwise.task import Task
 from poolwise.timing.clock import SystemClock
 
@@ -140,6 +141,8 @@ class Drive(Iterator[Iterator[object]]):
         traits = read_traits(self.task)
         if plan is not None:
             refusal = mechanism(plan.mechanism).refusal(traits)
+            if refusal is None and plan.mechanism == "process":
+                refusal = pickling_refusal(self.task)
             if refusal is not None:
                 from poolwise.errors import PlanRefused
 
@@ -148,7 +151,14 @@ class Drive(Iterator[Iterator[object]]):
                 plan = replace(plan, batch_size=self._chunksize)
             self._conductor = pinned(self.dispatch, plan)
         else:
-            self.auto = Auto(self.dispatch, self.machine, traits, self._options.limits, mechanism)
+            self.auto = Auto(
+                self.dispatch,
+                self.machine,
+                traits,
+                self._options.limits,
+                mechanism,
+                partial(pickling_refusal, self.task),
+            )
             self._conductor = self.auto.steps()
         if self._progress is not None:
             self._progress.start(self._total)

@@ -116,9 +116,10 @@ class Survey:
         return measure_payload(cut, values[:calls], self._dispatch.clock)
 
     def _race(self, task: TaskProfile) -> Iterator[None]:
-        """Run calls in two threads: do they run at once? Then the GIL is released."""
+        """Run calls in threads that would use two CPUs: do they? Then the GIL is released."""
         dispatch = self._dispatch
-        lane = yield from self._current.move(Plan("thread", 2), task)
+        threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
+        lane = yield from self._current.move(Plan("thread", threads), task)
         for _ in range(_RACES):
             meter = _DemandMeter(dispatch.clock)
             while not dispatch.finished and (left := _RACE_FOR - meter.elapsed) > 0.0:
@@ -136,7 +137,7 @@ class Survey:
             word = "run at once: the GIL is free"
         else:
             word = "take turns: the GIL is held" if demand.in_turn else "are hidden by other load"
-        dispatch.note(f"race of 2 threads: they {word} ({demand.used:.1f} CPUs busy)")
+        dispatch.note(f"race of {threads} threads: they {word} ({demand.used:.1f} CPUs busy)")
 
     def _widen(self, task: TaskProfile) -> Iterator[None]:
         """Run waiting calls in more and more threads while throughput grows."""

@@ -3,6 +3,6 @@
 from poolwise.probe.payload import Payload, measure_payload
 from poolwise.probe.pilot import Pilot
 from poolwise.probe.profile import Sample, TaskProfile
-from poolwise.probe.traits import read_traits
+from poolwise.probe.traits import pickling_refusal, read_traits
 
-__all__ = ["Payload", "Pilot", "Sample", "TaskProfile", "measure_payload", "read_traits"]
+__all__ = ["Payload", "Pilot", "Sample", "TaskProfile", "measure_payload", "pickling_refusal", "read_traits"]

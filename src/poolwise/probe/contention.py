@@ -87,10 +87,13 @@ def after_widening(
         return task
     low, high = demand.share()
     expected = min(wide.concurrency / task.wall, cpus / task.cpu if task.cpu else math.inf)
-    if wide.steady_rate >= _FULL * expected or demand.at_once:
-        # The GIL did not hold it back: it was free for at least as many calls.
+    held_back = wide.steady_rate < _FULL * expected
+    if task.gil_high and (demand.at_once or not held_back):
+        # The GIL was free for at least as many calls.
         return task.with_gil(0.0, high * task.cpu)
-    if demand.wanted >= _ONE_CPU[0] and task.gil_high:
+    if not held_back:
+        return task
+    if task.gil_high and demand.wanted >= _ONE_CPU[0]:
         return task.with_gil(low * task.cpu, high * task.cpu)
     if narrow is not None and wide.steady_rate < _GROWS * narrow.steady_rate:
         return replace(task, outside=max(narrow.steady_rate, wide.steady_rate))

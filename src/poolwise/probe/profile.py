@@ -102,7 +102,8 @@ class TaskProfile:
         """
         return replace(
             self,
-            wall=self.waiting * waiting + (self.cpu + self.helpers) * cpu,
+            # Helpers may run beside the call or instead of it: all but the waiting is computing.
+            wall=self.waiting * waiting + (self.wall - self.waiting) * cpu,
             cpu=self.cpu * cpu,
             helpers=self.helpers * cpu,
             gil_low=self.gil_low * cpu,

@@ -29,12 +29,18 @@ def read_traits(task: Task) -> TaskTraits:
                 "return a list instead",
             ),
         )
-    try:
-        transfer.dumps(function)
-    except Exception as error:
-        return TaskTraits(
-            elsewhere=Refusal(
-                f"{task.name} cannot be pickled ({transfer.describe(error)})", "use threads"
-            )
-        )
     return TaskTraits()
+
+
+def pickling_refusal(task: Task) -> Refusal | None:
+    """Say why the function cannot be pickled, or ``None``.
+
+    Apart from `read_traits`, because a function can hold gigabytes: ask only where processes are
+    considered.
+    """
+    try:
+        transfer.dumps(task.function)
+    except Exception as error:
+        why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
+        return Refusal(why, "use threads")
+    return None
