@@ -81,6 +81,19 @@ def test_what_ends_a_loop_ends_an_inline_batch(kind: str) -> None:
         assert kinds == ["done", "done", "returned", "returned"]
 
 
+def test_an_inline_batch_that_ended_early_says_nothing_to_a_sink_that_closed_its_pool() -> None:
+    with Subject(mechanism("inline")).open().start() as opened:
+        done = opened.sink.done
+
+        def close_at_once(batch: BatchId, first: int, outcomes: Outcomes) -> None:
+            done(batch, first, outcomes)
+            opened.pool.close(grace=None)
+
+        opened.sink.done = close_at_once  # type: ignore[method-assign]
+        batch = opened.send(act, [("interrupt", None), ("return", 1)])
+        assert list(opened.sink.ends[batch.id]) == [0]
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_outcomes_are_those_of_a_loop(subject: Subject) -> None:
     with subject.open().start() as opened:

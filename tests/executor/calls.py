@@ -119,10 +119,10 @@ class Gate:
                 raise TimeoutError(f"{calls} calls have not started")
             calls -= len(os.read(self._ends[0], calls))
 
-    @property
-    def any_started(self) -> bool:
-        """Whether a call has started that nobody has awaited."""
-        return bool(select.select([self._ends[0]], [], [], 0)[0])
+    def started(self) -> int:
+        """How many calls have started that nobody has awaited."""
+        ready = select.select([self._ends[0]], [], [], 0)[0]
+        return len(os.read(self._ends[0], 4096)) if ready else 0
 
     def let_go(self, calls: int = 1) -> None:
         """Let so many calls end, those that start later included."""

@@ -93,6 +93,36 @@ def result(future: cf.Future[Any]) -> Any:
     return future.result(DEADLINE)
 
 
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[None]:
+    """Interrupts the block: one KeyboardInterrupt is raised in it, and expected to come out.
+
+    The signal is repeated, because one that arrives just before this thread begins to wait is
+    not seen until it has waited.
+    """
+    caught = threading.Event()
+
+    def handle(*_: object) -> None:
+        if not caught.is_set():
+            caught.set()
+            raise KeyboardInterrupt
+
+    def press() -> None:
+        while not caught.wait(0.02):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, handle)
+    pressing = threading.Thread(target=press)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pressing.start()
+            yield
+    finally:
+        caught.set()
+        pressing.join()
+        signal.signal(signal.SIGINT, before)
+
+
 def dispatchers() -> set[threading.Thread]:
     return {each for each in threading.enumerate() if each.name == "poolwise-dispatcher"}
 
@@ -189,12 +219,14 @@ def test_cancelling_an_asyncio_future_cancels_a_call_that_waits(make: Make, gate
         waiting = loop.run_in_executor(pool, gate)
         await asyncio.to_thread(gate.await_started)
         waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
         gate.let_go(2)
         await first
 
     asyncio.run(main())
     pool.shutdown()
-    assert not gate.any_started
+    assert not gate.started()
 
 
 # ---- how many at once ----------------------------------------------------------------------------
@@ -215,15 +247,18 @@ def test_cancelling_an_asyncio_future_cancels_a_call_that_waits(make: Make, gate
 def test_never_more_calls_at_once_than_asked_for_and_not_fewer(
     make: Make, gate: Gate, options: dict[str, Any]
 ) -> None:
-    pool = make(**options)
+    pool, ended = make(**options), threading.Semaphore(0)
     futures = [pool.submit(gate) for _ in range(12)]
-    gate.await_started(3)  # not fewer
-    for _ in range(9):
-        assert not gate.any_started
+    for future in futures:
+        future.add_done_callback(lambda _: ended.release())
+    gate.await_started(3)
+    started = 3
+    for count in range(1, 13):
         gate.let_go()
-        gate.await_started()
-    gate.let_go(3)
-    assert len([result(future) for future in futures]) == 12
+        assert ended.acquire(timeout=DEADLINE)
+        started += gate.started()
+        assert started <= count + 3
+    assert started == len([result(future) for future in futures])
 
 
 def test_a_program_that_relies_on_the_standard_width_runs(make: Make) -> None:
@@ -358,7 +393,7 @@ def test_what_waits_can_be_cancelled_and_what_runs_cannot(
     assert all(future.cancelled() for future in futures[2:])
     pool.shutdown()
     gate.await_started(1)
-    assert not gate.any_started
+    assert not gate.started()
 
 
 def test_of_calls_that_are_cancelled_at_any_moment_each_runs_or_not(make: Make) -> None:
@@ -449,7 +484,7 @@ def test_map_gives_up_after_its_timeout_and_cancels_the_rest(make: Make, gate: G
     gate.let_go()
     result(blocker)
     pool.shutdown()
-    assert not gate.any_started
+    assert not gate.started()
 
 
 def test_closing_results_cancels_what_has_not_started(make: Make, gate: Gate) -> None:
@@ -463,7 +498,7 @@ def test_closing_results_cancels_what_has_not_started(make: Make, gate: Gate) ->
         del results
         gate.let_go()
         pool.shutdown()
-        assert not gate.any_started
+        assert not gate.started()
 
 
 def test_results_that_nobody_reads_are_computed(make: Make) -> None:
@@ -510,21 +545,13 @@ def test_map_checks_its_options(make: Make) -> None:
 
 def test_ctrl_c_while_a_result_is_awaited_cancels_the_rest(make: Make, gate: Gate) -> None:
     pool = make("thread:1")
-
-    def interrupt(_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        gate()
-
-    def read() -> None:
-        for _ in pool.map(interrupt, range(9)):
-            raise AssertionError("no call has ended")
-
-    with pytest.raises(KeyboardInterrupt):
-        read()
+    results = pool.map(gate, range(9))
+    gate.await_started()
+    with ctrl_c():
+        next(results)
     gate.let_go()
     pool.shutdown()
-    gate.await_started()
-    assert not gate.any_started
+    assert not gate.started()
 
 
 # ---- the end -------------------------------------------------------------------------------------
@@ -576,7 +603,7 @@ def test_shutdown_cancels_at_once_all_that_has_not_started(
     gate.let_go(2)
     assert [result(future) for future in futures[:2]] == [0, 1]
     pool.shutdown()
-    assert not gate.any_started
+    assert not gate.started()
 
 
 def test_shutdown_cancels_what_was_not_sent_to_a_process(make: Make, gate: Gate) -> None:
@@ -586,7 +613,8 @@ def test_shutdown_cancels_what_was_not_sent_to_a_process(make: Make, gate: Gate)
     pool.shutdown(wait=False, cancel_futures=True)
     assert all(future.cancelled() for future in futures[2:])
     gate.let_go(2)
-    assert [result(future) for future in futures[:2]] == [0, 1]
+    assert result(futures[0]) == 0
+    assert futures[1].cancelled() or result(futures[1]) == 1  # it may have gone ahead
 
 
 def test_a_call_submitted_while_others_shut_down_runs_or_is_refused(
@@ -773,16 +801,11 @@ def test_without_any_thread_a_call_is_refused_or_fails(
 
 def test_ctrl_c_while_a_future_is_awaited_harms_nothing(make: Make, gate: Gate) -> None:
     pool = make("thread:1")
-
-    def interrupt() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        gate()
-
-    future = pool.submit(interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    future = pool.submit(gate, "value")
+    with ctrl_c():
         future.result(DEADLINE)
     gate.let_go()
-    assert result(future) is None
+    assert result(future) == "value"
     assert result(pool.submit(square, 3)) == 9
 
 
@@ -807,7 +830,7 @@ def test_what_was_submitted_is_finished_at_the_end_of_the_program(
         import os, sys, time, poolwise
         def call(number):
             time.sleep(0.01)
-            os.write(1, b"%d\n" % number)
+            os.write(1, b"%d\\n" % number)
         pool = poolwise.Executor(plan={plan!r})
         for number in range(8):
             pool.submit(call, number)
@@ -819,8 +842,10 @@ def test_what_was_submitted_is_finished_at_the_end_of_the_program(
 def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
     assert run(
         """
-        import threading, poolwise
+        import os, threading, poolwise
         from concurrent.futures import ThreadPoolExecutor
+        def say(text):
+            os.write(1, f"{text}\\n".encode())
         pool, standard, ending = poolwise.Executor(2), ThreadPoolExecutor(1), threading.Event()
         threading._register_atexit(ending.set)
         def call(depth):
@@ -828,12 +853,12 @@ def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
             if depth:
                 pool.submit(call, depth - 1)
             else:
-                poolwise.Executor(2).submit(print, "other executors start")
-                standard.submit(print, "standard executors work").result()
-            print(depth)
+                poolwise.Executor(2).submit(say, "other executors start")
+                standard.submit(say, "standard executors work").result()
+            say(depth)
         def late():
             threading.main_thread().join()
-            print("late", pool.submit(pow, 2, 3).result())
+            say(f"late {pool.submit(pow, 2, 3).result()}")
         threading.Thread(target=late).start()
         pool.submit(call, 3)
         """

@@ -73,6 +73,9 @@ class Auto:
     def survey(self) -> Iterator[None]:
         """Learn where the time goes, on a bounded number of calls."""
         self._survey.pilot()
+        if self._survey.refusal is not None:
+            for mechanism in ("thread", "process"):
+                self._choice.refuse(mechanism, self._survey.refusal)
         yield
         yield from self._learn_if_it_could_pay()
 

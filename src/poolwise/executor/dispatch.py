@@ -188,6 +188,11 @@ class Dispatch:
             if taken is not None:
                 self._returned.append(taken)
 
+    @property
+    def prepared(self) -> tuple[Task, Columns] | None:
+        """The calls that would be sent next, if they have been drawn."""
+        return self._returned[0][1:] if self._returned else None
+
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
         if self.nothing_left and self._flights:

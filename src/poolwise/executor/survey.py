@@ -16,8 +16,9 @@ from poolwise.executor.lanes import CurrentLane
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
-from poolwise.probe import Payload, Pilot, Sample, TaskProfile, measure_payload
+from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
 from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.task import Columns, Refusal, Task
 from poolwise.timing.clock import Clock
 from poolwise.units import Seconds, duration, plural, rate
 
@@ -58,6 +59,7 @@ class Survey:
         self, dispatch: Dispatch, current: CurrentLane, machine: MachineProfile, limits: Limits
     ) -> None:
         self.profile: TaskProfile | None = None
+        self.refusal: Refusal | None = None  # of everything but the plain loop
         self.learned = False
         self._dispatch = dispatch
         self._current = current
@@ -65,17 +67,31 @@ class Survey:
         self._limits = limits
 
     def pilot(self) -> None:
-        """Run the first calls in the caller, one at a time."""
-        dispatch, lane = self._dispatch, self._current.lane
-        dispatch.keep_specimen = True
+        """Run the first calls in the caller, one at a time, and see what they do."""
+        dispatch, watch = self._dispatch, EffectWatch()
+        watched: tuple[Task, Columns] | None = None
+
+        def prepare(calls: int) -> None:
+            nonlocal watched
+            if watched is not None:
+                watch.after(*watched)
+            dispatch.prepare(calls)
+            watched = dispatch.prepared
+            if watched is not None:
+                watch.before(*watched)
 
         def run(calls: int) -> int:
             # The result of a call must not wait for an input that comes slowly.
             late = dispatch.workload.pace and dispatch.collector.ready
-            return 0 if late else dispatch.send_next(lane, calls)
+            return 0 if late else dispatch.send_next(self._current.lane, calls)
 
-        sample = Pilot(run, dispatch.clock, dispatch.prepare).sample()
+        dispatch.keep_specimen = True
+        sample = Pilot(run, dispatch.clock, prepare).sample()
         dispatch.keep_specimen = False
+        prepare(1)
+        while watch.undecided and run(1):
+            prepare(1)
+        self.refusal = watch.refusal
         if not sample.calls:
             return
         task = self.profile = TaskProfile.of(sample, self._payload(sample), gil=self._facts.gil)

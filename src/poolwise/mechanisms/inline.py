@@ -44,7 +44,7 @@ class InlinePool:
         service = self._clock.now() - now
         cpu = self._clock.thread_cpu() - cpu
         self._sink.done(batch.id, 0, Outcomes(values, errors, service, cpu))
-        if len(values) < len(batch):
+        if len(values) < len(batch) and not self._closed:
             self._sink.returned(batch.id, len(values), len(batch) - len(values))
 
     def take_back(self, batch: BatchId, /) -> None:

@@ -31,7 +31,9 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     """
     state: ModuleState = {}
     size = 0
-    for module, name, value in _reachable(function):
+    for module, name, value in variables_of(function):
+        if not _is_the_users(module):
+            continue
         try:
             pickled = transfer.dumps(value)
         except Exception:
@@ -43,8 +45,10 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     return state
 
 
-def _reachable(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
-    """Yield module, name and value of each variable that calls may read."""
+def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
+    """Yield module, name and value of each variable of the user's that calls may read by name:
+    directly, as an attribute of a module, or through functions that they call.
+    """
     waiting: list[object] = [function]
     seen: set[int] = set()
     while waiting:
@@ -63,7 +67,7 @@ def _reachable(function: Callable[..., object]) -> Iterator[tuple[str, str, obje
                 modules.append(value)
             elif isroutine(value):
                 waiting.append(value)
-            elif _is_variable(value) and _is_the_users(home):
+            elif _is_variable(value):
                 yield home, name, value
         for module in modules:
             for name in names & vars(module).keys():

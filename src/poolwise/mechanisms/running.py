@@ -67,7 +67,7 @@ class Running:
                 stride = min(stride * 2, 1 << 16)
             elif elapsed > flush_after and stride > 1:
                 stride = max(1, int(stride * flush_after / (2 * elapsed)))
-            if service >= flush_after:
+            if values and service >= flush_after:
                 flush(first, Outcomes(values, errors, service, cpu))
                 first += len(values)
                 values, errors, service, cpu = [], {}, 0.0, 0.0

@@ -1,8 +1,18 @@
 """A cheap look at a task before choosing: its traits, and what its first calls say."""
 
+from poolwise.probe.effects import EffectWatch
 from poolwise.probe.payload import Payload, measure_payload
 from poolwise.probe.pilot import Pilot
 from poolwise.probe.profile import Sample, TaskProfile
 from poolwise.probe.traits import pickling_refusal, read_traits
 
-__all__ = ["Payload", "Pilot", "Sample", "TaskProfile", "measure_payload", "pickling_refusal", "read_traits"]
+__all__ = [
+    "EffectWatch",
+    "Payload",
+    "Pilot",
+    "Sample",
+    "TaskProfile",
+    "measure_payload",
+    "pickling_refusal",
+    "read_traits",
+]

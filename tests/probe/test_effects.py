@@ -1,0 +1,136 @@
+"""Calls that change what they share with the program are recognised, and lazy ones are not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+import poolwise
+from poolwise.probe import EffectWatch
+from poolwise.task import Task
+
+counter = 0
+seen: list[int] = []
+table: dict[str, int] | None = None
+CONFIG = {"factor": 3}
+
+
+def counts(number: int) -> int:
+    global counter
+    counter += 1
+    return counter
+
+
+def collects(number: int) -> int:
+    seen.append(number)
+    return len(seen)
+
+
+def fills(target: list[int]) -> list[int]:
+    target.append(1)
+    return target
+
+
+def lazy(number: int) -> int:
+    global table
+    if table is None:
+        table = {"one": 1}
+    return table["one"] + number
+
+
+def reads(number: int) -> int:
+    return number * CONFIG["factor"]
+
+
+class Keeps:
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __call__(self, number: int) -> int:
+        self.total += number
+        return self.total
+
+    def method(self, number: int) -> int:
+        self.total += number
+        return self.total
+
+
+def closure() -> Callable[[int], int]:
+    total = 0
+
+    def add(number: int) -> int:
+        nonlocal total
+        total += number
+        return total
+
+    return add
+
+
+def watch(function: Callable[..., object], inputs: list[object]) -> EffectWatch:
+    watch, task = EffectWatch(), Task(function)
+    for argument in inputs:
+        columns = ([argument],)
+        watch.before(task, columns)
+        function(argument)
+        watch.after(task, columns)
+    return watch
+
+
+@pytest.mark.parametrize(
+    "function", [counts, collects, Keeps(), Keeps().method, closure()], ids=repr
+)
+def test_calls_that_change_something_every_time_are_for_a_loop(
+    function: Callable[..., object],
+) -> None:
+    refusal = watch(function, [1, 2, 3]).refusal
+    assert refusal is not None
+    assert "each call changes" in refusal.reason
+
+
+def test_arguments_that_are_changed_every_time() -> None:
+    assert watch(fills, [[1], [2], [3]]).refusal is not None
+
+
+def test_one_call_is_too_few_to_say() -> None:
+    once = watch(counts, [1])
+    assert once.undecided
+    assert once.refusal is None
+
+
+def test_a_lazy_initialisation_is_none_of_that() -> None:
+    global table
+    table = None
+    assert watch(lazy, [1, 2]).refusal is None
+    assert not watch(lazy, [1, 2]).undecided
+
+
+@pytest.mark.parametrize("function", [reads, len, str, threading.Lock().locked], ids=repr)
+def test_calls_that_change_nothing(function: Callable[..., object]) -> None:
+    harmless = EffectWatch()
+    task = Task(function)
+    harmless.before(task, (["a"],))
+    harmless.after(task, (["a"],))
+    assert not harmless.undecided
+    assert harmless.refusal is None
+
+
+def slowly_counts(number: int) -> int:
+    for step in range(40_000):
+        number += step & 1
+    return counts(number)
+
+
+def test_such_calls_run_in_a_loop_under_auto_and_the_reason_is_given() -> None:
+    global counter
+    counter = 0
+    run = poolwise.map(slowly_counts, range(100))
+    assert run.results() == list(range(1, 101))
+    assert counter == 100
+    assert run.plan.mechanism == "inline"
+    advice = poolwise.advise(slowly_counts, range(100))
+    refused = [each for each in advice.forecasts if each.refusal is not None]
+    assert refused
+    assert "each call changes" in str(refused[0].refusal)
+    advice.close()
