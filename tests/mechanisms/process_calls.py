@@ -129,6 +129,21 @@ def _read(process: int, there: bool) -> UnreadableIn:
     return UnreadableIn(process, there)
 
 
+class SlowlyUnreadable:
+    """Unpickling it waits at a named pipe, and fails."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return _wait_and_refuse, (self.path,)
+
+
+def _wait_and_refuse(path: str) -> Any:
+    wait_for(path)
+    raise RuntimeError("not here")
+
+
 class Deadly:
     """Unpickling it ends the process, if it is another one."""
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from process_calls import (
     Deadly,
+    SlowlyUnreadable,
     Unpicklable,
     UnreadableIn,
     add_in_child,
@@ -139,15 +140,18 @@ def test_a_death_costs_the_neighbours_in_the_same_process_too(pipe: str) -> None
             assert kinds(pool.sink.ends_of(batch)) == ["lost", "returned"]
 
 
-def test_outcomes_that_were_sent_before_a_death_count() -> None:
-    # Large and small ones: what lies in the socket when the worker dies is read to its end.
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_outcomes_that_were_sent_before_a_death_count(size: int) -> None:
+    # Word of the death is there before anything is read: what lies in the socket counts still.
     with opened() as pool:
-        for size in 10, 300_000:
-            fill = pool.send(bytes, [size] * 3)
-            last = pool.send(die, ["kill"])
-            pool.wait(lambda: pool.sink.has_ended(fill, last))
-            assert values(pool.sink.ends_of(fill)) == [bytes(size)] * 3
-            assert kinds(pool.sink.ends_of(last)) == ["lost"]
+        filling = [pool.send(bytes, [size]) for _ in range(2)]
+        last = pool.send(die, ["kill"])
+        channel = pool.pool._channel  # type: ignore[attr-defined]
+        assert select.select([channel], [], [], DEADLINE)[0]
+        pool.wait(lambda: pool.sink.has_ended(last, *filling))
+        for batch in filling:
+            assert values(pool.sink.ends_of(batch)) == [bytes(size)]
+        assert kinds(pool.sink.ends_of(last)) == ["lost"]
 
 
 @THREADS
@@ -170,6 +174,21 @@ def test_what_waited_for_a_dead_worker_is_returned(pipe: str) -> None:
             pool.wait(lambda: pool.sink.has_ended(running, waiting))
         assert kinds(pool.sink.ends_of(running)) == ["lost", "returned"]
         assert kinds(pool.sink.ends_of(waiting)) == ["returned", "returned"]
+
+
+def test_nothing_is_sent_to_a_worker_that_is_known_to_be_dead() -> None:
+    with opened(workers=2) as pool:
+        dead, alive = pool.pool._workers.values()  # type: ignore[attr-defined]
+        server = server_pid()
+        os.kill(server, signal.SIGSTOP)  # no word of a death comes now
+        try:
+            os.kill(dead.pid, signal.SIGKILL)
+            pool.wait(lambda: dead.reader.closed)
+            for _ in range(3):
+                assert values(pool.run(process_id, [0])) == [alive.pid]
+        finally:
+            os.kill(server, signal.SIGCONT)
+        pool.wait(lambda: len(pool.sink.ready_workers) == 3)
 
 
 def test_workers_that_never_get_ready_make_the_pool_fail() -> None:
@@ -315,6 +334,16 @@ def test_an_argument_that_cannot_be_read_there_fails_its_own_call() -> None:
         assert "RuntimeError: not here" in str(ends[1].error)
 
 
+def test_arguments_that_are_being_read_can_be_taken_back(pipe: str) -> None:
+    with opened() as pool:
+        batch = pool.send(same, [1, SlowlyUnreadable(pipe), 3])
+        with open(pipe, "wb"):  # the worker is reading it
+            pool.pool.take_back(batch.id)
+        pool.wait(lambda: pool.sink.has_ended(batch))
+        assert kinds(pool.sink.ends_of(batch)) == ["returned"] * 3
+        assert values(pool.run(same, [1])) == [1]
+
+
 def test_a_result_that_does_not_pickle_fails_its_own_call() -> None:
     with opened() as pool:
         ends = pool.run(make_unpicklable, [1, -1, 3])
@@ -424,9 +453,10 @@ def test_a_batch_that_is_still_being_written_can_be_taken_back(pipe: str) -> Non
             large = pool.send(same, [bytes(4 << 20)] * 2)
             small = pool.send(same, [1, 2])
             assert pool.pool._workers[0].outgoing  # type: ignore[attr-defined]
-            pool.pool.take_back(large.id)
             pool.pool.take_back(small.id)
-            pool.wait(lambda: pool.sink.has_ended(large, small))
+            assert pool.sink.has_ended(small)  # none of it has been written
+            pool.pool.take_back(large.id)
+            pool.wait(lambda: pool.sink.has_ended(large))
         pool.wait(lambda: pool.sink.has_ended(running))
         assert kinds(pool.sink.ends_of(large)) == ["returned"] * 2
         assert kinds(pool.sink.ends_of(small)) == ["returned"] * 2
@@ -691,13 +721,16 @@ def pids():
 def caller(program: str, threads: int = 1) -> Iterator[subprocess.Popen[str]]:
     """A process of its own, in a group of its own, that uses a pool of two workers."""
     command = [sys.executable, "-W", "error", "-c", CALLER + program, str(threads)]
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     ) as process:
         try:
             yield process
         finally:
             process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def line_of(process: subprocess.Popen[str]) -> list[str]:

@@ -147,7 +147,6 @@ def test_without_a_gil_none_is_found() -> None:
     assert learnt.gil_low == learnt.gil_high == 0.0
 
 
-
 def test_without_a_gil_none_is_found_where_nothing_holds_calls_back() -> None:
     learnt = after_widening(FREE, None, reached(8, 1330.0), Demand(1.33, 1.4), 4.0)
     assert learnt.gil_low == learnt.gil_high == 0.0

@@ -60,8 +60,10 @@ class Dispatcher:
             _running.add(self)
         try:
             self._thread.start()
-        except RuntimeError:
-            _running.discard(self)
+        except BaseException:  # Ctrl-C too, and then it may have started
+            self.stop()
+            with _exit_lock:
+                _running.discard(self)
             raise
         if _exiting:  # as soon as there is nothing left to do: nobody else will say so
             self.stop()
@@ -215,7 +217,8 @@ def _after_fork() -> None:
     _running.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 try:
     # As the standard executors do: before non-daemon threads are joined, while threads still

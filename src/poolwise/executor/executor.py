@@ -102,11 +102,11 @@ class Executor(StandardExecutor):
 
     def _start(self) -> None:
         router = make_router(this_machine(), self._options)
-        # Known before it starts, for whoever interrupts this.
+        # Known before it starts, for whoever interrupts this and submits.
         self._dispatcher = Dispatcher(router, self._lock)
         try:
             self._dispatcher.start()
-        except RuntimeError:
+        except BaseException:
             self._dispatcher = None
             raise
 
@@ -161,9 +161,9 @@ class Executor(StandardExecutor):
             dispatcher = self._dispatcher
         if dispatcher is None:
             return
+        dispatcher.stop()
         if cancel_futures:  # which runs callbacks of the user's: not under the lock
             dispatcher.cancel_all()
-        dispatcher.stop()
         if wait:
             dispatcher.join()
 
@@ -186,4 +186,5 @@ def _after_fork() -> None:
         executor._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

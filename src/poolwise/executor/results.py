@@ -18,10 +18,10 @@ T = TypeVar("T")
 class Results(Iterator[T]):
     """Results in input order, each for as long as nobody but its reader holds it.
 
-    An exception that a call raised comes at its place, and iteration can go on after it. An
-    exception of `arguments`, or that of a `submit` after shutdown, comes after the results of
-    what was submitted before. `close`, and letting go of results that have begun to be read,
-    cancels what has not started; results that nobody looks at are just computed.
+    An exception that a call raised comes at its place, and iteration can go on after it. So does
+    an exception of `arguments`, or of `submit` after shutdown, unless making this raises it
+    already. `close`, and letting go of results that have begun to be read, cancels what has not
+    started; results that nobody looks at are just computed.
     """
 
     def __init__(
@@ -35,7 +35,12 @@ class Results(Iterator[T]):
         self._until = None if timeout is None else SystemClock().now() + timeout
         self._begun = False
         self._rest: Iterator[Future[T]] = starmap(partial(submit, fn), arguments)
-        self._futures = deque(islice(self._rest, buffersize))
+        self._futures: deque[Future[T]] = deque()
+        try:
+            self._futures.extend(islice(self._rest, buffersize))
+        except BaseException:
+            self.close()
+            raise
         if buffersize is None:
             self._rest = iter(())  # it holds the executor, which may end when nobody else does
 

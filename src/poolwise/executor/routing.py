@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal, Protocol
 
@@ -32,12 +32,9 @@ _ENOUGH: Seconds = 30e-3
 #: The same for the time that it is looked at.
 _LOOK_FOR: Seconds = 15e-3
 
-#: Looks that found nothing are repeated after twice the CPU time, up to this: reading the clocks
-#: of all threads costs some 0.1 ms.
+#: A look that found nothing is repeated after twice the CPU time, up to this, and after a trial
+#: that failed only then. Reading the clocks of all threads costs some 0.1 ms, a trial some calls.
 _ENOUGH_AT_MOST: Seconds = 1.0
-
-#: A function that was sent to processes and came back is looked at after so many times more.
-_MUCH_LATER = 8
 
 #: Calls shorter than this stay with threads: sending one costs about as much.
 _WORTH_SENDING: Seconds = 3e-4
@@ -101,7 +98,9 @@ class Seen:
         self.busy = 0.0  # the largest share of its time that a call on trial had a CPU
 
     def note(self, outcomes: Outcomes) -> None:
-        """Follow the service time."""
+        """Follow the service time; calls that left no outcome have none."""
+        if not outcomes.service:
+            return
         mean = outcomes.service / len(outcomes.values)
         self.mean = mean if self.mean is None else self.mean + 0.5 * (mean - self.mean)
 
@@ -137,6 +136,9 @@ class Functions:
         return seen
 
 
+_Cached = type(cache(len))
+
+
 def _signs(function: Any) -> tuple[object, str]:
     """Return an object and a name by which to recognise a function."""
     while True:
@@ -145,7 +147,7 @@ def _signs(function: Any) -> tuple[object, str]:
             function = function.func
         elif kind is MethodType:
             function = function.__func__
-        elif kind is FunctionType:
+        elif kind is FunctionType or kind is _Cached:
             if "__wrapped__" not in function.__dict__:
                 return function.__code__, ""
             function = function.__wrapped__
@@ -368,14 +370,15 @@ class Learning:
         if in_turn and together and seen.cpu / seen.calls >= _WORTH_SENDING:
             seen.suspected, seen.used = True, max(used, 0.1)
         else:
-            self._look_again(seen, min(2 * seen.enough, max(seen.enough, _ENOUGH_AT_MOST)))
+            seen.enough = min(2 * seen.enough, _ENOUGH_AT_MOST)
+            seen.reset()
 
     def _examine(self, seen: Seen, specimen: Specimen) -> None:
         seen.suspected = False
         if not (specimen.carried and specimen.unchanged):
             self._bar(seen)
         elif specimen.transfer > _SENDING_SHARE * seen.cpu / seen.calls:
-            self._look_again(seen, _MUCH_LATER * seen.enough)
+            self._move(seen, "thread")
         else:
             self._move(seen, "trial")
             self._open("process")
@@ -384,7 +387,7 @@ class Learning:
 
     @property
     def _trials(self) -> int:
-        return 3 * self._plans["process"].concurrency
+        return 4 * self._plans["process"].concurrency
 
     def _try(self, seen: Seen, outcomes: Outcomes) -> None:
         # The first calls in each process import and connect; they say nothing of the others.
@@ -397,7 +400,6 @@ class Learning:
             self._move(seen, "process")
         else:
             self._move(seen, "thread")
-            seen.enough *= _MUCH_LATER
 
     def _review(self, seen: Seen, outcomes: Outcomes) -> None:
         seen.count(outcomes)
@@ -407,7 +409,6 @@ class Learning:
             seen.reset()
         else:
             self._move(seen, "thread")
-            seen.enough *= _MUCH_LATER
 
     def _gain(self, seen: Seen, busy: float) -> float:
         """Return how much CPU time such calls get in all processes; 1 is what they got here."""
@@ -417,7 +418,7 @@ class Learning:
     # ---- both ------------------------------------------------------------------------------
 
     def _move(self, seen: Seen, home: Literal["thread", "trial", "process"]) -> None:
-        seen.home = home
+        seen.home, seen.enough = home, _ENOUGH_AT_MOST
         seen.on_trial = seen.back = 0
         seen.reset()
         self.version += 1
@@ -425,10 +426,6 @@ class Learning:
     def _bar(self, seen: Seen) -> None:
         seen.barred = True
         self._move(seen, "thread")
-
-    def _look_again(self, seen: Seen, enough: Seconds) -> None:
-        seen.enough = enough
-        seen.reset()
 
     def _ready(self, mechanism: str) -> bool:
         lane = self._lanes.get(mechanism)

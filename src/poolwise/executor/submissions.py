@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -90,21 +91,33 @@ class Submission:
         self._let_go()
         if future is None:
             return
-        try:
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
-        except InvalidStateError:
-            pass  # somebody else has given it an end
-        except BaseException:
-            # What a callback raised, if it is no `Exception`: the future itself logs those, in
-            # the same place. Other calls must not suffer for it.
-            logging.getLogger("concurrent.futures").exception("callback of %r", future)
+        if error is None:
+            _change(future, partial(future.set_result, value))
+        else:
+            _change(future, partial(future.set_exception, error))
+
+    def drop(self) -> None:
+        """Cancel the future and tell those who wait; never raises."""
+        if self.future is not None:
+            _change(self.future, self.future.cancel)
+            if self.begin():  # it had been sent to a process, and came back
+                self.finish(None, CancelledError())
 
     def _let_go(self) -> None:
         self.future = self.function = None
         self.args, self.kwargs = (), {}
+
+
+def _change(future: Future[Any], change: Callable[[], object]) -> None:
+    """Change the state of a future in a thread that other calls need, too."""
+    try:
+        change()
+    except InvalidStateError:
+        pass  # somebody else has given it an end
+    except BaseException:
+        # What a callback raised. The future itself logs it, in the same place, if it is an
+        # `Exception`.
+        logging.getLogger("concurrent.futures").exception("calling callbacks of %r", future)
 
 
 class Submissions:
@@ -326,10 +339,7 @@ class Submissions:
     def drop_all(self) -> None:
         """Cancel every call that has not started, and tell those who wait for it."""
         for submission in self._take_unstarted():
-            if submission.future is not None:
-                submission.future.cancel()
-            if submission.begin():
-                submission.finish(None, CancelledError())
+            submission.drop()
 
     def fail_all(self, error: BaseException) -> None:
         """Fail every call that has no end; nothing that was sent comes back any more.

@@ -59,10 +59,10 @@ def _threads_per_worker(
         return [min(limits.threads_per_worker, most)]
     if task.waiting < _MOSTLY_COMPUTES * task.wall:
         return [1]
-    # Enough threads to keep a worker's CPU busy while others wait, and up to three times as many,
+    # Enough threads to keep a worker's CPU busy while others wait, and up to four times as many,
     # because calls do not take turns as evenly as a mean says, and the mean is of a few calls.
     cpu = task.cpu + task.helpers
-    needed = math.ceil(3.0 * task.wall / cpu) if cpu > 0.0 else most
+    needed = math.ceil(4.0 * task.wall / cpu) if cpu > 0.0 else most
     widths = {1, *(2**power for power in range(1, 7) if 2**power <= min(most, needed))}
     widths.add(max(1, min(most, needed)))
     return sorted(widths)
