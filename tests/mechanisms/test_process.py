@@ -291,7 +291,7 @@ def test_the_server_may_die_while_the_pool_closes(pipe: str) -> None:
     with opened() as pool:
         server = server_pid()
         pool.send(wait_for, [pipe])
-        killer = threading.Thread(target=kill_then_let_go, args=(server, pipe))
+        killer = threading.Thread(target=kill_then_let_go, args=(server, pipe), daemon=True)
         killer.start()
         reports = pool.sink.reports
         pool.pool.close(grace=None)
@@ -536,7 +536,7 @@ def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
         (pid,) = values(pool.run(process_id, [0]))
         pool.send(wait_for, [pipe])
         before = signal.signal(signal.SIGUSR1, handle)
-        interrupting = threading.Thread(target=interrupt)
+        interrupting = threading.Thread(target=interrupt, daemon=True)
         interrupting.start()
         try:
             with ending(pid), pytest.raises(KeyboardInterrupt):
@@ -729,8 +729,12 @@ def caller(program: str, threads: int = 1) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of a caller; return its exit code and what it complained about."""
+    _, complaints = process.communicate(timeout=DEADLINE)
+    return process.returncode, complaints
 
 
 def line_of(process: subprocess.Popen[str]) -> list[str]:
@@ -797,7 +801,9 @@ sys.excepthook = lambda *_: None
 """
     with caller(program) as process:
         with ending(*(int(pid) for pid in line_of(process))):
-            process.communicate("\n", timeout=DEADLINE)
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(DEADLINE)
         assert process.returncode == {"": 0, "sys": 3, "rai": 1, "os.": 4}[end[:3]]
 
 
@@ -823,7 +829,7 @@ except KeyboardInterrupt:
         assert line_of(process) == ["ready"]
         os.killpg(process.pid, signal.SIGINT)
         assert line_of(process) == ["fine"]
-        assert process.wait(DEADLINE) == 0
+        assert end_of(process) == (0, "")
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit()"])
@@ -854,7 +860,7 @@ say("fine")
 """
     with caller(program) as process:
         assert line_of(process) == ["fine"]
-        assert process.wait(DEADLINE) == 0
+        assert end_of(process) == (0, "")
 
 
 def test_a_forked_child_that_lives_on_keeps_no_worker(tmp_path: Path) -> None:
