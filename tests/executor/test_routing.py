@@ -16,8 +16,10 @@ import pytest
 import poolwise
 from executor.calls import DEADLINE, compute, square
 from poolwise.errors import TransferError
+from poolwise.executor.functions import Functions, Seen
+from poolwise.executor.learning import Learning
 from poolwise.executor.options import run_options
-from poolwise.executor.routing import Functions, Learning, Pinned, Seen, make_router
+from poolwise.executor.routing import Pinned, make_router
 from poolwise.executor.specimen import Examination, Specimen
 from poolwise.executor.submissions import APPLY, Submission, Submissions
 from poolwise.machine import Facts, MachineProfile

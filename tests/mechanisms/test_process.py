@@ -518,11 +518,11 @@ def test_closing_kills_what_outlasts_its_grace() -> None:
 
 def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
     closed, interrupted = threading.Event(), False
+    main = threading.get_ident()
 
     def interrupt() -> None:
-        with open(pipe, "wb"):  # the call has begun, and does not end
-            while not closed.wait(0.005):
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        while not closed.wait(0.005):
+            signal.pthread_kill(main, signal.SIGUSR1)
 
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal interrupted
@@ -536,15 +536,16 @@ def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
         (pid,) = values(pool.run(process_id, [0]))
         pool.send(wait_for, [pipe])
         before = signal.signal(signal.SIGUSR1, handle)
-        interrupting = threading.Thread(target=interrupt, daemon=True)
-        interrupting.start()
-        try:
-            with ending(pid), pytest.raises(KeyboardInterrupt):
-                pool.pool.close(grace=None)
-        finally:
-            closed.set()
-            interrupting.join(DEADLINE)
-            signal.signal(signal.SIGUSR1, before)
+        interrupting = threading.Thread(target=interrupt)
+        with open(pipe, "wb"):  # the call has begun, and does not end
+            interrupting.start()
+            try:
+                with ending(pid), pytest.raises(KeyboardInterrupt):
+                    pool.pool.close(grace=None)
+            finally:
+                closed.set()
+                interrupting.join(DEADLINE)
+                signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_program_that_a_call_left_running_does_not_keep_the_pool() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from _poolwise_worker.apply import apply
 from poolwise.errors import TransferError, WorkerCrashed
-from poolwise.executor.routing import Functions, Router, Seen
+from poolwise.executor.functions import Functions, Seen
+from poolwise.executor.routing import Router
 from poolwise.executor.specimen import Examination, Specimen, can_be_pickled
 from poolwise.mechanisms.running import strip
 from poolwise.task import Columns, Outcomes, Task

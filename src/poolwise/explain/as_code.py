@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Callable
 
-from poolwise.explain.reference import Reference, reference, stub
+from poolwise.explain.importing import Reference
+from poolwise.explain.reference import reference, stub
 from poolwise.plan import Plan
 from poolwise.planner import batch_size
 from poolwise.units import Seconds

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
 import functools
-import keyword
-import sys
-import sysconfig
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import FunctionType, MethodType
+from collections.abc import Callable
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Lines that go before, and the expression that then is the function.
-
-    `names` are those that the lines bind. `future` are lines that must come first of all.
-    """
-
-    call: str
-    lines: tuple[str, ...] = ()
-    names: frozenset[str] = frozenset()
-    future: tuple[str, ...] = ()
-
-
-class CannotWrite(Exception):
-    """Something can neither be imported nor written out; the text says what."""
+from poolwise.explain.importing import CannotWrite, Reference, by_import, is_name
+from poolwise.explain.source import literal, written_out
 
 
 def reference(function: Callable[..., object]) -> Reference:
     """Return the best reference there is: an import, else source, else a stub that says so."""
-    from poolwise.explain.source import written_out
-
     try:
         if isinstance(function, functools.partial):
             return _partial(function)
@@ -47,7 +24,7 @@ def stub(function: Callable[..., object], reason: str) -> Reference:
     """Return a place to put the function, where it can be neither imported nor written out."""
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     own = getattr(function, "__name__", "function")
-    bound = own if isinstance(own, str) and _is_name(own) else "function"
+    bound = own if isinstance(own, str) and is_name(own) else "function"
     lines = (
         f"# {_one_line(name)} cannot be imported: put it into a module, and import it here.",
         f"# It is not written out as {_one_line(reason)}.",
@@ -61,20 +38,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _is_name(text: str) -> bool:
-    return text.isidentifier() and not keyword.iskeyword(text)
-
-
-# ---- functools.partial ---------------------------------------------------------------------------
-
-
 def _partial(function: functools.partial[Any]) -> Reference:
-    from poolwise.explain.source import literal
-
     inner = reference(function.func)
     arguments = [literal(value) for value in function.args]
     arguments += [f"{name}={literal(value)}" for name, value in function.keywords.items()]
-    if "partial" in inner.names or not all(map(_is_name, function.keywords)):
+    if "partial" in inner.names or not all(map(is_name, function.keywords)):
         raise CannotWrite("the names of its arguments stand in the way")
     return Reference(
         f"partial({', '.join([inner.call, *arguments])})",
@@ -82,101 +50,3 @@ def _partial(function: functools.partial[Any]) -> Reference:
         inner.names | {"partial"},
         inner.future,
     )
-
-
-# ---- by import -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """Where a thing is defined: a module, as it is known to this process."""
-
-    name: str
-    namespace: Mapping[str, object]
-    file: Path | None
-    package: bool
-
-
-def by_import(thing: object, alias: str | None = None) -> Reference | None:
-    """Return how to import `thing`, as `alias` if given, or ``None`` if it cannot be."""
-    path = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
-    home = _home(thing)
-    if home is None or not isinstance(path, str) or not all(map(_is_name, path.split("."))):
-        return None
-    if not _is_at(home.namespace, path, thing):
-        return None
-    if home.name == "builtins":
-        return Reference(path) if alias is None else _named(alias, path)
-    folder, module = _place(home)
-    top, dot, rest = path.partition(".")
-    bound = top if alias is None or rest else alias
-    if hasattr(builtins, bound):
-        bound += "_"
-    lines = [] if folder is None else [f"sys.path.insert(0, {_quoted(str(folder))})"]
-    if all(map(_is_name, module.split("."))):
-        lines.append(f"from {module} import {top}" + (f" as {bound}" if bound != top else ""))
-    else:
-        lines += ["import importlib", f"{bound} = importlib.import_module({module!r}).{top}"]
-    if alias is not None and rest:
-        lines.append(f"{alias} = {bound}{dot}{rest}")
-    call = bound + dot + rest if alias is None else alias
-    return Reference(call, tuple(lines), frozenset({bound, call.partition(".")[0]}))
-
-
-def _named(alias: str, path: str) -> Reference:
-    return Reference(alias, (f"{alias} = {path}",), frozenset({alias}))
-
-
-def _home(thing: object) -> _Home | None:
-    owner = getattr(thing, "__self__", None)
-    owner = owner if isinstance(owner, type) else getattr(thing, "__objclass__", thing)
-    name = getattr(thing, "__module__", None) or getattr(owner, "__module__", None)
-    if not isinstance(name, str) or name in ("__main__", "__mp_main__"):
-        return None
-    module = sys.modules.get(name)
-    if module is not None:
-        file = getattr(module, "__file__", None)
-        namespace: Mapping[str, object] = vars(module)
-        package = hasattr(module, "__path__")
-    elif isinstance(thing, FunctionType):  # loaded from a file, and not registered
-        file, namespace, package = thing.__globals__.get("__file__"), thing.__globals__, False
-    else:
-        return None
-    return _Home(name, namespace, Path(file) if isinstance(file, str) else None, package)
-
-
-def _is_at(namespace: Mapping[str, object], path: str, thing: object) -> bool:
-    """Whether following `path` from `namespace` leads to `thing` itself."""
-    top, *rest = path.split(".")
-    found = namespace.get(top)
-    for name in rest:
-        found = getattr(found, name, None)
-    if isinstance(thing, MethodType) and isinstance(found, MethodType):
-        return found.__self__ is thing.__self__ and found.__func__ is thing.__func__
-    is_builtin_of_a_class = isinstance(getattr(thing, "__self__", None), type)
-    return found is thing or (is_builtin_of_a_class and bool(found == thing))
-
-
-def _place(home: _Home) -> tuple[Path | None, str]:
-    """Return the folder to look in, ``None`` if every program does, and the name to import."""
-    if home.file is None:
-        return None, home.name
-    file = home.file.absolute()
-    parts = [*home.name.split("."), *(["__init__"] if home.package else [])]
-    stem = file.name.partition(".")[0]
-    if [*file.parent.parts[1 - len(parts) :], stem][-len(parts) :] != parts:
-        return file.parent, stem  # loaded from a file under another name
-    root = file.parents[len(parts) - 1]
-    return (None if _searched_by_all(root) else root), home.name
-
-
-def _searched_by_all(folder: Path) -> bool:
-    keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    usual = {Path(sysconfig.get_path(key)) for key in keys}
-    return folder in usual | {path / "lib-dynload" for path in usual}
-
-
-def _quoted(text: str) -> str:
-    """Write a string as people do, with double quotes where that is possible."""
-    plain = text.isprintable() and text.isascii() and not {'"', "\\"} & set(text)
-    return f'"{text}"' if plain else ascii(text)

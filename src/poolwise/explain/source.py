@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 
-from poolwise.explain.reference import CannotWrite, Reference, by_import
+from poolwise.explain.importing import CannotWrite, Reference, by_import
 
 #: The longest constant that is written out, in characters.
 _LONGEST_CONSTANT = 300
