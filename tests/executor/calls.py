@@ -30,6 +30,18 @@ def identity(value: object) -> object:
     return value
 
 
+#: Filled by the test, at run time.
+SETTINGS: dict[str, int] = {}
+
+#: Filled by calls, for themselves.
+CACHE: dict[int, int] = {}
+
+
+def use_settings(number: int) -> tuple[int | None, int]:
+    CACHE[number] = number
+    return SETTINGS.get("level"), len(CACHE)
+
+
 def fail(error: BaseException) -> None:
     raise error
 

@@ -29,6 +29,7 @@ import pytest
 import poolwise
 from executor.calls import (
     DEADLINE,
+    SETTINGS,
     Gate,
     Thing,
     capture,
@@ -40,6 +41,7 @@ from executor.calls import (
     square,
     stop_on_one,
     time_out_on_one,
+    use_settings,
     where,
 )
 from poolwise.executor.dispatch import Dispatch
@@ -698,6 +700,19 @@ def test_what_is_let_go_is_not_kept(pool: poolwise.Executor) -> None:
             assert gone() is None
     finally:
         gc.enable()
+
+
+def test_calls_in_processes_see_variables_as_they_are_when_the_call_is_sent(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make("process:1")
+    for number in range(6):
+        monkeypatch.setitem(SETTINGS, "level", number // 2)
+        # Small variables are looked at again before almost every batch.
+        while result(pool.submit(use_settings, number))[0] != number // 2:
+            pass
+        # What calls there have made of a variable that nobody changes here stays.
+        assert result(pool.submit(use_settings, number)) == (number // 2, number + 1)
 
 
 def test_an_executor_cannot_be_sent_away(make: Make) -> None:

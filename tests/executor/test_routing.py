@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -338,14 +339,14 @@ def test_finding_runs_no_code_of_the_users() -> None:
 # ---- what a specimen tells -----------------------------------------------------------------------
 
 SHARED: list[int] = []
-TABLE = {"read": "only"}
+TABLE: dict[str, object] = {"read": "only"}
 
 
 def fill_shared(number: int) -> None:
     SHARED.append(number)
 
 
-def read_table(key: str) -> str:
+def read_table(key: str) -> object:
     return TABLE[key]
 
 
@@ -401,6 +402,15 @@ def test_arrays_that_a_call_changes_are_seen_without_being_copied() -> None:
     array = numpy.zeros(40 << 20, dtype=numpy.uint8)
     assert examine(numpy.sum, array).unchanged
     assert not examine(lambda a: a.__setitem__(3, 1), array).unchanged
+
+
+def test_what_reads_variables_that_cannot_go_along_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert examine(read_table, "read").carried
+    for value in (threading.Lock(), "x" * 100_000):
+        monkeypatch.setitem(TABLE, "more", value)
+        assert not examine(read_table, "read").carried
 
 
 def test_what_cannot_be_pickled_is_seen() -> None:

@@ -304,6 +304,21 @@ def kill_then_let_go(server: int, path: str) -> None:
         os.kill(server, signal.SIGKILL)
 
 
+def test_a_death_that_is_heard_of_while_the_pool_closes_is_not_reported() -> None:
+    with opened() as pool:
+        (worker,) = pool.pool._workers.values()  # type: ignore[attr-defined]
+        server = server_pid()
+        os.kill(server, signal.SIGSTOP)  # no word of a death comes now
+        batch = pool.send(die, ["kill", "never"])
+        pool.wait(lambda: worker.reader.closed)
+        with ending(server):
+            os.kill(server, signal.SIGKILL)
+        reports = pool.sink.reports
+        pool.pool.close(grace=None)
+        assert pool.sink.reports == reports
+        assert batch.id not in pool.sink.ends
+
+
 def test_shutdown_under_a_pool_is_a_death_of_the_server() -> None:
     with opened() as pool:
         (pid,) = values(pool.run(process_id, [0]))
@@ -584,11 +599,9 @@ def test_too_few_descriptors_make_the_pool_fail_and_leave_others_alone() -> None
     with opened() as other:
         (pid,) = values(other.run(process_id, [0]))
         server = server_pid()
-        for spare in range(8):
+        for spare in range(10):
             with Subject(mechanism("process")).open() as pool:
                 waiting = pool.send(same, [1])
-                pool.inbox.watch(0, selectors.EVENT_WRITE, int)  # what an inbox opens, it has
-                pool.inbox.unwatch(0)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free(spare), hard))
                 try:
                     pool.pool.grow(1)

@@ -20,7 +20,7 @@ from poolwise.planner.batching import batch_size
 from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
-#: The same for the time that it is looked at.
+#: A function is looked at for so long, besides for so much CPU time.
 _LOOK_FOR: Seconds = 15e-3
 
 #: A look that found nothing is repeated after twice the CPU time, up to this, and after a trial

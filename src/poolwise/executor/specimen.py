@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import pickle
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
-from types import FunctionType, ModuleType
 from typing import Any
 
 from _poolwise_worker import transfer
+from poolwise.executor.carried import STATE_AT_MOST
+from poolwise.mechanisms.module_state import variables_of
 from poolwise.units import Seconds
 
 #: Objects whose pickles are larger are not looked at, and their calls stay where they are.
@@ -29,9 +28,9 @@ _COPY_SECONDS_PER_BYTE = 1e-9
 class Specimen:
     """What one call says of its kind.
 
-    `carried`: the function, its arguments and its result can be pickled. `unchanged`: the call
-    left its arguments, and what it shares with the program, as they were; changes made in another
-    process would be lost. `transfer` is what sending it there and back would cost.
+    `carried`: the function, its arguments, its result and the variables that it reads can go to
+    another process. `unchanged`: the call left all that as it was; changes made in another process
+    would be lost. `transfer` is what sending it there and back would cost.
     """
 
     carried: bool
@@ -45,7 +44,7 @@ class Examination:
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        self._before = _picture_of_call(function, args, kwargs)
+        self._before = _pictures(function, args, kwargs)
 
     def end(
         self,
@@ -56,15 +55,14 @@ class Examination:
     ) -> Specimen:
         """Look again at what was given, and at the result."""
         began = perf_counter()
-        result = _picture(value)
-        sent = _picture((function, args, kwargs))
-        if result is None or sent is None or self._before is None:
-            return Specimen(carried=False, unchanged=True, transfer=0.0)
+        after, result = _pictures(function, args, kwargs), _picture(value)
         pickling = perf_counter() - began
-        after = _picture_of_call(function, args, kwargs)
+        if self._before is None or after is None or result is None:
+            return Specimen(carried=False, unchanged=True, transfer=0.0)
+        call, variables = after
         # Reading a pickle costs about what writing it does.
-        transfer = 2 * pickling + (result.size + sent.size) * _COPY_SECONDS_PER_BYTE
-        return Specimen(carried=True, unchanged=after == self._before, transfer=transfer)
+        transfer = 2 * pickling + (call.size + result.size) * _COPY_SECONDS_PER_BYTE
+        return Specimen(variables.size <= STATE_AT_MOST, after == self._before, transfer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +100,16 @@ def can_be_pickled(thing: object) -> bool:
     return True
 
 
-def _picture_of_call(
+def _pictures(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> _Picture | None:
+) -> tuple[_Picture, _Picture] | None:
+    """Return pictures of a call and of the variables that it reads."""
     try:
-        shared = _shared_with(function)
+        variables = [value for _, _, value in variables_of(function)]
     except Exception:  # whatever a thing that looks like a function does
         return None
-    return _picture((function, args, kwargs, shared))
+    call, read = _picture((function, args, kwargs)), _picture(variables)
+    return None if call is None or read is None else (call, read)
 
 
 def _picture(thing: object) -> _Picture | None:
@@ -137,19 +137,3 @@ def _pickled(pickler: Callable[..., pickle.Pickler], thing: object) -> _Picture:
     checksums = tuple(zlib.crc32(buffer.raw()) for buffer in buffers)
     size = len(film.data) + sum(buffer.raw().nbytes for buffer in buffers)
     return _Picture(bytes(film.data), checksums, size)
-
-
-def _shared_with(function: Callable[..., Any]) -> list[object]:
-    """Return the global variables that a function names, without modules, classes, functions."""
-    while type(function) is partial:
-        function = function.func
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    if not isinstance(function, FunctionType):
-        return []
-    space = function.__globals__
-    values = [space[name] for name in function.__code__.co_names if name in space]
-    return [
-        value
-        for value in values
-        if not isinstance(value, ModuleType | type) and not inspect.isroutine(value)
-    ]

@@ -14,6 +14,7 @@ from typing import Any
 
 from _poolwise_worker.apply import apply
 from poolwise.errors import TransferError, WorkerCrashed
+from poolwise.executor.carried import carried
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import Examination, Specimen, can_be_pickled
@@ -226,7 +227,7 @@ class Submissions:
         if not taken:
             return None
         return APPLY, (
-            [each.function for each in taken],
+            _functions_of(taken),
             [each.args for each in taken],
             [each.kwargs for each in taken],
         )
@@ -362,6 +363,16 @@ class Submissions:
         for submission in self._unstarted.copy():
             if self._claim(submission):
                 yield submission
+
+
+def _functions_of(batch: list[Submission]) -> list[object]:
+    """Return the functions to send, each made ready once."""
+    ready: dict[int, object] = {}
+    for each in batch:
+        assert each.function is not None
+        if id(each.function) not in ready:
+            ready[id(each.function)] = carried(each.function, each.seen)
+    return [ready[id(each.function)] for each in batch]
 
 
 def _name(submission: Submission) -> str:

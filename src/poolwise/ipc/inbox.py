@@ -19,6 +19,20 @@ from poolwise.units import Seconds
 
 Action: TypeAlias = Callable[[], None]
 
+#: Held while a bell is rung and while one is closed: a descriptor that is closed may be open again
+#: a moment later, as something else. Reentrant, because a signal handler may post while it
+#: interrupts a post. One for all inboxes, so that it is easily renewed in a process that the user
+#: forks: whoever held it is not there to let it go.
+_ringing = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _ringing
+    _ringing = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
 
 class Inbox:
     """Messages and descriptors of one owner.
@@ -37,16 +51,12 @@ class Inbox:
         # Written by the owner, read by posters. The owner sets it *before* it looks into the
         # queue a last time, a poster reads it *after* it has put: one of them sees the other.
         self._in_select = False
-        # Held while ringing and while the bell is closed: a descriptor that is closed may be open
-        # again a moment later, as something else. Reentrant, because a signal handler may post
-        # while it interrupts a post.
-        self._bell_lock = threading.RLock()
 
     def post(self, action: Action) -> None:
         """Have `action` called by the owner, in its next `wait`. From any thread."""
         self._posted.put(action)
         if self._in_select:
-            with self._bell_lock:
+            with _ringing:
                 if self._bell is not None:
                     with suppress(BlockingIOError):  # the pipe is full of rings already
                         os.write(self._bell[1], b"\0")
@@ -54,10 +64,10 @@ class Inbox:
     def watch(self, descriptor: int, events: int, action: Action) -> None:
         """Call `action` in `wait` whenever `descriptor` is ready; replaces an earlier watch."""
         if self._selector is None:
+            self._bell = os.pipe()
             # Not epoll: an epoll instance is shared with processes that the user forks, and what
             # they unwatch would be unwatched here. Owners watch few descriptors.
             self._selector = selectors.PollSelector()
-            self._bell = os.pipe()
             for end in self._bell:
                 os.set_blocking(end, False)
             self._selector.register(self._bell[0], selectors.EVENT_READ, self._silence)
@@ -106,7 +116,7 @@ class Inbox:
         if self._selector is not None:
             self._selector.close()
             self._selector = None
-        with self._bell_lock:
+        with _ringing:
             bell, self._bell = self._bell, None
             if bell is not None:
                 for end in bell:

@@ -194,9 +194,14 @@ class ProcessPool:
 
     def _server(self) -> socket.socket:
         if self._channel is None:
-            self._channel = fork_server.open_channel()
+            channel = fork_server.open_channel()
+            try:
+                self._inbox.watch(channel.fileno(), selectors.EVENT_READ, self._hear_server)
+            except BaseException:
+                channel.close()
+                raise
+            self._channel = channel
             self._replies.clear()
-            self._inbox.watch(self._channel.fileno(), selectors.EVENT_READ, self._hear_server)
             if any(b"cloudpickle" in frame for frame in self._task_frames.values()):
                 # Each worker would spend 20 ms on it, more than on all the rest of its start.
                 fork_server.preload(self._channel, "cloudpickle")
