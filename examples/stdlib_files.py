@@ -12,7 +12,8 @@ def stdlib_files() -> list[str]:
     paths = []
     for folder, subfolders, names in os.walk(sysconfig.get_path("stdlib")):
         subfolders[:] = [name for name in subfolders if name not in SKIPPED_FOLDERS]
-        paths += [os.path.join(folder, name) for name in names if name.endswith(".py")]
+        files = (os.path.join(folder, name) for name in names if name.endswith(".py"))
+        paths += filter(os.path.exists, files)  # some systems have links that lead nowhere
     return sorted(paths)
 
 
