@@ -45,8 +45,10 @@ from executor.calls import (
     where,
 )
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
 from poolwise.mechanisms.process import ProcessPool
+from poolwise.mechanisms.running import Running
 
 #: Every kind of plan; ``None`` lets poolwise choose.
 PLANS = ["inline", "thread:1", "thread:4", "process:1", "process:2x3", None]
@@ -222,8 +224,7 @@ def test_cancelling_an_asyncio_future_cancels_a_call_that_waits(make: Make, gate
         waiting = loop.run_in_executor(pool, gate)
         await asyncio.to_thread(gate.await_started)
         waiting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await waiting
+        await asyncio.sleep(0)  # the loop passes it on
         gate.let_go(2)
         await first
 
@@ -295,7 +296,7 @@ def test_short_calls_travel_to_processes_in_batches(
     pool = make("process:2")
     futures = [pool.submit(square, number) for number in range(3000)]
     assert [result(future) for future in futures] == [number * number for number in range(3000)]
-    assert sum(batches) == 3000
+    assert sum(batches) >= 3000  # what was taken back is sent again
     assert len(batches) < 1000
     assert batches[0] == 1  # before anything is known of the calls
 
@@ -748,6 +749,24 @@ def test_what_cannot_be_sent_fails_alone(make: Make) -> None:
     assert [result(future) for future in good] == list(range(20))
 
 
+@pytest.fixture
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, int], Iterator[int]]:
+    """Makes a method fail once, after some calls; counts them."""
+
+    def inject(cls: type, method: str, after: int) -> Iterator[int]:
+        works, calls = getattr(cls, method), itertools.count()
+
+        def fails(*args: Any) -> Any:
+            if next(calls) == after:
+                raise ZeroDivisionError("injected")
+            return works(*args)
+
+        monkeypatch.setattr(cls, method, fails)
+        return calls
+
+    return inject
+
+
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @pytest.mark.parametrize(
     ("cls", "method", "after"),
@@ -762,22 +781,13 @@ def test_what_cannot_be_sent_fails_alone(make: Make) -> None:
 )
 def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
     make: Make,
-    gate: Gate,
-    monkeypatch: pytest.MonkeyPatch,
+    inject: Callable[..., Iterator[int]],
     plan: str | None,
     cls: type,
     method: str,
     after: int,
 ) -> None:
-    works = getattr(cls, method)
-    calls = itertools.count()
-
-    def fails(*args: Any) -> Any:
-        if next(calls) == after:
-            raise ZeroDivisionError("injected")
-        return works(*args)
-
-    monkeypatch.setattr(cls, method, fails)
+    calls = inject(cls, method, after)
     pool = make(plan)
     futures = [pool.submit(square, number) for number in range(200)]
     cf.wait(futures, DEADLINE)
@@ -789,6 +799,22 @@ def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
             assert isinstance(error, poolwise.PoolwiseError)
             assert isinstance(error.__cause__, ZeroDivisionError)
     assert next(calls) > after
+    assert result(pool.submit(square, 3)) == 9
+
+
+@pytest.mark.parametrize("plan", ["inline", "thread:4", None], ids=str)
+@pytest.mark.parametrize(
+    ("cls", "method"), [(Running, "run"), (Submission, "begin"), (Submission, "run")]
+)
+def test_when_a_worker_thread_fails_every_future_ends_and_the_next_call_runs(
+    make: Make, inject: Callable[..., Iterator[int]], plan: str | None, cls: type, method: str
+) -> None:
+    calls = inject(cls, method, 5)
+    pool = make(plan)
+    futures = [pool.submit(square, number) for number in range(200)]
+    assert not cf.wait(futures, DEADLINE).not_done
+    assert any(future.exception(0) for future in futures)
+    assert next(calls) > 5
     assert result(pool.submit(square, 3)) == 9
 
 
@@ -909,7 +935,7 @@ def test_a_child_that_the_user_forks_ends_and_has_executors_of_its_own() -> None
                 with poolwise.Executor() as own:
                     assert own.submit(pow, 2, 5).result(20) == 32
                 pools[0].shutdown()
-                print("child", flush=True)
+                os.write(1, b"child\\n")
                 sys.exit(0)
             children.append(child)
         assert [os.waitpid(child, 0)[1] for child in children] == [0] * 5
@@ -925,6 +951,7 @@ def test_a_child_that_the_user_forks_ends_and_has_executors_of_its_own() -> None
 def test_ctrl_c_ends_a_program_that_waits() -> None:
     program = """
         import os, signal, time, poolwise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
         def call(number):
             if number == 0:
                 os.kill(os.getpid(), signal.SIGINT)

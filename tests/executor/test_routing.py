@@ -22,7 +22,8 @@ from poolwise.executor.learning import Learning
 from poolwise.executor.options import run_options
 from poolwise.executor.routing import Pinned, make_router
 from poolwise.executor.specimen import Examination, Specimen
-from poolwise.executor.submissions import APPLY, Submission, Submissions
+from poolwise.executor.submission import Submission
+from poolwise.executor.submissions import APPLY, Submissions
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
 from poolwise.plan import Plan

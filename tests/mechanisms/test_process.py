@@ -80,6 +80,20 @@ def server_pid() -> int:
 
 
 @contextmanager
+def stopped_server() -> Iterator[int]:
+    """Within the block the fork server does nothing, and so no word of a death comes."""
+    with opened():
+        pass  # what it was asked for before, it has done by now
+    server = fork_server._server
+    assert server is not None
+    os.kill(server._process.pid, signal.SIGSTOP)
+    try:
+        yield server._process.pid
+    finally:
+        server._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
 def ending(*pids: int, within: float = 2.0) -> Iterator[None]:
     """After the block, these processes must end within so many seconds."""
     watched = [os.pidfd_open(pid) for pid in pids]
@@ -179,15 +193,11 @@ def test_what_waited_for_a_dead_worker_is_returned(pipe: str) -> None:
 def test_nothing_is_sent_to_a_worker_that_is_known_to_be_dead() -> None:
     with opened(workers=2) as pool:
         dead, alive = pool.pool._workers.values()  # type: ignore[attr-defined]
-        server = server_pid()
-        os.kill(server, signal.SIGSTOP)  # no word of a death comes now
-        try:
+        with stopped_server():
             os.kill(dead.pid, signal.SIGKILL)
             pool.wait(lambda: dead.reader.closed)
             for _ in range(3):
                 assert values(pool.run(process_id, [0])) == [alive.pid]
-        finally:
-            os.kill(server, signal.SIGCONT)
         pool.wait(lambda: len(pool.sink.ready_workers) == 3)
 
 
@@ -277,11 +287,10 @@ def test_closing_ends_an_orphan_that_holds_the_gil() -> None:
 
 def test_the_server_may_die_while_workers_start() -> None:
     with opened() as pool:
-        server = server_pid()
-        os.kill(server, signal.SIGSTOP)  # so that it can answer nothing
-        pool.pool.grow(4)
-        with ending(server):
-            os.kill(server, signal.SIGKILL)
+        with stopped_server() as server:  # so that it can answer nothing
+            pool.pool.grow(4)
+            with ending(server):
+                os.kill(server, signal.SIGKILL)
         pool.wait(lambda: len(pool.sink.ready_workers) >= 5)
         assert pool.pool.workers == 5
         assert pool.sink.gone_workers == []
@@ -307,12 +316,11 @@ def kill_then_let_go(server: int, path: str) -> None:
 def test_a_death_that_is_heard_of_while_the_pool_closes_is_not_reported() -> None:
     with opened() as pool:
         (worker,) = pool.pool._workers.values()  # type: ignore[attr-defined]
-        server = server_pid()
-        os.kill(server, signal.SIGSTOP)  # no word of a death comes now
-        batch = pool.send(die, ["kill", "never"])
-        pool.wait(lambda: worker.reader.closed)
-        with ending(server):
-            os.kill(server, signal.SIGKILL)
+        with stopped_server() as server:
+            batch = pool.send(die, ["kill", "never"])
+            pool.wait(lambda: worker.reader.closed)
+            with ending(server):
+                os.kill(server, signal.SIGKILL)
         reports = pool.sink.reports
         pool.pool.close(grace=None)
         assert pool.sink.reports == reports

@@ -9,7 +9,8 @@ import threading
 from poolwise.errors import PoolwiseError
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
-from poolwise.executor.submissions import APPLY, Submission, Submissions
+from poolwise.executor.submission import Submission
+from poolwise.executor.submissions import APPLY, Submissions
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named

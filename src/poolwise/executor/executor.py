@@ -14,7 +14,7 @@ from poolwise.executor.dispatcher import Dispatcher
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
-from poolwise.executor.submissions import Submission
+from poolwise.executor.submission import Submission
 from poolwise.machine import this_machine
 from poolwise.plan import Plan, check_count
 

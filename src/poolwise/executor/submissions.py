@@ -3,123 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future, InvalidStateError
-from functools import partial
+from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any
 
 from _poolwise_worker.apply import apply
 from poolwise.errors import TransferError, WorkerCrashed
 from poolwise.executor.carried import carried
-from poolwise.executor.functions import Functions, Seen
+from poolwise.executor.functions import Functions
 from poolwise.executor.routing import Router
-from poolwise.executor.specimen import Examination, Specimen, can_be_pickled
-from poolwise.mechanisms.running import strip
+from poolwise.executor.specimen import Specimen, can_be_pickled
+from poolwise.executor.submission import Submission
 from poolwise.task import Columns, Outcomes, Task
 
 #: One task for all calls that go to processes: functions travel as arguments.
 APPLY = Task(apply)
-
-
-class Submission:
-    """One call and its future.
-
-    `begin` and `finish` are called by whoever has the call at that moment; see `Submissions`.
-    """
-
-    __slots__ = (
-        "args", "examined", "fixed", "function", "future", "kwargs", "mechanism", "number", "seen",
-        "started",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        future: Future[Any],
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> None:
-        self.future: Future[Any] | None = future
-        self.function: Callable[..., Any] | None = function
-        self.args: tuple[Any, ...] = args
-        self.kwargs: Mapping[str, Any] = kwargs
-        self.number = 0  # in the order in which calls arrived
-        self.mechanism = ""  # where it goes
-        self.fixed = False  # whatever may be learnt meanwhile
-        self.examined = False  # before and after it runs
-        self.started = False
-        self.seen: Seen
-
-    def begin(self) -> bool:
-        """Set the future running; false if it was cancelled, and then those who wait are told."""
-        if self.started:  # in a process where it could not run
-            return True
-        future = self.future
-        assert future is not None
-        try:
-            self.started = future.set_running_or_notify_cancel()
-        except (RuntimeError, InvalidStateError):  # somebody else has played the executor
-            self.started = not future.done()
-        if not self.started:
-            self._let_go()
-        return self.started
-
-    def run(self) -> Specimen | None:
-        """Run the call in this thread, unless it was cancelled, and give the future its end."""
-        if not self.begin():
-            return None
-        assert self.function is not None
-        # No local variable holds anything of the user's: the traceback of an exception keeps this
-        # frame, and the exception lives for as long as the future does.
-        examination = Examination(self.function, self.args, self.kwargs) if self.examined else None
-        try:
-            value = self.function(*self.args, **self.kwargs)
-        except BaseException as error:
-            self.finish(None, strip(error))
-            return None
-        specimen = None
-        if examination is not None:
-            specimen = examination.end(self.function, self.args, self.kwargs, value)
-        self.finish(value)
-        return specimen
-
-    def finish(self, value: object, error: BaseException | None = None) -> None:
-        """Give the future its end and let go of everything; never raises."""
-        future = self.future
-        self._let_go()
-        if future is None:
-            return
-        if error is None:
-            _change(future, partial(future.set_result, value))
-        else:
-            _change(future, partial(future.set_exception, error))
-
-    def drop(self) -> None:
-        """Cancel the future and tell those who wait; never raises."""
-        if self.future is not None:
-            _change(self.future, self.future.cancel)
-            if self.begin():  # it had been sent to a process, and came back
-                self.finish(None, CancelledError())
-
-    def _let_go(self) -> None:
-        self.future = self.function = None
-        self.args, self.kwargs = (), {}
-
-
-def _change(future: Future[Any], change: Callable[[], object]) -> None:
-    """Change the state of a future in a thread that other calls need, too."""
-    try:
-        change()
-    except InvalidStateError:
-        pass  # somebody else has given it an end
-    except BaseException:
-        # What a callback raised. The future itself logs it, in the same place, if it is an
-        # `Exception`.
-        logging.getLogger("concurrent.futures").exception("calling callbacks of %r", future)
 
 
 class Submissions:
@@ -318,7 +217,7 @@ class Submissions:
     def _end(self, submission: Submission, value: object, error: BaseException | None) -> None:
         """End a call that ran in a process (or did not, in a thread, by a fault of ours)."""
         if isinstance(error, WorkerCrashed):
-            error = WorkerCrashed(f"a call of {_name(submission)}", error.exit)
+            error = WorkerCrashed(f"a call of {submission.name}", error.exit)
         elif isinstance(error, TransferError) and self._can_run_here(submission):
             submission.mechanism, submission.fixed = "thread", True
             self._waiting["thread"].appendleft(submission)
@@ -373,8 +272,3 @@ def _functions_of(batch: list[Submission]) -> list[object]:
         if id(each.function) not in ready:
             ready[id(each.function)] = carried(each.function, each.seen)
     return [ready[id(each.function)] for each in batch]
-
-
-def _name(submission: Submission) -> str:
-    assert submission.function is not None
-    return Task(submission.function).name

@@ -1,0 +1,120 @@
+"""One call that was submitted, and its future."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from functools import partial
+from typing import Any
+
+from poolwise.executor.functions import Seen
+from poolwise.executor.specimen import Examination, Specimen
+from poolwise.mechanisms.running import strip
+from poolwise.task import Task
+
+
+class Submission:
+    """One call and its future.
+
+    `begin` and `finish` are called by whoever has the call at that moment; see `Submissions`.
+    """
+
+    __slots__ = (
+        "args", "examined", "fixed", "function", "future", "kwargs", "mechanism", "number", "seen",
+        "started",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        future: Future[Any],
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.future: Future[Any] | None = future
+        self.function: Callable[..., Any] | None = function
+        self.args: tuple[Any, ...] = args
+        self.kwargs: Mapping[str, Any] = kwargs
+        self.number = 0  # in the order in which calls arrived
+        self.mechanism = ""  # where it goes
+        self.fixed = False  # whatever may be learnt meanwhile
+        self.examined = False  # before and after it runs
+        self.started = False
+        self.seen: Seen
+
+    @property
+    def name(self) -> str:
+        """The function's name, or its type's."""
+        assert self.function is not None
+        try:
+            return Task(self.function).name
+        except Exception:  # whatever a thing that looks like a function does
+            return type(self.function).__qualname__
+
+    def begin(self) -> bool:
+        """Set the future running; false if it was cancelled, and then those who wait are told."""
+        if self.started:  # in a process where it could not run
+            return True
+        future = self.future
+        assert future is not None
+        try:
+            self.started = future.set_running_or_notify_cancel()
+        except (RuntimeError, InvalidStateError):  # somebody else has played the executor
+            self.started = not future.done()
+        if not self.started:
+            self._let_go()
+        return self.started
+
+    def run(self) -> Specimen | None:
+        """Run the call in this thread, unless it was cancelled, and give the future its end."""
+        if not self.begin():
+            return None
+        assert self.function is not None
+        # No local variable holds anything of the user's: the traceback of an exception keeps this
+        # frame, and the exception lives for as long as the future does.
+        examination = Examination(self.function, self.args, self.kwargs) if self.examined else None
+        try:
+            value = self.function(*self.args, **self.kwargs)
+        except BaseException as error:
+            self.finish(None, strip(error))
+            return None
+        specimen = None
+        if examination is not None:
+            specimen = examination.end(self.function, self.args, self.kwargs, value)
+        self.finish(value)
+        return specimen
+
+    def finish(self, value: object, error: BaseException | None = None) -> None:
+        """Give the future its end and let go of everything; never raises."""
+        future = self.future
+        self._let_go()
+        if future is None:
+            return
+        if error is None:
+            _change(future, partial(future.set_result, value))
+        else:
+            _change(future, partial(future.set_exception, error))
+
+    def drop(self) -> None:
+        """Cancel the future and tell those who wait; never raises."""
+        if self.future is not None:
+            _change(self.future, self.future.cancel)
+            if self.begin():  # it had been sent to a process, and came back
+                self.finish(None, CancelledError())
+
+    def _let_go(self) -> None:
+        self.future = self.function = None
+        self.args, self.kwargs = (), {}
+
+
+def _change(future: Future[Any], change: Callable[[], object]) -> None:
+    """Change the state of a future in a thread that other calls need, too."""
+    try:
+        change()
+    except InvalidStateError:
+        pass  # somebody else has given it an end
+    except BaseException:
+        # What a callback raised. The future itself logs it, in the same place, if it is an
+        # `Exception`.
+        logging.getLogger("concurrent.futures").exception("calling callbacks of %r", future)
