@@ -9,7 +9,7 @@ SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idle_test
 
 def stdlib_files() -> list[str]:
     """Return the path of every ``.py`` file of the standard library but its tests, sorted."""
-    paths = []
+    paths: list[str] = []
     for folder, subfolders, names in os.walk(sysconfig.get_path("stdlib")):
         subfolders[:] = [name for name in subfolders if name not in SKIPPED_FOLDERS]
         files = (os.path.join(folder, name) for name in names if name.endswith(".py"))
