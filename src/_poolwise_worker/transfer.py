@@ -16,6 +16,7 @@ __all__ = [
     "Untransferable",
     "describe",
     "dumps",
+    "dumps_between_forks",
     "dumps_error",
     "load_function",
     "loads",
@@ -83,6 +84,27 @@ def dumps(value: object) -> bytes:
     return result
 
 
+def dumps_between_forks(value: object) -> bytes:
+    """Pickle `value` for a process that has the same ``__main__``: one of the two was forked.
+
+    What ``__main__`` defines goes by reference, so that on the other side it is what is there
+    already: a copy of a class would make its instances strangers to ``isinstance``.
+
+    Raises whatever the object's pickling raises.
+    """
+    try:
+        return _dumps(value, 5)
+    except Exception:  # as above
+        pass
+    from _poolwise_worker.by_reference import dumps
+
+    return dumps(value)
+
+
+#: How results and exceptions are pickled for the caller; another function in forks of the caller.
+to_caller: Callable[[object], bytes] = dumps
+
+
 def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
     """Read a function and bring the modules that it uses to the state they have in the caller.
 
@@ -115,7 +137,7 @@ def dumps_error(error: BaseException) -> Raised:
     shown = error.__traceback__.tb_next if error.__traceback__ else None
     text = "".join(format_exception(type(error), error, shown))
     try:
-        data = dumps(error)
+        data = to_caller(error)
         loads(data)
     except Exception:
         return None, text

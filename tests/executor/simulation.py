@@ -284,5 +284,8 @@ class SimulatedMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return self._refusals.get(self.name)
 
+    def prepare(self, tasks: object, /) -> None:
+        pass
+
     def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
         return SimulatedPool(self.world, inbox, self.name, options, sink)

@@ -21,7 +21,7 @@ HOMES = [
     importlib.import_module(name)
     for name in [
         "poolwise.mechanisms.protocol",
-        "poolwise.mechanisms.fork_server",
+        "poolwise.mechanisms.servers",
         "poolwise.mechanisms.process",
     ]
 ]

@@ -16,7 +16,7 @@ from poolwise.executor.lane import Lane
 from poolwise.executor.record import Phase, PlanUse
 from poolwise.executor.workload import Workload
 from poolwise.ipc import Inbox
-from poolwise.mechanisms import Mechanism
+from poolwise.mechanisms import Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import batch_size
 from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task
@@ -30,6 +30,9 @@ _LATE: Seconds = 5e-3
 #: Where inputs come slowly, results are waited for so many times a call's duration: most calls
 #: last no longer, and those that do delay the next input by less than a quarter of its own time.
 _PATIENCE = 1.5
+
+
+_PLAIN = WorkerOptions()
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class Dispatch:
         workload: Workload,
         collector: Collector,
         *,
-        tasks: tuple[Task, ...] = (),
+        worker_options: WorkerOptions = _PLAIN,
         mechanisms: Callable[[str], Mechanism],
         inbox: Inbox,
         clock: Clock,
@@ -60,7 +63,7 @@ class Dispatch:
         max_concurrency: int | None = None,
         on_done: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.tasks = tasks  # known to every worker before it is ready
+        self.worker_options = worker_options  # but for what a plan says
         self.workload = workload
         self.collector = collector
         self.inbox = inbox

@@ -37,7 +37,8 @@ class Dispatcher:
         self._dispatch = Dispatch(
             self._submissions,
             self._submissions,
-            tasks=(APPLY,),
+            # Its functions come as arguments, so no fork can be told what they need by name.
+            worker_options=WorkerOptions(tasks=(APPLY,), start_method="forkserver"),
             mechanisms=_mechanism,
             inbox=self._inbox,
             clock=SystemClock(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
 from poolwise.mechanisms.running import strip
-from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -89,6 +91,9 @@ class InlineMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         """Refuse nothing."""
         return None
+
+    def prepare(self, tasks: Sequence[Task], /) -> None:
+        """Do nothing: there is nothing that cannot be done later."""
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> InlinePool:
         """Return a pool that runs calls where `send` is called."""

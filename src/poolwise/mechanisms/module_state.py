@@ -7,9 +7,9 @@ something else than in a loop. So the variables that a function can reach travel
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from inspect import isroutine
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -29,25 +29,47 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     ``__main__``, whose functions travel with their variables. Variables that do not pickle (locks,
     open files) are left out; a worker has its own.
     """
+    variables = (each for each in variables_of(function) if is_the_users(each[0]))
+    return _pickled(variables, transfer.dumps)[0]
+
+
+def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
+    """Return the same for a fork of this process, variables of ``__main__`` included.
+
+    ``None`` if that is too much to send: a new fork has it all.
+    """
+    state, whole = _pickled(variables_of(function), transfer.dumps_between_forks)
+    return state if whole else None
+
+
+def _pickled(
+    variables: Iterable[tuple[str, str, object]], dumps: Callable[[object], bytes]
+) -> tuple[ModuleState, bool]:
+    """Pickle variables; the second value says whether they were few enough for all of them."""
     state: ModuleState = {}
     size = 0
-    for module, name, value in variables_of(function):
-        if not _is_the_users(module):
-            continue
+    for module, name, value in variables:
         try:
-            pickled = transfer.dumps(value)
+            pickled = dumps(value)
         except Exception:
             continue
         size += len(pickled)
         if size > _AT_MOST:
-            break
+            return state, False
         state.setdefault(module, {})[name] = pickled
-    return state
+    return state, True
 
 
 def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
     """Yield module, name and value of each variable of the user's that calls may read by name:
     directly, as an attribute of a module, or through functions that they call.
+    """
+    return (each for each in names_reached_by(function) if _is_variable(each[2]))
+
+
+def names_reached_by(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
+    """Yield module, name and value of everything of the user's that calls may find by name:
+    variables, functions, classes, modules.
     """
     waiting: list[object] = [function]
     seen: set[int] = set()
@@ -67,15 +89,15 @@ def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, str, ob
                 modules.append(value)
             elif isroutine(value):
                 waiting.append(value)
-            elif _is_variable(value):
-                yield home, name, value
+            yield home, name, value
         for module in modules:
+            if not is_the_users(module.__name__):
+                continue
             for name in names & vars(module).keys():
                 value = vars(module)[name]
                 if isroutine(value):
                     waiting.append(value)
-                elif _is_variable(value) and _is_the_users(module.__name__):
-                    yield module.__name__, name, value
+                yield module.__name__, name, value
 
 
 def _is_filled(cell: CellType) -> bool:
@@ -95,7 +117,7 @@ def _plain_function(function: object) -> FunctionType | None:
     if not isinstance(function, FunctionType):
         return None
     module = function.__module__
-    return function if module == "__main__" or _is_the_users(module) else None
+    return function if module == "__main__" or is_the_users(module) else None
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -109,14 +131,14 @@ def _is_variable(value: object) -> bool:
     return not isinstance(value, ModuleType | type) and not isroutine(value)
 
 
-@cache
-def _installed() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    return tuple({paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+#: Not from `sysconfig`, which takes some milliseconds to import and to answer.
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 @cache
-def _is_the_users(module: str) -> bool:
+def is_the_users(module: str) -> bool:
     """Whether a module is the user's own code, in a file that workers can import too."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    return module != "__main__" and file is not None and not file.startswith(_installed())
+    if module == "__main__" or file is None or file.startswith(_STANDARD):
+        return False
+    return "site-packages" not in file and "dist-packages" not in file

@@ -21,11 +21,16 @@ class WorkerOptions:
     """What the workers of a pool are like.
 
     `tasks` are sent to each worker before it is ready, so that their imports are part of its
-    creation and not of its first batch.
+    creation and not of its first batch. The rest concerns processes only: `siblings` is how many
+    of them share the CPUs; `start_method` is ``"fork"``, ``"forkserver"``, ``"spawn"`` or ``None``
+    for what is safe and fast now; idle workers wait `idle_timeout` seconds for the next pool.
     """
 
     threads_per_worker: int = 1
     tasks: Sequence[Task] = ()
+    siblings: int = 1
+    start_method: str | None = None
+    idle_timeout: Seconds = 30.0
 
 
 class Sink(Protocol):
@@ -102,6 +107,10 @@ class Mechanism(Protocol):
 
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         """Say why this mechanism cannot run such a task, or ``None``."""
+        ...
+
+    def prepare(self, tasks: Sequence[Task], /) -> None:
+        """Do what can be done only while nothing else runs in this process; most need nothing."""
         ...
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
