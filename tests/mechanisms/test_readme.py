@@ -22,7 +22,7 @@ HOMES = [
     for name in [
         "poolwise.mechanisms.protocol",
         "poolwise.mechanisms.servers",
-        "poolwise.mechanisms.process",
+        "poolwise.mechanisms.process_pool",
     ]
 ]
 

@@ -76,7 +76,7 @@ class Dispatch:
         self.settled = 0
         self.failed_calls = 0
         self.lost_workers = 0
-        self._mechanisms = mechanisms
+        self.mechanism = mechanisms
         self._look_ahead = look_ahead
         self._max_concurrency = max_concurrency
         self.keep_specimen = False
@@ -128,7 +128,7 @@ class Dispatch:
 
     def open(self, plan: Plan) -> Lane:
         """Open a lane for `plan`; its workers start in the background."""
-        lane = Lane(self, plan, self._mechanisms(plan.mechanism))
+        lane = Lane(self, plan, self.mechanism(plan.mechanism))
         self.lanes.append(lane)
         lane.pool.grow(plan.workers)
         return lane

@@ -73,6 +73,12 @@ def take(
         worker.ends.close()
 
 
+def count(threads: int) -> int:
+    """Return how many idle workers of so many threads there are, as far as is known."""
+    with _lock:
+        return sum(each.threads == threads and each.server.wanted for each in _stock)
+
+
 def clear() -> None:
     """End all idle workers now."""
     with _lock:

@@ -33,6 +33,14 @@ class WorkerOptions:
     idle_timeout: Seconds = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What of a mechanism is there already: a process that starts workers, idle workers."""
+
+    server: bool = False
+    idle: int = 0
+
+
 class Sink(Protocol):
     """What a pool reports. Implemented once, in ``executor/``; ``testing`` has another."""
 
@@ -111,6 +119,10 @@ class Mechanism(Protocol):
 
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Do what can be done only while nothing else runs in this process; most need nothing."""
+        ...
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        """Return what a pool with such workers would not have to start."""
         ...
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:

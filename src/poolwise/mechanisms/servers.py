@@ -222,6 +222,11 @@ def _forked(tasks: Sequence[Task], siblings: int) -> Fork:
     return _fork_of_this
 
 
+def there_is() -> bool:
+    """Whether a server runs, as far as is known."""
+    return _fork_of_this is not None or _executed is not None
+
+
 def prepare(tasks: Sequence[Task]) -> None:
     """Fork this process now, if that is safe: soon there will be other threads."""
     with _lock:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from poolwise.ipc import Inbox
-from poolwise.mechanisms.protocol import Sink, WorkerOptions
+from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.running import Running
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
@@ -197,6 +197,10 @@ class ThreadMechanism:
 
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Do nothing: there is nothing that cannot be done later."""
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        """Return nothing: no pool leaves anything to the next."""
+        return Readiness()
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> ThreadPool:
         """Return a pool without threads yet."""
