@@ -75,9 +75,7 @@ def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
     return min(rate * stations, limits.lowest)
 
 
-def startup(
-    machine: MachineProfile, plan: Plan, *, server_running: bool, idle: int = 0
-) -> Seconds:
+def startup(machine: MachineProfile, plan: Plan, *, server_running: bool, idle: int = 0) -> Seconds:
     """Return how long it takes until all workers of `plan` are ready, if so many are idle."""
     costs = machine.costs
     if plan.mechanism == "inline":
