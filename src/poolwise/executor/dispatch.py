@@ -16,7 +16,7 @@ from poolwise.executor.lane import Lane
 from poolwise.executor.record import Phase, PlanUse
 from poolwise.executor.workload import Workload
 from poolwise.ipc import Inbox
-from poolwise.mechanisms import Mechanism
+from poolwise.mechanisms import Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import batch_size
 from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task
@@ -52,7 +52,7 @@ class Dispatch:
         workload: Workload,
         collector: Collector,
         *,
-        tasks: tuple[Task, ...] = (),
+        workers: WorkerOptions = WorkerOptions(),  # noqa: B008 - frozen
         mechanisms: Callable[[str], Mechanism],
         inbox: Inbox,
         clock: Clock,
@@ -60,7 +60,7 @@ class Dispatch:
         max_concurrency: int | None = None,
         on_done: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.tasks = tasks  # known to every worker before it is ready
+        self.workers = workers  # what those of every lane are like
         self.workload = workload
         self.collector = collector
         self.inbox = inbox
@@ -323,8 +323,17 @@ class Dispatch:
         self.note(f"worker {exit.pid} died; another takes its place")
 
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
-        """Retire a lane that has no workers and can get none; without another, say why."""
+        """Retire a lane that has no workers and can get none; without another, say why.
+
+        Raises:
+            InitializerFailed: the initializer did not make workers of them.
+            PoolwiseError: there is no other lane.
+        """
+        from poolwise.errors import InitializerFailed
+
         self.note(f"{lane.plan} could not be opened: {error}")
+        if isinstance(error, InitializerFailed):
+            raise error  # in every other worker it may have done half of its work
         if not any(other.active for other in self.lanes if other is not lane):
             from poolwise.errors import PoolwiseError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from poolwise.ipc import Inbox
@@ -10,7 +10,7 @@ from poolwise.mechanisms import Mechanism, Pool, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import in_flight_batches
 from poolwise.probe import Sample
-from poolwise.task import BatchId, Exit, Outcomes, Task, WorkerId
+from poolwise.task import BatchId, Exit, Outcomes, WorkerId
 from poolwise.timing.clock import Clock
 from poolwise.units import PerSecond, Seconds
 
@@ -20,7 +20,7 @@ class Settler(Protocol):
 
     inbox: Inbox
     clock: Clock
-    tasks: tuple[Task, ...]
+    workers: WorkerOptions
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Settle calls that ran."""
@@ -63,7 +63,7 @@ class Lane:
         self.busy_for: Seconds = 0.0
         self.mean_service: Seconds | None = None  # of recent calls
         self._dispatch = dispatch
-        options = WorkerOptions(plan.threads_per_worker, dispatch.tasks)
+        options = replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
         self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
 
     @property
