@@ -7,17 +7,27 @@ import pickle
 import signal
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.thread import BrokenThreadPool
 
 import pytest
 
 from poolwise import errors
-from poolwise.errors import PlanRefused, PoolwiseError, TransferError, WorkerCrashed
+from poolwise.errors import (
+    InitializerFailed,
+    PlanRefused,
+    PoolwiseError,
+    TransferError,
+    WorkerCrashed,
+    WorkersKilled,
+)
 from poolwise.task import Exit, Refusal
 
 CRASH = WorkerCrashed("parse(3)", Exit(4711, signal=signal.SIGKILL), 17)
 REFUSED = PlanRefused("8 threads", Refusal("parse is a coroutine function", "give a function"))
 TRANSFER = TransferError("the result of parse(3) cannot be pickled")
-ALL = (CRASH, REFUSED, TRANSFER, PoolwiseError("text"))
+KILLED = WorkersKilled("kill_workers ended the worker of this call")
+INITIALIZER = InitializerFailed("KeyError: 3")
+ALL = (CRASH, REFUSED, TRANSFER, KILLED, INITIALIZER, PoolwiseError("text"))
 
 
 def test_every_error_of_the_module_is_in_the_tree() -> None:
@@ -39,6 +49,9 @@ def test_every_error_of_the_module_is_in_the_tree() -> None:
         (CRASH, BrokenExecutor),
         (TRANSFER, pickle.PicklingError),
         (REFUSED, ValueError),
+        (KILLED, BrokenProcessPool),
+        (INITIALIZER, BrokenProcessPool),
+        (INITIALIZER, BrokenThreadPool),
     ],
 )
 def test_what_catches_the_standard_error_catches_ours(

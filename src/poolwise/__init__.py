@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from poolwise.api import Advice, Run, advise, last_run, map, shutdown
     from poolwise.cost.forecast import Ceilings, Forecast
-    from poolwise.errors import PlanRefused, PoolwiseError, TransferError, WorkerCrashed
+    from poolwise.errors import (
+        InitializerFailed,
+        PlanRefused,
+        PoolwiseError,
+        TransferError,
+        WorkerCrashed,
+        WorkersKilled,
+    )
     from poolwise.executor.executor import Executor
     from poolwise.explain import Explanation
     from poolwise.plan import Plan
@@ -26,12 +33,14 @@ _HOMES = {
     "Executor": "executor.executor",
     "Explanation": "explain",
     "Forecast": "cost.forecast",
+    "InitializerFailed": "errors",
     "Plan": "plan",
     "PlanRefused": "errors",
     "PoolwiseError": "errors",
     "Run": "api",
     "TransferError": "errors",
     "WorkerCrashed": "errors",
+    "WorkersKilled": "errors",
     "advise": "api",
     "last_run": "api",
     "map": "api",
@@ -46,12 +55,14 @@ __all__ = [
     "Executor",
     "Explanation",
     "Forecast",
+    "InitializerFailed",
     "Plan",
     "PlanRefused",
     "PoolwiseError",
     "Run",
     "TransferError",
     "WorkerCrashed",
+    "WorkersKilled",
     "advise",
     "last_run",
     "map",

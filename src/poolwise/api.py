@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from poolwise.cost import Forecast
@@ -12,6 +13,7 @@ from poolwise.executor.drive import Drive, EndedDrive, MapOptions
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.executor.progress import Progress, make_progress
 from poolwise.executor.run import BaseRun
+from poolwise.executor.workers import worker_options
 from poolwise.explain import Explanation, explain_advice, explain_run
 from poolwise.machine import this_machine
 from poolwise.plan import Plan, check_count
@@ -21,6 +23,9 @@ from poolwise.task import Task
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
 
 OnError = Literal["raise", "return"]
 
@@ -84,6 +89,14 @@ class _Options(TypedDict, total=False):
     max_workers: int | None
     threads_per_worker: int | None
     max_concurrency: int | None
+    initializer: Callable[..., object] | None
+    initargs: Iterable[Any]
+    max_tasks_per_child: int | None
+    start_method: str | None
+
+
+# The type of a function's arguments is checked for up to five iterables, as for the built-in `map`.
+# `on_error` changes what the results are, so each has two signatures.
 
 
 @overload
@@ -107,7 +120,49 @@ def map(
 ) -> Run[T]: ...
 @overload
 def map(
+    fn: Callable[[A, B, C], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    c: Iterable[C],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[_Options],
+) -> Run[T]: ...
+@overload
+def map(
+    fn: Callable[[A, B, C, D], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    c: Iterable[C],
+    d: Iterable[D],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[_Options],
+) -> Run[T]: ...
+@overload
+def map(
+    fn: Callable[[A, B, C, D, E], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    c: Iterable[C],
+    d: Iterable[D],
+    e: Iterable[E],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[_Options],
+) -> Run[T]: ...
+@overload
+def map(
     fn: Callable[..., T],
+    a: Iterable[Any],
+    b: Iterable[Any],
+    c: Iterable[Any],
+    d: Iterable[Any],
+    e: Iterable[Any],
+    f: Iterable[Any],
     /,
     *iterables: Iterable[Any],
     on_error: Literal["raise"] = ...,
@@ -115,7 +170,68 @@ def map(
 ) -> Run[T]: ...
 @overload
 def map(
+    fn: Callable[[A], T],
+    iterable: Iterable[A],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[_Options],
+) -> Run[T | Exception]: ...
+@overload
+def map(
+    fn: Callable[[A, B], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[_Options],
+) -> Run[T | Exception]: ...
+@overload
+def map(
+    fn: Callable[[A, B, C], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    c: Iterable[C],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[_Options],
+) -> Run[T | Exception]: ...
+@overload
+def map(
+    fn: Callable[[A, B, C, D], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    c: Iterable[C],
+    d: Iterable[D],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[_Options],
+) -> Run[T | Exception]: ...
+@overload
+def map(
+    fn: Callable[[A, B, C, D, E], T],
+    a: Iterable[A],
+    b: Iterable[B],
+    c: Iterable[C],
+    d: Iterable[D],
+    e: Iterable[E],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[_Options],
+) -> Run[T | Exception]: ...
+@overload
+def map(
     fn: Callable[..., T],
+    a: Iterable[Any],
+    b: Iterable[Any],
+    c: Iterable[Any],
+    d: Iterable[Any],
+    e: Iterable[Any],
+    f: Iterable[Any],
     /,
     *iterables: Iterable[Any],
     on_error: Literal["return"],
@@ -136,6 +252,10 @@ def map(
     max_workers: int | None = None,
     threads_per_worker: int | None = None,
     max_concurrency: int | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: Iterable[Any] = (),
+    max_tasks_per_child: int | None = None,
+    start_method: str | None = None,
 ) -> Run[Any]:
     """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
 
@@ -161,6 +281,11 @@ def map(
             most calls at once.
         threads_per_worker: Calls at once inside each process.
         max_concurrency: Calls at once over all workers, under every plan.
+        initializer: Called once in each worker before its first call; under a plain loop, in the
+            caller's thread. If it raises, so does ``next()``: `InitializerFailed`.
+        initargs: Its arguments.
+        max_tasks_per_child: A worker process is replaced after so many calls.
+        start_method: How worker processes start: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
 
     Raises:
         TypeError: `fn` is not callable, an iterable is not iterable, or an option has the wrong
@@ -179,6 +304,13 @@ def map(
         threads_per_worker=threads_per_worker,
         max_concurrency=max_concurrency,
     )
+    workers = worker_options(
+        initializer=initializer,
+        initargs=initargs,
+        max_tasks_per_child=max_tasks_per_child,
+        start_method=start_method,
+    )
+    run = replace(run, workers=workers)
     map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
     return _new_run(_drive(fn, iterables, run, map_options, progress))
 

@@ -3,9 +3,11 @@
 ::
 
     PoolwiseError
-    ├── WorkerCrashed    (also concurrent.futures.process.BrokenProcessPool)
-    ├── TransferError    (also pickle.PicklingError)
-    └── PlanRefused      (also ValueError)
+    ├── WorkerCrashed      (also concurrent.futures.process.BrokenProcessPool)
+    ├── WorkersKilled      (also concurrent.futures.process.BrokenProcessPool)
+    ├── InitializerFailed  (also BrokenThreadPool and BrokenProcessPool)
+    ├── TransferError      (also pickle.PicklingError)
+    └── PlanRefused        (also ValueError)
 
 A call's own exception is none of these: it is raised unchanged, with the worker's traceback as
 its cause.
@@ -16,12 +18,22 @@ from __future__ import annotations
 import pickle
 import signal
 from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.thread import BrokenThreadPool
+from typing import Self
 
 from poolwise.task import Exit, Refusal
 
 
 class PoolwiseError(Exception):
     """The root: whatever poolwise itself has to complain about."""
+
+    def again(self) -> Self:
+        """Return another of the same: one that several raise would collect all their tracebacks,
+        and with them what their frames hold.
+        """
+        other = type(self)(*self.args)
+        other.__cause__ = self.__cause__
+        return other
 
 
 class WorkerCrashed(PoolwiseError, BrokenProcessPool):
@@ -52,6 +64,27 @@ def _how(exit: Exit) -> str:
     if exit.code is not None:
         return f"ended with exit code {exit.code} (pid {exit.pid})"
     return f"ended in an unknown way (pid {exit.pid})"
+
+
+class WorkersKilled(PoolwiseError, BrokenProcessPool):
+    """`Executor.kill_workers` or `terminate_workers` ended the worker under this call.
+
+    Whose fault: nobody's; it was asked for.
+    """
+
+
+class InitializerFailed(PoolwiseError, BrokenThreadPool, BrokenProcessPool):
+    """The `initializer` raised in a worker: no call runs any more, and none can be submitted.
+
+    Whose fault: the initializer's. What it raised is the cause, where it was in this process.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the initializer failed in a worker ({self.why}), so no call can run"
 
 
 class TransferError(PoolwiseError, pickle.PicklingError):

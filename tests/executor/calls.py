@@ -143,3 +143,20 @@ class Gate:
     def close(self) -> None:
         for end in self._ends:
             os.close(end)
+
+
+_prepared = threading.local()
+
+
+def prepare() -> None:
+    """Mark this thread."""
+    _prepared.yes = True
+
+
+def initialized() -> bool:
+    """Whether this thread was marked."""
+    return getattr(_prepared, "yes", False)
+
+
+def current_thread_name() -> str:
+    return threading.current_thread().name

@@ -127,7 +127,7 @@ class Auto:
         if self._choice.could_pay(task, self._current.situation):
             if self._current.situation.expected * task.cpu > _WORTH_PREPARING:
                 dispatch = self._dispatch
-                dispatch.mechanism("process").prepare(dispatch.worker_options.tasks)
+                dispatch.mechanism("process").prepare(dispatch.workers.tasks)
             yield from self._survey.learn(task)
 
     def _decide(self, task: TaskProfile) -> Forecast:

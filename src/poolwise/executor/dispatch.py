@@ -32,9 +32,6 @@ _LATE: Seconds = 5e-3
 _PATIENCE = 1.5
 
 
-_PLAIN = WorkerOptions()
-
-
 @dataclass(slots=True)
 class _Flight:
     """A batch that was sent: its place in the output, and the calls that have no end yet."""
@@ -55,7 +52,7 @@ class Dispatch:
         workload: Workload,
         collector: Collector,
         *,
-        worker_options: WorkerOptions = _PLAIN,
+        workers: WorkerOptions = WorkerOptions(),  # noqa: B008 - frozen
         mechanisms: Callable[[str], Mechanism],
         inbox: Inbox,
         clock: Clock,
@@ -63,7 +60,7 @@ class Dispatch:
         max_concurrency: int | None = None,
         on_done: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.worker_options = worker_options  # but for what a plan says
+        self.workers = workers  # what those of every lane are like
         self.workload = workload
         self.collector = collector
         self.inbox = inbox
@@ -326,8 +323,17 @@ class Dispatch:
         self.note(f"worker {exit.pid} died; another takes its place")
 
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
-        """Retire a lane that has no workers and can get none; without another, say why."""
+        """Retire a lane that has no workers and can get none; without another, say why.
+
+        Raises:
+            InitializerFailed: the initializer did not make workers of them.
+            PoolwiseError: there is no other lane.
+        """
+        from poolwise.errors import InitializerFailed
+
         self.note(f"{lane.plan} could not be opened: {error}")
+        if isinstance(error, InitializerFailed):
+            raise error  # in every other worker it may have done half of its work
         if not any(other.active for other in self.lanes if other is not lane):
             from poolwise.errors import PoolwiseError
 

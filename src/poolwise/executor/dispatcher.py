@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
 import os
 import threading
+from dataclasses import replace
+from functools import partial
 
-from poolwise.errors import PoolwiseError
+from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
 from poolwise.executor.submission import Submission
@@ -28,8 +30,9 @@ class Dispatcher:
     others post.
     """
 
-    def __init__(self, router: Router, lock: threading.RLock) -> None:
+    def __init__(self, router: Router, workers: WorkerOptions, lock: threading.RLock) -> None:
         self.ended = False  # guarded by the lock
+        self.broken: InitializerFailed | None = None  # set before `ended`, and never again
         self._lock = lock
         self._router = router
         self._inbox = Inbox()
@@ -38,7 +41,9 @@ class Dispatcher:
             self._submissions,
             self._submissions,
             # Its functions come as arguments, so no fork can be told what they need by name.
-            worker_options=WorkerOptions(tasks=(APPLY,), start_method="forkserver"),
+            workers=replace(
+                workers, tasks=(APPLY,), start_method=workers.start_method or "forkserver"
+            ),
             mechanisms=_mechanism,
             inbox=self._inbox,
             clock=SystemClock(),
@@ -81,6 +86,10 @@ class Dispatcher:
         """Cancel what has not started; when this returns, futures say so."""
         self._submissions.cancel()
         self._inbox.post(self._submissions.drop_all)
+
+    def kill(self, how: str) -> None:
+        """End the workers now, whatever they run; the thread ends with them."""
+        self._inbox.post(partial(_raise, WorkersKilled(f"{how} ended the worker of this call")))
 
     def stop(self) -> None:
         """Have the thread end when nothing is left to run."""
@@ -148,16 +157,24 @@ class Dispatcher:
         return self.ended
 
     def _fail(self, error: BaseException) -> None:
-        """Fail every call that has no end. The executor's next call gets another dispatcher."""
-        if not isinstance(error, PoolwiseError):
-            error = _failure(error)
+        """Fail every call that has no end. The executor's next call gets another dispatcher,
+        unless the initializer was at fault.
+        """
+        ours = error if isinstance(error, PoolwiseError) else _failure(error)
+        if isinstance(ours, InitializerFailed):
+            self.broken = ours
+        abandon = isinstance(ours, WorkersKilled)
         try:
             self._dispatch.close()
         finally:
             while not self.ended:
-                self._submissions.fail_all(error)
+                self._submissions.fail_all(ours, abandon=abandon)
                 with self._lock:
                     self.ended = self._submissions.exhausted
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _failure(cause: BaseException) -> PoolwiseError:
@@ -177,7 +194,7 @@ class _Threads(ThreadPool):
 
 class _ThreadMechanism(ThreadMechanism):
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> ThreadPool:
-        return _Threads(sink, inbox)
+        return _Threads(options, sink, inbox)
 
 
 def _mechanism(name: str) -> Mechanism:

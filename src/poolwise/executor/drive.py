@@ -73,7 +73,7 @@ class Drive(Iterator[Iterator[object]]):
         self.dispatch = Dispatch(
             self._inputs,
             self._collector,
-            worker_options=WorkerOptions(tasks=(task,)),
+            workers=replace(run_options.workers, tasks=(task,)),
             mechanisms=mechanism,
             inbox=Inbox(),
             clock=clock,

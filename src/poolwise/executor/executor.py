@@ -8,15 +8,19 @@ import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as StandardExecutor
 from concurrent.futures import Future
+from multiprocessing.context import BaseContext
 from typing import Any, ParamSpec, TypeVar
 
+from poolwise.errors import PlanRefused
 from poolwise.executor.dispatcher import Dispatcher
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
 from poolwise.executor.submission import Submission
+from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 from poolwise.plan import Plan, check_count
+from poolwise.task import Refusal
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +35,14 @@ class Executor(StandardExecutor):
     Args:
         max_workers: Threads of a thread plan, processes of a process plan; under ``"auto"`` also
             the most calls at once.
+        mp_context: A `multiprocessing` context; only the name of its start method is used. A text
+            here is a `thread_name_prefix`, as in `ThreadPoolExecutor`.
+        initializer: Called once in each worker, thread or process, before its first call. If it
+            raises, no call runs any more: `InitializerFailed`.
+        initargs: Its arguments.
+        max_tasks_per_child: A worker process is replaced after so many calls.
+        thread_name_prefix: Threads are called this, an underscore and a number.
+        start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``; chosen by default.
         mechanism: ``"auto"``, ``"inline"`` (one call at a time, in one thread of the executor),
             ``"thread"`` or ``"process"``.
         plan: A `Plan` or its text, instead of the others.
@@ -51,12 +63,28 @@ class Executor(StandardExecutor):
     def __init__(
         self,
         max_workers: int | None = None,
+        mp_context: BaseContext | str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
         *,
+        max_tasks_per_child: int | None = None,
+        thread_name_prefix: str = "",
+        start_method: str | None = None,
         mechanism: str = "auto",
         plan: Plan | str | None = None,
         threads_per_worker: int | None = None,
         max_concurrency: int | None = None,
     ) -> None:
+        if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
+            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        self._workers = worker_options(
+            mp_context=mp_context,
+            initializer=initializer,
+            initargs=initargs,
+            max_tasks_per_child=max_tasks_per_child,
+            thread_name_prefix=thread_name_prefix,
+            start_method=start_method,
+        )
         self._options = run_options(
             this_machine(),
             mechanism=mechanism,
@@ -88,12 +116,15 @@ class Executor(StandardExecutor):
 
         Raises:
             RuntimeError: the executor has been shut down, or the system has no thread left.
+            InitializerFailed: the initializer raised in a worker.
         """
         future: Future[T] = Future()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
             if self._shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._dispatcher is not None and self._dispatcher.broken is not None:
+                raise self._dispatcher.broken.again()
             if self._dispatcher is None or self._dispatcher.ended:
                 self._start()
             assert self._dispatcher is not None
@@ -103,7 +134,7 @@ class Executor(StandardExecutor):
     def _start(self) -> None:
         router = make_router(this_machine(), self._options)
         # Known before it starts, for whoever interrupts this and submits.
-        self._dispatcher = Dispatcher(router, self._lock)
+        self._dispatcher = Dispatcher(router, self._workers, self._lock)
         try:
             self._dispatcher.start()
         except BaseException:
@@ -166,6 +197,38 @@ class Executor(StandardExecutor):
             dispatcher.cancel_all()
         if wait:
             dispatcher.join()
+
+    def terminate_workers(self) -> None:
+        """End the workers now, and with them what they run; take no more calls.
+
+        As `kill_workers`: worker processes do not end by SIGTERM, which a terminal or a service
+        manager sends to all of a group, so here they are killed too.
+        """
+        self._end_now("terminate_workers")
+
+    def kill_workers(self) -> None:
+        """Kill the workers, and with them what they run; take no more calls.
+
+        Futures of calls that run fail with `WorkersKilled`, those of calls that wait are
+        cancelled. Returns at once; `shutdown` waits for the end. Under ``"auto"`` calls may run
+        in threads, which cannot be killed: their futures fail too, and nobody waits for them.
+
+        Raises:
+            PlanRefused: the plan has only threads.
+        """
+        self._end_now("kill_workers")
+
+    def _end_now(self, how: str) -> None:
+        plan = self._options.plan
+        if plan is not None and plan.mechanism != "process":
+            reason = f"{how} cannot end threads"
+            remedy = "use a process plan, or shutdown(cancel_futures=True)"
+            raise PlanRefused(str(plan), Refusal(reason, remedy))
+        self.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.kill(how)
 
     def __del__(self) -> None:
         # Nobody can submit or shut down any more: finish what is there and end.

@@ -20,7 +20,7 @@ class Settler(Protocol):
 
     inbox: Inbox
     clock: Clock
-    worker_options: WorkerOptions
+    workers: WorkerOptions
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Settle calls that ran."""
@@ -64,7 +64,7 @@ class Lane:
         self.mean_service: Seconds | None = None  # of recent calls
         self._dispatch = dispatch
         options = replace(
-            dispatch.worker_options,
+            dispatch.workers,
             threads_per_worker=plan.threads_per_worker,
             siblings=plan.workers,
         )

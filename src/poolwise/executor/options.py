@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from poolwise.machine import MachineProfile
+from poolwise.mechanisms import WorkerOptions
 from poolwise.plan import MECHANISMS, Plan, check_count
 from poolwise.planner import Limits
 from poolwise.planner.candidates import DEFAULT_CONCURRENCY
@@ -15,12 +16,14 @@ from poolwise.planner.candidates import DEFAULT_CONCURRENCY
 class RunOptions:
     """How calls are to run: a pinned `plan`, or what `auto` may do within `limits`.
 
-    `max_concurrency` is the hard bound on calls at once, ``None`` if the user gave none.
+    `max_concurrency` is the hard bound on calls at once, ``None`` if the user gave none; `workers`
+    says what all workers are like.
     """
 
     plan: Plan | None
     limits: Limits
     max_concurrency: int | None
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
 
 
 def run_options(

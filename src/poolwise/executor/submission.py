@@ -96,6 +96,12 @@ class Submission:
         else:
             _change(future, partial(future.set_exception, error))
 
+    def abandon(self, error: BaseException) -> None:
+        """Give the future an end while a thread runs the call, which goes on and is not heard."""
+        future = self.future
+        if future is not None:
+            _change(future, partial(future.set_exception, error))
+
     def drop(self) -> None:
         """Cancel the future and tell those who wait; never raises."""
         if self.future is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from _poolwise_worker.apply import apply
-from poolwise.errors import TransferError, WorkerCrashed
+from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
 from poolwise.executor.carried import carried
 from poolwise.executor.functions import Functions
 from poolwise.executor.routing import Router
@@ -242,17 +242,20 @@ class Submissions:
         for submission in self._take_unstarted():
             submission.drop()
 
-    def fail_all(self, error: BaseException) -> None:
+    def fail_all(self, error: PoolwiseError, *, abandon: bool = False) -> None:
         """Fail every call that has no end; nothing that was sent comes back any more.
 
-        Calls that run in threads of this process go on and give their futures their ends.
+        Calls that run in threads of this process go on and give their futures their ends, unless
+        they are abandoned.
         """
         for submission in self._take_unstarted():
             if submission.begin():
-                submission.finish(None, error)
+                submission.finish(None, error.again())
         for submission in self._drawn.values():
             if submission.mechanism != "thread":
-                submission.finish(None, error)
+                submission.finish(None, error.again())
+            elif abandon:
+                submission.abandon(error.again())
         self._drawn.clear()
 
     def _take_unstarted(self) -> Iterator[Submission]:

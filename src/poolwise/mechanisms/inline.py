@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
-from poolwise.mechanisms.running import strip
+from poolwise.mechanisms.running import initialize, strip
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
@@ -15,20 +15,25 @@ from poolwise.units import Seconds
 class InlinePool:
     """No workers at all. Owned, like everything here, by the one thread that uses it."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, options: WorkerOptions, sink: Sink) -> None:
+        self._initializer = options.initializer
         self._sink = sink
         self._clock = SystemClock()
         self._closed = False
         self.workers = 0
 
     def grow(self, workers: int) -> None:
-        """Be ready at once.
+        """Be ready at once; the initializer runs here.
 
         Raises:
             RuntimeError: the pool is closed.
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
+        failed = initialize(self._initializer)
+        if failed is not None:
+            self._sink.failed(failed)
+            return
         self.workers = 1
         self._sink.ready(0)
 
@@ -101,4 +106,4 @@ class InlineMechanism:
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> InlinePool:
         """Return a pool that runs calls where `send` is called."""
-        return InlinePool(sink)
+        return InlinePool(options, sink)

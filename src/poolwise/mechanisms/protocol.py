@@ -7,13 +7,16 @@ inside one of these calls or from inside `Inbox.wait`. So neither side needs a l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 from poolwise.ipc import Inbox
 from poolwise.task import Batch, BatchId, Exit, Outcomes, Refusal, Task, TaskTraits, WorkerId
 from poolwise.units import Seconds
+
+#: A function that each worker calls before anything else, and its arguments.
+Initializer: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,22 @@ class WorkerOptions:
     """What the workers of a pool are like.
 
     `tasks` are sent to each worker before it is ready, so that their imports are part of its
-    creation and not of its first batch. The rest concerns processes only: `siblings` is how many
-    of them share the CPUs; `start_method` is ``"fork"``, ``"forkserver"``, ``"spawn"`` or ``None``
-    for what is safe and fast now; idle workers wait `idle_timeout` seconds for the next pool.
+    creation and not of its first batch. `initializer` runs once in each worker before it is
+    ready; where it raises, the pool reports `InitializerFailed` to `Sink.failed`, even if it has
+    other workers. `thread_name_prefix` is for threads.
+
+    For processes: `siblings` is how many share the CPUs; `start_method` is ``"fork"``,
+    ``"forkserver"``, ``"spawn"`` or ``None`` for what is safe and fast now; a worker is replaced
+    after `calls_per_worker`; idle workers wait `idle_timeout` seconds for the next pool.
     """
 
     threads_per_worker: int = 1
     tasks: Sequence[Task] = ()
+    initializer: Initializer | None = None
+    thread_name_prefix: str = ""
     siblings: int = 1
     start_method: str | None = None
+    calls_per_worker: int | None = None
     idle_timeout: Seconds = 30.0
 
 
@@ -65,7 +75,9 @@ class Sink(Protocol):
         ...
 
     def failed(self, error: BaseException) -> None:
-        """No worker could be created, and none is left: what was sent is returned."""
+        """No worker could be created, and none is left; or an initializer raised. What was sent is
+        returned.
+        """
         ...
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from _poolwise_worker.transfer import describe
+from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Outcomes
 from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
+
+if TYPE_CHECKING:
+    from poolwise.errors import InitializerFailed
 
 #: Calls between two readings of the clocks are doubled while they take less than this. Reading
 #: three clocks costs about 1 µs (``benchmarks/bench_overhead.py``), so 2 % at most.
@@ -74,6 +81,23 @@ class Running:
         # Out here, because the last calls may be taken back just before the loop looks for them.
         if values:
             flush(first, Outcomes(values, errors, service, cpu))
+
+
+def initialize(initializer: Initializer | None) -> InitializerFailed | None:
+    """Make this thread a worker; return what speaks against it. Logs as the standard pools do."""
+    if initializer is None:
+        return None
+    function, arguments = initializer
+    try:
+        function(*arguments)
+    except BaseException as error:
+        from poolwise.errors import InitializerFailed
+
+        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+        failed = InitializerFailed(describe(error))
+        failed.__cause__ = error
+        return failed
+    return None
 
 
 def strip(error: BaseException) -> BaseException:

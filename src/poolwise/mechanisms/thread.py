@@ -10,7 +10,7 @@ from functools import partial
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
-from poolwise.mechanisms.running import Running
+from poolwise.mechanisms.running import Running, initialize
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
@@ -31,7 +31,10 @@ class ThreadPool:
     to the owner.
     """
 
-    def __init__(self, sink: Sink, inbox: Inbox) -> None:
+    def __init__(self, options: WorkerOptions, sink: Sink, inbox: Inbox) -> None:
+        self._initializer = options.initializer
+        prefix = options.thread_name_prefix
+        self._prefix = f"{prefix}_" if prefix else "poolwise-"
         self._sink = sink
         self._inbox = inbox
         self._tokens: queue.SimpleQueue[BatchId | None] = queue.SimpleQueue()
@@ -60,7 +63,7 @@ class ThreadPool:
             thread = threading.Thread(
                 target=contextvars.copy_context().run,
                 args=(self._serve, number),
-                name=f"poolwise-{number}",
+                name=f"{self._prefix}{number}",
                 daemon=True,  # an abandoned call must not keep the interpreter from ending
             )
             try:
@@ -119,6 +122,10 @@ class ThreadPool:
         """Run batches until told to stop; the outermost frame of a worker thread."""
         try:
             clock = SystemClock()
+            failed = initialize(self._initializer)
+            if failed is not None:
+                self._inbox.post(partial(self._fail, failed))
+                return
             self._inbox.post(partial(self._announce, number))
             while (token := self._tokens.get()) is not None:
                 batch = self._queued.pop(token, None)
@@ -204,4 +211,4 @@ class ThreadMechanism:
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> ThreadPool:
         """Return a pool without threads yet."""
-        return ThreadPool(sink, inbox)
+        return ThreadPool(options, sink, inbox)
