@@ -24,7 +24,10 @@ def take_on(payload: bytes | bytearray) -> None:
         os.chdir(surroundings["cwd"])
     except OSError:
         pass  # the folder may be gone; the caller would not notice either
+    inner: dict[str, int] = surroundings["inner_threads"]
     environ = surroundings["environ"]
+    environ.update((name.encode(), b"%d" % most) for name, most in inner.items())
+    _limit_inner_threads(inner)
     for name in os.environb.keys() - environ.keys():
         del os.environb[name]
     for name, value in environ.items():
@@ -38,6 +41,24 @@ def take_on(payload: bytes | bytearray) -> None:
         _take_filters(surroundings["warnings"])
     if surroundings["logging"] or _levelled:
         _take_levels(*surroundings["logging"] or (0, {}))
+
+
+def _limit_inner_threads(inner: dict[str, int]) -> None:
+    """Limit libraries that are loaded already; those that are not will read the environment."""
+    global _limited
+    if _limited == inner or not _WITH_THREADS & sys.modules.keys():
+        return
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(min(inner.values()) if inner else None)
+    _limited = inner
+
+
+#: Modules that load libraries with threads of their own.
+_WITH_THREADS = {"numpy", "scipy", "torch", "sklearn"}
+
+#: What was last limited: nothing.
+_limited: dict[str, int] = {}
 
 
 def _take_locale(name: str) -> None:

@@ -7,11 +7,12 @@ kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
 TASK       →         task id      –                –       pickled function, module state
 ADOPT      →         –            –                –       surroundings
-PRIME      →         –            –                –       –
+PRIME      →         –            –                –       pickled initializer and arguments, or –
 REST       →         –            –                –       –
 RUN        →         batch id     task id          calls   the pickled columns
 SINGLY     →         batch id     task id          calls   pickled list of pickled calls
 READY      ←         process id   –                –       –
+UNREADY    ←         –            –                –       pickled, what the initializer raised
 DONE       ←         batch id     first call       calls   pickled values
 MIXED      ←         batch id     first call       calls   pickled (values, errors)
 RETURNED   ←         batch id     first call       calls   –
@@ -20,9 +21,11 @@ UNREADABLE ←         batch id     –                –       why, as text
 
 A batch ends in frames that together cover each of its calls once: DONE and MIXED for calls that
 ran, RETURNED for the tail that will never start. UNREADABLE says that the columns did not
-unpickle as a whole; the caller sends them again as SINGLY. PRIME is answered by READY. The caller
-ends a worker by closing its own sending direction: the worker finishes what it has read, then
-exits. REST says that nobody has work for it now: it forgets its tasks, and exits by itself if
+unpickle as a whole; the caller sends them again as SINGLY. PRIME is answered by READY, after the
+initializer has run, or by UNREADY.
+
+The caller ends a worker by closing its own sending direction: the worker finishes what it has read,
+then exits. REST says that nobody has work for it now: it forgets its tasks, and exits by itself if
 nothing else comes within the seconds in the header's field for service.
 """
 
@@ -32,7 +35,7 @@ from _socket import MSG_DONTWAIT, socket
 from _struct import Struct
 
 TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
-READY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20
+READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 
 #: Payload bytes, kind, key, first, count, service seconds, CPU seconds.
 HEADER = Struct("<QBQIIdd")

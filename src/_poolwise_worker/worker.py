@@ -88,7 +88,8 @@ class Intake:
                     self._pull()
                     if self._pending:
                         frame = self._pending.popleft()
-                        runner.accept(frame, self._tasks[frame.first])
+                        prime = frame.kind == wire.PRIME
+                        runner.accept(frame, _nothing if prime else self._tasks[frame.first])
                         return True
                     if self._reader.closed or self._over:
                         return False
@@ -136,7 +137,9 @@ class Intake:
         while True:
             while (frame := self._reader.pop()) is not None:
                 self._patience = None
-                if frame.kind in (wire.RUN, wire.SINGLY):
+                if frame.kind in (wire.RUN, wire.SINGLY) or (
+                    frame.kind == wire.PRIME and frame.payload
+                ):
                     self._pending.append(frame)
                 elif frame.kind == wire.TASK:
                     self._tasks[frame.key] = _load_task(frame.key, frame.payload)
@@ -191,6 +194,9 @@ class Runner:
         """Run the accepted batch to its end, or until its rest is taken back."""
         frame, function = self._frame, self._function
         del self._frame, self._function
+        if frame.kind == wire.PRIME:
+            self._initialize(frame.payload)
+            return
         try:
             columns = transfer.loads(frame.payload)
         except BaseException as error:
@@ -217,6 +223,18 @@ class Runner:
         self.flush(frame.key)
         with self._lock:
             self._clear()
+
+    def _initialize(self, payload: bytes | bytearray) -> None:
+        """Run what the user wants to be run before the first call."""
+        try:
+            initializer, arguments = transfer.loads(payload)
+            initializer(*arguments)
+        except BaseException as error:
+            raised = transfer.dumps_error(error)
+            flush_streams()
+            self._outbox.send(wire.pack(wire.UNREADY, 0, transfer.dumps(raised)))
+        else:
+            self._outbox.send(wire.pack(wire.READY, os.getpid()))
 
     def _run_calls(self, call: Callable[[Any], Any], batch: int, task: int) -> None:
         take, append = self._calls.popleft, self._values.append
@@ -344,6 +362,10 @@ def _load_task(task: int, payload: bytes | bytearray) -> Callable[..., Any]:
 
         return fail
     return function
+
+
+def _nothing(*arguments: object) -> None:
+    """Stand in for the task of a frame that has none."""
 
 
 def _spreading(function: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -89,7 +89,7 @@ def error_of(end: End) -> BaseException:
 
 
 def server_pid() -> int:
-    return servers.server_for(method, [], 1).pid
+    return servers.server_for(method, []).pid
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def test_nothing_is_sent_to_a_worker_that_is_known_to_be_dead() -> None:
 def test_workers_that_never_get_ready_make_the_pool_fail() -> None:
     servers.stop()  # a fork that has this task already would not have to read it
     with subject().open():
-        servers.server_for(method, [], 1)
+        servers.server_for(method, [])
     with subject(2).open(Task(Deadly(os.getpid()))) as pool:
         waiting = pool.send(same, [1, 2])
         pool.pool.grow(2)
@@ -794,7 +794,7 @@ def test_workers_end_with_a_caller_that_is_killed(busy: str, threads: int) -> No
     program = f"""
 from poolwise.mechanisms import servers
 {busy}
-say(servers.server_for(sys.argv[2], [], 1).pid, *pids())
+say(servers.server_for(sys.argv[2], []).pid, *pids())
 pool.wait(lambda: False)
 """
     with caller(program, threads) as process:
@@ -820,7 +820,7 @@ def cpu_ticks(pid: int) -> int:
 def test_workers_end_with_a_caller_whose_server_was_killed() -> None:
     program = """
 from poolwise.mechanisms import servers
-os.kill(servers.server_for(sys.argv[2], [], 1).pid, signal.SIGKILL)
+os.kill(servers.server_for(sys.argv[2], []).pid, signal.SIGKILL)
 pool.send(hold_the_gil, [0])
 say(*pids())
 pool.wait(lambda: False)

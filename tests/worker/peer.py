@@ -20,7 +20,7 @@ class Peer:
     """The caller's side of one worker, by hand."""
 
     def __init__(self, threads: int = 1) -> None:
-        self.server = servers.server_for("forkserver", [], 1)
+        self.server = servers.server_for("forkserver", [])
         self.ends = WorkerEnds(threads)
         self.server.start_worker(self.ends, threads, spawn=False)
         self.ends.hand_over()

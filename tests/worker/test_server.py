@@ -17,7 +17,7 @@ from poolwise.mechanisms.worker_ends import WorkerEnds
 
 
 def process_id() -> int:
-    return servers.server_for("forkserver", [], 1).pid
+    return servers.server_for("forkserver", []).pid
 
 
 def test_a_payload_is_read_whole_although_a_signal_interrupts_it() -> None:
@@ -66,7 +66,7 @@ def test_the_end_of_a_worker_is_told_to_its_own_keeper_only() -> None:
 
 
 def test_a_caller_may_ask_for_many_workers_before_it_reads() -> None:
-    server = servers.server_for("forkserver", [], 1)
+    server = servers.server_for("forkserver", [])
     workers = []
     for _ in range(100):
         ends = WorkerEnds(1)

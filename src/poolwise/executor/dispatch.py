@@ -32,6 +32,10 @@ _LATE: Seconds = 5e-3
 _PATIENCE = 1.5
 
 
+#: Larger than any batch.
+_ANY_SIZE = 1 << 62
+
+
 @dataclass(slots=True)
 class _Flight:
     """A batch that was sent: its place in the output, and the calls that have no end yet."""
@@ -235,12 +239,13 @@ class Dispatch:
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
+        most = self.workers.calls_per_worker or _ANY_SIZE
         if lane.plan.batch_size is not None:
-            return lane.plan.batch_size
+            return min(most, lane.plan.batch_size)
         left = self.workload.remaining
         if left is not None:
             left += sum(len(columns[0]) for _, _, columns in self._returned)
-        return batch_size(lane.plan, lane.mean_service, left)
+        return min(most, batch_size(lane.plan, lane.mean_service, left))
 
     def _room(self, lane: Lane) -> int:
         if self._max_concurrency is None:

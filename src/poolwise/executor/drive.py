@@ -17,7 +17,7 @@ from poolwise.executor.record import RunRecord
 from poolwise.executor.workload import Inputs
 from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile
-from poolwise.mechanisms import WorkerOptions, mechanism
+from poolwise.mechanisms import mechanism
 from poolwise.plan import Plan
 from poolwise.probe import pickling_refusal, read_traits
 from poolwise.task import Task

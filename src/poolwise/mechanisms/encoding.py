@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from _poolwise_worker import transfer, wire
 from poolwise.mechanisms.module_state import module_state, state_for_fork
+from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Task
 
 
@@ -38,6 +39,21 @@ class Encoder:
                 ) from error
             frame = self._tasks[task.id] = wire.pack(wire.TASK, task.id, pickled)
         return frame
+
+    def initializer(self, initializer: Initializer) -> bytes:
+        """Return what makes a worker run the initializer.
+
+        Raises:
+            TransferError: it cannot be pickled.
+        """
+        try:
+            return self._dumps(initializer)
+        except Exception as error:
+            from poolwise.errors import TransferError
+
+            raise TransferError(
+                f"the initializer cannot be pickled: {transfer.describe(error)}"
+            ) from error
 
     def inherit(self, tasks: set[int]) -> None:
         """Send only the numbers of these tasks: the server has them since it was forked."""

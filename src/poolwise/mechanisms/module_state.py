@@ -141,4 +141,6 @@ def is_the_users(module: str) -> bool:
     file = getattr(sys.modules.get(module), "__file__", None)
     if module == "__main__" or file is None or file.startswith(_STANDARD):
         return False
+    if module.partition(".")[0] in ("poolwise", "_poolwise_worker"):
+        return False
     return "site-packages" not in file and "dist-packages" not in file

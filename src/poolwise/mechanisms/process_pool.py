@@ -23,12 +23,12 @@ from poolwise.mechanisms import idle_workers, servers
 from poolwise.mechanisms.encoding import Encoder
 from poolwise.mechanisms.ending import end_workers
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
-from poolwise.mechanisms.receive import outcomes_of, unreadable
+from poolwise.mechanisms.receive import initializer_failed, outcomes_of, unreadable
 from poolwise.mechanisms.servers import Fork, Server
 from poolwise.mechanisms.surroundings import surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
-from poolwise.task import Batch, BatchId, Exit, Task
+from poolwise.task import Batch, BatchId, Exit
 from poolwise.units import Seconds
 
 #: So many workers in a row may die before they are ready; then the pool has failed. One may be
@@ -47,15 +47,18 @@ class ProcessPool:
         self._workers: dict[int, WorkerLink] = {}
         self._numbers = 0
         self._waiting: deque[Batch] = deque()
-        #: Workers and servers that died, since the last worker was ready, before one of theirs was.
+        #: Workers and servers that died before a worker of theirs was ready, since one last was.
         self._stillborn: set[object] = set()
+        #: Workers that an initializer has changed, or with few calls left, serve this pool only.
+        own = options.initializer is not None or options.calls_per_worker is not None
+        self._idle_timeout = 0.0 if own else options.idle_timeout
         self._owner_process = os.getpid()
         self._closed = False
 
     @property
     def workers(self) -> int:
         """Processes that live or are being started."""
-        return len(self._workers)
+        return sum(not worker.leaving for worker in self._workers.values())
 
     def grow(self, workers: int) -> None:
         """Ask for workers; they answer when they are ready.
@@ -66,7 +69,7 @@ class ProcessPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        looks = surroundings(self._options.siblings)
+        looks = surroundings(self._options.siblings, self._options.threads_per_worker)
         try:
             for _ in range(workers):
                 self._start(looks)
@@ -121,7 +124,7 @@ class ProcessPool:
                 for worker in workers:
                     self._ignore(worker)
                     worker.leave_pool()
-                    if not idle_workers.put(worker, self._options.idle_timeout):
+                    if not idle_workers.put(worker, self._idle_timeout):
                         left.append(worker)
                 end_workers(left, grace)
         finally:
@@ -131,7 +134,7 @@ class ProcessPool:
     # ---- starting -------------------------------------------------------------------------
 
     def _start(self, looks: bytes) -> None:
-        tasks = self._options.tasks
+        tasks, initializer = self._options.tasks, self._options.initializer
         worker = self._idle_or_new()
         encoder = self._encoders[worker.server]
         worker.number = self._numbers
@@ -144,7 +147,7 @@ class ProcessPool:
         worker.adopt(looks)
         for task in tasks:
             worker.introduce(task, encoder.task(task))
-        worker.prime()
+        worker.prime(b"" if initializer is None else encoder.initializer(initializer))
 
     def _encoder_for(self, server: Server) -> Encoder:
         """Return the encoder for workers of `server`, to which all tasks are known."""
@@ -162,11 +165,12 @@ class ProcessPool:
         options = self._options
         spawned = options.start_method == "spawn"
         threads = options.threads_per_worker
-        server = servers.server_for(options.start_method, options.tasks, options.siblings)
+        server = servers.server_for(options.start_method, options.tasks)
         encoder = self._encoder_for(server)
-        worker = idle_workers.take(server, threads, options.tasks, spawned=spawned)
-        if worker is not None:
-            return worker
+        if self._idle_timeout:
+            worker = idle_workers.take(server, threads, options.tasks, spawned=spawned)
+            if worker is not None:
+                return worker
         ends = WorkerEnds(threads)
         try:
             if encoder.needs_cloudpickle() and not spawned:
@@ -195,18 +199,34 @@ class ProcessPool:
 
     def _hand_out(self) -> None:
         while self._waiting:
+            batch = self._waiting[0]
             ready = [
                 worker
                 for worker in self._workers.values()
-                if worker.ready and not worker.reader.closed
+                if worker.ready and not worker.reader.closed and not worker.leaving
             ]
-            if not ready:
+            able = [worker for worker in ready if self._may_take(worker, len(batch))]
+            if not able:
+                for worker in ready:
+                    if not worker.sent:
+                        self._replace(worker)
                 return
-            worker = min(ready, key=lambda each: len(each.sent))
-            batch = self._waiting.popleft()
+            worker = min(able, key=lambda each: len(each.sent))
+            self._waiting.popleft()
             encoder = self._encoders[worker.server]
             worker.introduce(batch.task, encoder.task(batch.task))
             worker.send(batch, encoder.batch(batch))
+
+    def _may_take(self, worker: WorkerLink, calls: int) -> bool:
+        """Whether a worker has not had too many calls; the first batch is never too many."""
+        most = self._options.calls_per_worker
+        return most is None or not worker.calls or worker.calls + calls <= most
+
+    def _replace(self, worker: WorkerLink) -> None:
+        """Start another in the place of one that has had its share of calls."""
+        worker.leaving = True
+        worker.ask_to_end()
+        self.grow(1)
 
     def _listen(self, worker: WorkerLink, events: int) -> None:
         self._inbox.watch(worker.ends.data.fileno(), events, partial(self._hear, worker))
@@ -238,6 +258,9 @@ class ProcessPool:
             worker.ready, worker.pid = True, frame.key
             self._stillborn.clear()
             self._sink.ready(worker.number)
+            return
+        if frame.kind == wire.UNREADY:
+            self._fail(initializer_failed(frame))
             return
         sent = worker.sent[frame.key]
         if frame.kind == wire.UNREADABLE:
@@ -303,6 +326,9 @@ class ProcessPool:
             return
         del self._workers[worker.number]
         self._ignore(worker)
+        if worker.leaving:
+            worker.ends.close()
+            return
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
         worker.ends.close()
         for batch, sent in worker.sent.items():
@@ -326,8 +352,11 @@ class ProcessPool:
             self._fail_if_empty(cause or RuntimeError(f"workers die before they are ready: {exit}"))
 
     def _fail_if_empty(self, error: BaseException) -> None:
-        if self._closed or self._workers:
-            return
+        if not self._closed and not self._workers:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Say that no call will run here."""
         waiting, self._waiting = self._waiting, deque()
         for batch in waiting:
             if not self._closed:

@@ -190,8 +190,8 @@ _executed: Server | None = None
 _dismissed: list[Server] = []
 
 
-def server_for(start_method: str | None, tasks: Sequence[Task], siblings: int) -> Server:
-    """Return the server for workers that are to run `tasks`, so many beside each other.
+def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
+    """Return the server for workers that are to run `tasks`.
 
     Raises:
         OSError: no server can be started here.
@@ -200,25 +200,25 @@ def server_for(start_method: str | None, tasks: Sequence[Task], siblings: int) -
     with _lock:
         _wait_for_dismissed()
         if start_method == "fork":
-            return _forked(tasks, siblings)
+            return _forked(tasks)
         if start_method is None:
             if _fork_of_this is not None and _fork_of_this.still_equals(tasks):
                 return _fork_of_this
             if is_quiescent() and not is_large():
-                return _forked(tasks, siblings)
+                return _forked(tasks)
         if _executed is None:
             _executed = _execute()
         return _executed
 
 
-def _forked(tasks: Sequence[Task], siblings: int) -> Fork:
+def _forked(tasks: Sequence[Task]) -> Fork:
     global _fork_of_this
     if _fork_of_this is not None:
         if _fork_of_this.still_equals(tasks):
             return _fork_of_this
         _fork_of_this.dismiss()
         _fork_of_this = None
-    _fork_of_this = Fork(tasks, surroundings(siblings))
+    _fork_of_this = Fork(tasks, surroundings(1))
     return _fork_of_this
 
 
@@ -232,7 +232,7 @@ def prepare(tasks: Sequence[Task]) -> None:
     with _lock:
         if _fork_of_this is None and is_quiescent() and not is_large():
             with suppress(OSError):
-                _forked(tasks, 1)
+                _forked(tasks)
 
 
 def lost(server: Server) -> None:

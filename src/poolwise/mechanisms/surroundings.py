@@ -11,8 +11,9 @@ from _locale import LC_ALL, setlocale
 from functools import lru_cache
 
 
-def surroundings(siblings: int) -> bytes:
-    """Return what `_poolwise_worker.surroundings.take_on` takes on, in a worker of so many.
+def surroundings(siblings: int, threads: int = 1) -> bytes:
+    """Return what `_poolwise_worker.surroundings.take_on` takes on, in a worker of so many threads
+    beside so many siblings.
 
     Equal bytes mean equal surroundings, so a worker is told only what it has not been told.
     """
@@ -23,6 +24,7 @@ def surroundings(siblings: int) -> bytes:
     return marshal.dumps(
         {
             "siblings": siblings,
+            "inner_threads": _inner_threads(siblings * threads),
             "cwd": folder,
             "environ": dict(os.environb),
             # Anything may lie in these lists; `marshal` takes plain strings only.
@@ -36,6 +38,28 @@ def surroundings(siblings: int) -> bytes:
         # Without references between equal objects, which depend on how often each is held.
         2,
     )
+
+
+#: What libraries read when they are loaded: OpenMP, OpenBLAS, MKL, BLIS, Accelerate, NumExpr.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def _inner_threads(calls: int) -> dict[str, int]:
+    """Return how many threads libraries may use in a call, so that all calls together use each CPU
+    once; by variable. Variables that the user has set are left alone.
+    """
+    if calls == 1:
+        return {}
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = max(1, cpus // calls)
+    return {name: most for name in _THREAD_VARIABLES if name not in os.environ}
 
 
 @lru_cache(64)

@@ -56,6 +56,7 @@ class WorkerLink:
         self.orphan = False  # its server is gone: nobody will tell how it ends
         self.reused = False  # it was idle, and may have ended itself at that very moment
         self.calls = 0  # that were ever sent to it
+        self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
         self.knows = Definitions({})
         self._tasks: set[int] = set()
@@ -88,9 +89,11 @@ class WorkerLink:
             self.knows.note([task])
             self._write(frame)
 
-    def prime(self) -> None:
-        """Ask for a sign of life, which comes when all that was sent before has been read."""
-        self._write(wire.pack(wire.PRIME, 0))
+    def prime(self, initializer: bytes) -> None:
+        """Ask for a sign of life, which comes when all that was sent before has been read, and the
+        initializer has run, if there is one.
+        """
+        self._write(wire.pack(wire.PRIME, 0, initializer))
 
     def rest(self, seconds: Seconds) -> None:
         """Let it forget its tasks, and end itself if it hears nothing for so long."""
