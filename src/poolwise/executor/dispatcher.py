@@ -40,9 +40,13 @@ class Dispatcher:
         self._dispatch = Dispatch(
             self._submissions,
             self._submissions,
-            # Its functions come as arguments, so no fork can be told what they need by name.
+            # Functions come as arguments, so no fork can be told what they need by name. Who shuts
+            # an executor down expects its workers to be gone.
             workers=replace(
-                workers, tasks=(APPLY,), start_method=workers.start_method or "forkserver"
+                workers,
+                tasks=(APPLY,),
+                start_method=workers.start_method or "forkserver",
+                idle_timeout=0.0,
             ),
             mechanisms=_mechanism,
             inbox=self._inbox,
