@@ -78,7 +78,8 @@ class PoolwiseMapOfOne(Poolwise):
 
     def call(self, fn: Call, item: Any) -> Any:
         """Map over one input."""
-        return list(self.map(fn, [item]))[0]
+        (result,) = self.map(fn, [item])
+        return result
 
 
 class PoolwiseExecutorMap(Poolwise):
