@@ -11,7 +11,7 @@ from operator import attrgetter
 from _poolwise_worker.apply import apply
 from poolwise.errors import TransferError, WorkerCrashed
 from poolwise.executor.carried import carried
-from poolwise.executor.functions import Functions
+from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import Specimen, can_be_pickled
 from poolwise.executor.submission import Submission
@@ -112,14 +112,17 @@ class Submissions:
         They count as running from now on: what lies in a batch cannot be cancelled.
         """
         taken: list[Submission] = []
+        seen: Seen | None = None
         while queue and len(taken) < limit:
             submission = queue[0]
-            if taken and submission.seen is not taken[0].seen:
+            if seen is not None and submission.seen is not seen:
                 break
             if submission.begin():
+                if seen is None:
+                    seen = submission.seen
+                    limit = min(limit, self._router.most_in_batch(seen))
                 self._give_place(submission)
                 taken.append(submission)
-                limit = min(limit, self._router.most_in_batch(submission.seen))
             elif submission.fixed:
                 self._router.dropped(submission.seen)
             queue.popleft()
@@ -133,13 +136,17 @@ class Submissions:
 
     def _take_in(self, mechanism: str) -> None:
         """Put calls that arrived into their queues; sort the queues when routes have changed."""
-        while self._arrived:
-            submission = self._arrived[0]
-            assert submission.function is not None
+        arrived, function, seen = self._arrived, None, None
+        while arrived:
+            submission = arrived[0]
+            if seen is None or submission.function is not function:
+                function = submission.function
+                assert function is not None
+                seen = self._functions.find(function)
             submission.number = next(self._numbers)
-            submission.seen = self._functions.find(submission.function)
+            submission.seen = seen
             self._put(submission, self._waiting)
-            self._arrived.popleft()
+            arrived.popleft()
         if mechanism == "process":
             stale = self._sorted != self._router.version
         else:
@@ -204,18 +211,22 @@ class Submissions:
 
     def add(self, first: int, outcomes: Outcomes) -> None:
         """Give futures their ends, and learn."""
-        seen, mechanism = self._drawn[first].seen, self._drawn[first].mechanism
+        drawn, errors = self._drawn, outcomes.errors
+        seen, mechanism = drawn[first].seen, drawn[first].mechanism
         for place, value in enumerate(outcomes.values):
-            submission = self._drawn[first + place]
+            submission = drawn[first + place]
             if submission.future is not None:
-                self._end(submission, value, outcomes.errors.get(place))
-            del self._drawn[first + place]
+                if place in errors:
+                    self._end(submission, value, errors[place])
+                else:
+                    submission.finish(value)
+            del drawn[first + place]
         self.delivered += len(outcomes.values)
         seen.note(outcomes)
         self._router.learn(seen, mechanism, outcomes)
 
-    def _end(self, submission: Submission, value: object, error: BaseException | None) -> None:
-        """End a call that ran in a process (or did not, in a thread, by a fault of ours)."""
+    def _end(self, submission: Submission, value: object, error: BaseException) -> None:
+        """End a call that failed in a process (or in a thread, by a fault of ours)."""
         if isinstance(error, WorkerCrashed):
             error = WorkerCrashed(f"a call of {submission.name}", error.exit)
         elif isinstance(error, TransferError) and self._can_run_here(submission):
