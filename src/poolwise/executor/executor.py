@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from poolwise.executor.dispatcher import Dispatcher
+from poolwise.executor.future import CallFuture
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
@@ -89,7 +90,7 @@ class Executor(StandardExecutor):
         Raises:
             RuntimeError: the executor has been shut down, or the system has no thread left.
         """
-        future: Future[T] = Future()
+        future: Future[T] = CallFuture()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
             if self._shut_down:
