@@ -91,8 +91,10 @@ def test_the_standard_ways_to_wait_know_it() -> None:
     futures[1].set_result(1)
     done, _ = wait(futures, return_when=FIRST_COMPLETED)
     assert done == {futures[1]}
-    threading.Thread(target=lambda: [futures[n].set_result(n) for n in (2, 0)]).start()
-    assert [future.result() for future in as_completed(futures, timeout=30)] == [1, 2, 0]
+    setter = threading.Thread(target=lambda: [futures[n].set_result(n) for n in (2, 0)])
+    setter.start()
+    assert {future.result() for future in as_completed(futures, timeout=30)} == {0, 1, 2}
+    setter.join(30)
 
 
 def test_nobody_waits_for_ever_however_setting_and_waiting_interleave() -> None:
