@@ -138,10 +138,12 @@ class Dispatcher:
             self._fill()  # which may find that nothing is left but cancelled calls
             if self._may_end():
                 break
+            patience = self._submissions.patience
             if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
-                dispatch.wait()  # may have to ask for what a busy process has not started
+                dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
-                self._inbox.wait()
+                self._inbox.wait(patience)
+            self._submissions.hurry()
         for lane in list(dispatch.lanes):
             dispatch.retire(lane)
         dispatch.close()
