@@ -40,6 +40,8 @@ from _socket import (
 from _struct import Struct
 from marshal import loads as unmarshal
 
+from _poolwise_worker import transfer
+from _poolwise_worker.parting import part_from_caller
 from _poolwise_worker.worker import ignore, leave, run_worker
 
 #: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
@@ -296,9 +298,6 @@ def _serve(front_fd: int) -> None:
 
 def serve_as_fork(front_fd: int) -> None:
     """Run the server in a process that was just forked from the caller. Never returns."""
-    from _poolwise_worker import transfer
-    from _poolwise_worker.parting import part_from_caller
-
     code = 1
     try:
         _handle_signals()

@@ -128,10 +128,18 @@ class Dispatch:
     # ---- lanes -----------------------------------------------------------------------------
 
     def open(self, plan: Plan) -> Lane:
-        """Open a lane for `plan`; its workers start in the background."""
+        """Open a lane for `plan`; its workers start in the background.
+
+        Raises:
+            TransferError: the task cannot be sent to such workers.
+        """
         lane = Lane(self, plan, self.mechanism(plan.mechanism))
         self.lanes.append(lane)
-        lane.pool.grow(plan.workers)
+        try:
+            lane.pool.grow(plan.workers)
+        except BaseException:
+            self._close_lane(lane, grace=0.0)
+            raise
         return lane
 
     def retire(self, lane: Lane) -> None:

@@ -17,8 +17,8 @@ from poolwise.mechanisms.worker_link import WorkerLink
 from poolwise.task import Task
 from poolwise.units import Seconds
 
-#: Idle workers kept at once, per CPU; who closes a pool of many rarely opens several more.
-_PER_CPU = 2
+#: Idle workers kept at once: two for each CPU. Who closes a pool of many rarely opens several more.
+_AT_MOST = 2 * (os.cpu_count() or 1)
 
 #: Guards the stock: pools of several threads put and take.
 _lock = threading.RLock()
@@ -37,7 +37,7 @@ def put(worker: WorkerLink, seconds: Seconds) -> bool:
     dropped = []
     with _lock:
         _stock.append(worker)
-        while len(_stock) > _PER_CPU * (os.cpu_count() or 1):
+        while len(_stock) > _AT_MOST:
             dropped.append(_stock.pop(0))
     for each in dropped:
         each.ends.close()

@@ -26,7 +26,8 @@ def surroundings(siblings: int, threads: int = 1) -> bytes:
             "siblings": siblings,
             "inner_threads": _inner_threads(siblings * threads),
             "cwd": folder,
-            "environ": dict(os.environb),
+            # What `os.environb` copies item by item, through two layers of Python.
+            "environ": dict(os.environb._data),  # type: ignore[attr-defined]
             # Anything may lie in these lists; `marshal` takes plain strings only.
             "path": [str(entry) for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in sys.argv],

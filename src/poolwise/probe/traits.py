@@ -36,10 +36,11 @@ def pickling_refusal(task: Task) -> Refusal | None:
     """Say why the function cannot be pickled, or ``None``.
 
     Apart from `read_traits`, because a function can hold gigabytes: ask only where processes are
-    considered.
+    considered. What only the executed server cannot carry, such as a lock among the variables of
+    the main script, is found out when workers are asked for.
     """
     try:
-        transfer.dumps(task.function)
+        transfer.dumps_between_forks(task.function)
     except Exception as error:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
         return Refusal(why, "use threads")
