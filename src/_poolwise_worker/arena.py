@@ -444,6 +444,7 @@ class Reader:
             _open.discard(self)
             self._live.clear()
             self._dying.clear()
+            self._shared = None
 
     def _give_up(self, watch: _Watch) -> None:
         if self._foreign:
@@ -451,8 +452,9 @@ class Reader:
         if _forking or watch.epoch != _epoch:
             self._retired.append((watch.offset, watch.size))
         elif self._closed:
-            if self._shared is not None:
-                self._shared.madvise(mmap.MADV_REMOVE, watch.offset, pages(watch.size))
+            shared = self._shared
+            if shared is not None:
+                shared.madvise(mmap.MADV_REMOVE, watch.offset, pages(watch.size))
         else:
             if watch.writable and self._mapping is not None and _has_private_pages(watch):
                 # Now, not when the slot comes again: what was written is private memory, and would
@@ -478,6 +480,7 @@ class Reader:
         if self._shared is not None:
             self._empty_gaps(self._shared)
         os.close(self._descriptor)
+        self._descriptor, self._mapping = -1, None
         self._settle()
 
     def _empty_gaps(self, shared: mmap.mmap) -> None:
