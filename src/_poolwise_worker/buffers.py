@@ -19,6 +19,7 @@ from _pickle import Pickler
 from _pickle import dumps as _dumps
 from _pickle import loads as _loads
 from _struct import Struct
+from itertools import pairwise
 
 from _poolwise_worker import transfer
 
@@ -127,7 +128,7 @@ def _is_whole(parts: _Parts) -> bool:
     """
     return all(
         len(part) == int.from_bytes(bytes(before[-8:]), "little")
-        for before, part in zip(parts, parts[1:], strict=False)
+        for before, part in pairwise(parts)
         if type(part) is bytearray
     )
 
@@ -138,9 +139,7 @@ def _mentions_main(parts: _Parts) -> bool:
     Between frames lie large objects, and opcodes only where they are too few for the word.
     """
     return any(
-        b"__main__" in part
-        for number, part in enumerate(parts)
-        if not number or part[:1] == _FRAME
+        b"__main__" in part for number, part in enumerate(parts) if not number or part[:1] == _FRAME
     )
 
 

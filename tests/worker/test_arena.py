@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from _poolwise_worker import arena
-from _poolwise_worker.arena import Reader, Writer, create
+from _poolwise_worker.arena import Reader, Writer, create, forks
 
 MIB = 1 << 20
 
@@ -85,7 +84,7 @@ def exit_code(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-# ---- the law ----------------------------------------------------------------------------------------
+# ---- the law -------------------------------------------------------------------------------------
 
 
 def test_what_is_placed_is_seen(pair: Pair) -> None:
@@ -371,7 +370,7 @@ def test_views_die_in_any_thread(threads: int) -> None:
     pair.close()
 
 
-# ---- what outlives what ------------------------------------------------------------------------------
+# ---- what outlives what --------------------------------------------------------------------------
 
 
 def test_views_outlive_a_killed_writer() -> None:
@@ -403,7 +402,7 @@ def test_views_outlive_a_killed_writer() -> None:
     assert (os.fstat(descriptor).st_blocks * 512) <= 3 * MIB
     assert (views[0][0], views[0][1], views[1][0], views[1][1]) == (1, 0, 32, 31)
     views.clear()
-    assert reader not in arena._open
+    assert reader not in forks.ends
     for each in (ours, theirs):
         each.close()
     os.close(descriptor)
@@ -426,20 +425,19 @@ def test_a_view_that_is_kept_does_not_keep_the_arena() -> None:
 def test_what_a_child_may_see_keeps_its_pages_when_the_reader_is_closed() -> None:
     pair = Pair()
     ours, theirs = socket.socketpair()
-    view, other = pair.send(b"a" * MIB), pair.send(b"b" * MIB)
+    views = [pair.send(b"a" * MIB), pair.send(b"b" * MIB)]
 
     def look() -> None:
         ours.close()
         theirs.recv(1)
-        assert set(view) == {ord("a")}
-        assert set(other) == {ord("b")}
+        assert [set(view) for view in views] == [{ord("a")}, {ord("b")}]
 
     pid = in_a_child(look)
-    del view
-    late = pair.send(b"c" * MIB)
+    views.pop()
+    views.append(pair.send(b"c" * MIB))
     pair.writer.close()
     pair.reader.close()
-    del other, late
+    views.clear()
     ours.sendall(b"!")
     assert exit_code(pid) == 0
     pair.close()
@@ -483,7 +481,7 @@ if "close" in sys.argv:
         assert run.stderr == b""
 
 
-# ---- limits -----------------------------------------------------------------------------------------
+# ---- limits --------------------------------------------------------------------------------------
 
 
 def test_a_full_arena_says_so_and_recovers(pair: Pair) -> None:
@@ -505,13 +503,13 @@ def test_where_there_is_no_memory_nothing_is_placed_and_nothing_is_killed(pair: 
         kept = pair.place(b"x" * MIB)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 * MIB, 2 * MIB))
         writer = pair.writer
-        writer._foreign = False  # this is no accident: the child is the writer now
+        writer.foreign = False  # this is no accident: the child is the writer now
         assert writer.place([b"y" * (2 * MIB)], 2 * MIB) is None
         assert writer.place([b"z" * MIB], MIB) == kept + MIB
         assert writer.place([b"z" * MIB], MIB) is None
 
     def as_writer() -> None:
-        pair.writer._foreign = False
+        pair.writer.foreign = False
         place()
 
     assert exit_code(in_a_child(as_writer)) == 0

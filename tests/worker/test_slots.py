@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from mmap import PAGESIZE
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _poolwise_worker.slots import Slots, _capacity, pages
+from _poolwise_worker.arena.memory import pages
+from _poolwise_worker.arena.slots import Slots, _capacity
 
 LIMIT = 64 * PAGESIZE
 
@@ -29,10 +31,7 @@ class AgainstAModel(RuleBasedStateMachine):
 
     def longest_gap(self) -> int:
         edges = [(0, 0), *sorted(self.live.items()), (LIMIT, 0)]
-        return max(
-            after - pages(begin + size)
-            for (begin, size), (after, _) in zip(edges, edges[1:], strict=False)
-        )
+        return max(after - pages(begin + size) for (begin, size), (after, _) in pairwise(edges))
 
     @rule(size=st.integers(1, LIMIT + 1))
     def take(self, size: int) -> None:

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 from mmap import PAGESIZE
 
+from _poolwise_worker.arena.memory import pages
+
 _Block = tuple[int, int, int]  # offset, capacity, warm
-
-
-def pages(size: int) -> int:
-    """Return `size` in bytes rounded up to whole pages, which is what the kernel deals in."""
-    return -(-size // PAGESIZE) * PAGESIZE
 
 
 def _capacity(size: int) -> int:
