@@ -218,8 +218,9 @@ class Hammer:
         if self.draw.random() < 0.5:
             kept = np.frombuffer(view, np.uint8)[self.draw.randrange(size) :]
         if not readonly and self.draw.random() < 0.5:
-            first = self.draw.randrange(size)
-            view[first : first + 5000] = bytes(len(view[first : first + 5000]))
+            first = self.draw.choice([0, self.draw.randrange(size)])
+            last = self.draw.choice([size, first + 5000])
+            view[first:last] = bytes(len(view[first:last]))
         if self.draw.random() < 0.9:
             self.kept.append((kept, checksum(kept)))
         if len(self.kept) > self.draw.randrange(100):
@@ -228,6 +229,8 @@ class Hammer:
             self.pair.tell()
         if self.draw.random() < 0.01:
             self.pair.writer.trim()
+        if self.draw.random() < 0.01:
+            self.pair.reader.trim()
 
     def drop(self, number: int) -> None:
         for _ in range(min(number, len(self.kept))):
@@ -551,17 +554,25 @@ def test_trimming_gives_pages_back_and_leaves_what_is_live(pair: Pair) -> None:
     assert set(kept) == {4}
 
 
-def test_private_pages_go_with_the_view(pair: Pair) -> None:
+def test_private_pages_stay_for_a_while_and_are_trimmed(pair: Pair) -> None:
     def private() -> int:
         rollup = Path("/proc/self/smaps_rollup").read_text()
         return int(rollup.split("Anonymous:")[1].split()[0]) * 1024
 
-    view = pair.send(bytes(32 * MIB))
     before = private()
-    view[:] = b"x" * len(view)
-    assert private() - before > 30 * MIB
-    del view
+    for number in range(40):
+        view = pair.send(bytes([number]) * (32 * MIB))
+        assert view[0] == view[-1] == view[12345] == number
+        view[:] = b"x" * len(view)
+        assert 30 * MIB < private() - before < 40 * MIB
+        del view
+        pair.tell()
+    view = pair.send(b"y" * (20 * MIB))  # shorter, in the same place
+    other = pair.send(b"z" * (10 * MIB))
+    assert (set(view), set(other)) == ({ord("y")}, {ord("z")})
+    del view, other
     pair.tell()
+    pair.reader.trim()
     assert private() - before < 8 * MIB
 
 

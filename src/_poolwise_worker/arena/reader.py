@@ -5,11 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from _thread import allocate_lock
 from _weakref import ref
 from collections import deque
 
 from _poolwise_worker.arena import forks
-from _poolwise_worker.arena.memory import CAN_DROP_PAGES, pages, private_mapping, was_written
+from _poolwise_worker.arena.memory import CAN_DROP_PAGES, pages, private_mapping, private_share
 from _poolwise_worker.arena.writer import OFFSET
 
 TYPE_CHECKING = False
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 #: Types of ctypes arrays that are remembered, one for each size; to make one takes 10 µs.
 _KINDS = 256
+
+#: At most so many bytes of private pages are kept for slots that come again, in all.
+_PRIVATE = 1 << 27
+
+#: Of slots whose private pages were kept, every so manieth loses them: whether a view was written
+#: cannot be seen while they are there.
+_FORGET = 16
 
 
 class _Watch(ref):  # type: ignore[type-arg]
@@ -31,13 +39,14 @@ class _Watch(ref):  # type: ignore[type-arg]
     bring it back to life. Only when `inner` has no user left, `outer` is gone.
     """
 
-    __slots__ = ("epoch", "inner", "offset", "reader", "size", "writable")
+    __slots__ = ("epoch", "inner", "offset", "private", "reader", "size", "writable")
 
     inner: Any
     offset: int
     size: int
     epoch: int
     writable: bool
+    private: bool  # all its pages were, from the beginning
     reader: Reader
 
 
@@ -63,9 +72,15 @@ def _died_late(watch: _Watch) -> None:
 class Reader:
     """The end that reads. Any thread may call anything but `close`, which the owner calls.
 
-    Nothing here has a lock, because views die anywhere, also while this thread is inside, within a
-    garbage collection. Each container is changed by operations that are atomic, and each death is
-    handled by the one that took it from `_dying`.
+    Nothing about deaths has a lock, because views die anywhere, also while this thread is inside,
+    within a garbage collection. Each container is changed by operations that are atomic, and each
+    death is handled by the one that took it from `_dying`.
+
+    A page that is written through a view becomes private memory, which hides what the writer puts
+    there later. So it is dropped when the view is dead; or, because making it took ten times as
+    long as filling it, it stays and is filled from the file when the slot comes again. `_private`
+    has those, by offset, with their length. An entry is made before the writer hears of the slot,
+    and taken out under `_lock`, before anything is seen of a slot that overlaps with it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -79,6 +94,9 @@ class Reader:
         self._live: dict[int, _Watch] = {}  # by offset; until the death is settled
         self._dying: deque[_Watch] = deque()
         self._released: deque[int] = deque()  # offsets of which the writer has not heard
+        self._private: dict[int, int] = {}
+        self._lock = allocate_lock()  # not taken where views die
+        self._refilled = 0
         self._retired: deque[tuple[int, int]] = deque()  # offset, size: a forked child may see it
         self._shared: mmap.mmap | None = None  # once closed: to give pages back
         self._closed = False
@@ -101,6 +119,7 @@ class Reader:
             view = self._copy(offset, size)
             self._released.append(offset)
             return view.toreadonly() if readonly else view
+        private = bool(self._private) and self._uncover(offset, size, refill=True)
         inner = kind.from_buffer(self._mapping, offset)
         outer = kind.from_buffer(inner)
         # Called in any thread, at any moment. To append is atomic, and runs no Python code, in
@@ -108,6 +127,7 @@ class Reader:
         watch = _Watch(outer, self._dying.append)
         watch.inner, watch.offset, watch.size = inner, offset, size
         watch.epoch, watch.writable, watch.reader = forks.epoch, not readonly, self
+        watch.private = private
         self._live[offset] = watch
         view = memoryview(outer).cast("B")
         return view.toreadonly() if readonly else view
@@ -132,19 +152,47 @@ class Reader:
 
     def _copy(self, offset: int, size: int) -> memoryview:
         copy = memoryview(bytearray(size))
-        done = 0
-        while done < size:
-            # Into, and not `pread`: what that returns could not be written.
-            got = os.preadv(self._descriptor, [copy[done:]], offset + done)
-            if not got:
-                raise OSError(f"the arena ends within a slot of {size} bytes at {offset}")
-            done += got
+        self._fill(copy, offset)
         return copy
+
+    def _fill(self, view: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(view):
+            got = os.preadv(self._descriptor, [view[done:]], offset + done)
+            if not got:
+                raise OSError(f"the arena ends within a slot of {len(view)} bytes at {offset}")
+            done += got
+
+    def _uncover(self, offset: int, size: int, *, refill: bool = False) -> bool:
+        """Have the file seen in this slot; return whether private pages were filled with it."""
+        mapping, end = self._mapping, offset + pages(size)
+        assert mapping is not None
+        with self._lock:
+            refill = refill and self._private.get(offset, 0) >= size
+            for begin, length in list(self._private.items()):
+                after = begin + pages(length)
+                if begin < end and offset < after:
+                    # What lies behind this slot may be another one by now.
+                    first = end if refill and begin == offset else begin
+                    if first < after:
+                        mapping.madvise(mmap.MADV_DONTNEED, first, after - first)
+                    del self._private[begin]
+            if refill:
+                with memoryview(mapping)[offset : offset + size] as view:
+                    self._fill(view, offset)
+        return refill
+
+    def trim(self) -> None:
+        """Give back private pages that are kept for slots to come, when nothing came lately."""
+        if self._private and not self._closed and not self.foreign:
+            self._uncover(0, self._size)
 
     def borrow(self, offset: int, size: int) -> memoryview:
         """Return a read-only view that is not watched: release it, then `discard` the slot."""
         if self._mapping is None:
             return self._copy(offset, size).toreadonly()
+        if self._private:
+            self._uncover(offset, size)
         return memoryview(self._mapping)[offset : offset + size].toreadonly()
 
     def discard(self, offsets: Iterable[int]) -> None:
@@ -187,18 +235,33 @@ class Reader:
             self._shared = self._mapping = None
 
     def _give_up(self, watch: _Watch) -> None:
-        mapping, shared = self._mapping, self._shared
-        written = watch.writable and was_written(self._address + watch.offset, watch.size)
-        if written and mapping is not None:
-            # Now, not when the slot comes again: what was written is private memory, and would
-            # stay for as long. Whoever views the slot next sees the file, not these pages.
-            mapping.madvise(mmap.MADV_DONTNEED, watch.offset, pages(watch.size))
-        if forks.may_be_seen_elsewhere(watch.epoch):
-            self._retired.append((watch.offset, watch.size))
-        elif not self._closed:
+        reusable = not self._closed and not forks.may_be_seen_elsewhere(watch.epoch)
+        if watch.writable or watch.private:
+            self._drop_or_keep_private_pages(watch, reusable)
+        shared = self._shared
+        if reusable:
             self._released.append(watch.offset)
+        elif forks.may_be_seen_elsewhere(watch.epoch):
+            self._retired.append((watch.offset, watch.size))
         elif shared is not None:
             shared.madvise(mmap.MADV_REMOVE, watch.offset, pages(watch.size))
+
+    def _drop_or_keep_private_pages(self, watch: _Watch, reusable: bool) -> None:
+        mapping = self._mapping
+        if mapping is None:
+            return
+        if watch.private:
+            self._refilled += 1
+            share: float | None = 1.0 if self._refilled % _FORGET else 0.5
+        else:
+            share = private_share(self._address + watch.offset, watch.size)
+        if share == 0.0:
+            return
+        room = sum(list(self._private.values())) + watch.size <= _PRIVATE
+        if share is not None and share > 0.5 and reusable and room:
+            self._private[watch.offset] = watch.size
+        else:
+            mapping.madvise(mmap.MADV_DONTNEED, watch.offset, pages(watch.size))
 
     def close(self) -> None:
         """Let go of the arena; a second call does nothing. Views stay as they are.
@@ -229,6 +292,7 @@ class Reader:
                 watch = _Watch(outer, _died_late)
                 watch.inner, watch.offset, watch.size = old.inner, old.offset, old.size
                 watch.epoch, watch.writable, watch.reader = old.epoch, old.writable, self
+                watch.private = old.private
                 self._live[old.offset] = watch
             del outer
         # What is live now gives up its pages itself; and so does what dies meanwhile.
