@@ -24,13 +24,15 @@ _AHEAD = 2
 class _End:
     """One end of the connection between the caller and a worker: a socket and two arenas."""
 
-    def __init__(self, sock: socket.socket, outgoing: int, incoming: int) -> None:
+    def __init__(self, sock: socket.socket, outgoing: int, incoming: int, arena: bool) -> None:
         self.sock = sock
+        self.arena = arena
         self.writer = Writer(outgoing)
         self.reader = Reader(incoming)
 
     def send(self, value: object) -> None:
-        message, released = buffers.dumps(value, self.writer), self.reader.released()
+        message = buffers.dumps(value, self.writer if self.arena else None)
+        released = self.reader.released()
         self.sock.sendall(_HEAD.pack(len(released), len(message)) + released + message)
 
     def receive(self) -> Any:
@@ -55,9 +57,14 @@ class _End:
 
 
 class BareWorkers:
-    """Workers forked from this process, for one function; a context manager."""
+    """Workers forked from this process, for one function; a context manager.
 
-    def __init__(self, function: Callable[[Any], Any], workers: int, limit: int) -> None:
+    Without `arena`, everything goes through the socket.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Any], workers: int, limit: int, *, arena: bool = True
+    ) -> None:
         self._ends: list[_End] = []
         self._pids: list[int] = []
         for _ in range(workers):
@@ -69,12 +76,12 @@ class BareWorkers:
                     for end in self._ends:
                         end.sock.close()
                     ours.close()
-                    _serve(_End(theirs, results, arguments), function)
+                    _serve(_End(theirs, results, arguments, arena), function)
                 finally:
                     os._exit(1)
             theirs.close()
             self._pids.append(pid)
-            self._ends.append(_End(ours, arguments, results))
+            self._ends.append(_End(ours, arguments, results, arena))
 
     def map(self, values: Iterable[object]) -> Iterator[Any]:
         """Yield results in the order of `values`; a few calls are under way at once."""

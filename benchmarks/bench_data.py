@@ -22,7 +22,9 @@ touch, sum, bytes, dropped  copy to memory that is there already (`memcpy`)
 write                       change pages of a file that is mapped privately, each for the first time
 kept                        copy to pages of a shared file that do not exist yet
 
-"arena alone" is forked workers that load, call and answer, nothing else.
+"arena alone" is forked workers that load, call and answer, nothing else. The last table compares,
+for such a worker, a call whose argument goes through the arena with one whose argument goes through
+the socket: `buffers.THRESHOLD` should be about where they are equal.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ from _data_calls import Array, give, length, read, touch, write
 from _report import begin, interleaved, median, options, spread, table
 
 import poolwise
+from _poolwise_worker import buffers
 from poolwise.machine import this_machine
+from poolwise.units import duration
 
 GIB = 1 << 30
 
@@ -266,6 +270,55 @@ def workloads(
     }
 
 
+# ---- from which size on the arena pays ----------------------------------------------------------
+
+
+def round_trip(size: int, calls: int, arena: bool) -> float:
+    """Return the seconds of a call with an array of `size` bytes in one warm worker."""
+    values = [np.arange(size // 8, dtype=np.float64)] * calls
+    usual, buffers.THRESHOLD = buffers.THRESHOLD, size if arena else size + 1
+    try:
+        with BareWorkers(touch, 1, 1 << 28, arena=arena) as bare:
+            for _ in bare.map(values[: calls // 4]):
+                pass
+            began = perf_counter()
+            for _ in bare.map(values):
+                pass
+            return (perf_counter() - began) / calls
+    finally:
+        buffers.THRESHOLD = usual
+
+
+def by_size(given: argparse.Namespace) -> str:
+    """Return the table of round trips by size."""
+    sizes = [1 << power for power in range(13, 21)]
+    ways = {"socket": False, "arena": True}
+    figures = interleaved(
+        {
+            f"{way} {size}": partial(round_trip, size, 20 if given.smoke else 400, arena)
+            for size in sizes
+            for way, arena in ways.items()
+        },
+        rounds=given.rounds,
+        seed=given.seed,
+    )
+    rows = []
+    for size in sizes:
+        socket, arena = (figures[f"{way} {size}"] for way in ways)
+        ratio = median([one / other for one, other in zip(arena, socket, strict=True)])
+        here = "THRESHOLD" if size == buffers.THRESHOLD else ""
+        rows.append(
+            [
+                f"{size >> 10} KiB",
+                duration(median(socket)),
+                duration(median(arena)),
+                f"{ratio:.2f}",
+                here,
+            ]
+        )
+    return table(["a call with", "socket", "arena", "arena / socket", ""], rows)
+
+
 # ---- reporting -----------------------------------------------------------------------------------
 
 
@@ -296,7 +349,7 @@ def main() -> None:
     """Measure all contestants on each workload, and print a table for each."""
     parser = options(__doc__, rounds=5)
     parser.add_argument("--calls", type=int, default=48, help="arrays of each map (48)")
-    parser.add_argument("--only", action="append", help="this workload (repeatable)")
+    parser.add_argument("--only", action="append", help='this workload, or "by size" (repeatable)')
     parser.add_argument("--without", action="append", default=[], help="this contestant")
     given = begin(parser)
     for name, (ceiling, limit, workload) in workloads(given).items():
@@ -309,6 +362,8 @@ def main() -> None:
         }
         figures = interleaved(contestants, rounds=given.rounds, seed=given.seed)
         print(f"\n{report(name, ceiling, figures)}")
+    if not given.only or "by size" in given.only:
+        print(f"\n{by_size(given)}")
 
 
 if __name__ == "__main__":

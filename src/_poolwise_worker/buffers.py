@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     Part = bytes | bytearray | memoryview
 
-#: Buffers and pickles from this size on, in bytes, travel through the arena. Not more than 64 KiB,
-#: from which on pickle hands large objects out as they are.
+#: Buffers and pickles from this size on, in bytes, travel through the arena: there a call takes as
+#: long as through the socket (`benchmarks/bench_data.py --only "by size"`). Not to be more than
+#: 64 KiB, from which on pickle hands large objects out as they are.
 THRESHOLD = 1 << 16
 
 #: The first byte of a message that is a table. A pickle begins with another: PROTO, 0x80.
