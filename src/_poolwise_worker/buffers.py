@@ -19,6 +19,7 @@ from _pickle import Pickler
 from _pickle import dumps as _dumps
 from _pickle import loads as _loads
 from _struct import Struct
+from collections import deque
 from itertools import pairwise
 
 from _poolwise_worker import transfer
@@ -193,26 +194,33 @@ def loads(message: bytes | bytearray, reader: Reader | None = None) -> object:
     if message[0] != LARGE:
         return _loads(message)
     assert reader is not None, "a message with slots, and no arena"
-    content = memoryview(message)
-    places = [*_places(message)]
-    here = _HEAD.size + len(places) * _PLACE.size
-    found: list[memoryview] = []
-    for offset, size, readonly in places:
-        if offset == _HERE:
-            found.append(content[here : here + size])
-            here += size
-            if len(found) > 1:  # not the pickle
-                # On its own, so that one buffer that is kept does not keep the whole message.
-                found[-1] = memoryview(bytearray(found[-1]))
-        elif not found:
-            found.append(reader.borrow(offset, size))
-        else:
-            found.append(reader.view(offset, size, readonly=readonly))
-    pickled, *buffers = found
-    del found
+    places = deque(_places(message))
+    here = memoryview(message)[_HEAD.size + len(places) * _PLACE.size :]
+    offset, size, _ = places.popleft()
+    pickled = here[:size] if offset == _HERE else reader.borrow(offset, size)
     try:
-        return _loads(pickled, buffers=buffers)
+        rest = here[size:] if offset == _HERE else here
+        return _loads(pickled, buffers=_views(places, rest, reader))
     finally:
         pickled.release()
-        if places[0][0] != _HERE:
-            reader.discard([places[0][0]])
+        reader.discard([each[0] for each in [(offset, size), *places] if each[0] != _HERE])
+
+
+def _views(
+    places: deque[tuple[int, int, bool]], here: memoryview, reader: Reader
+) -> Iterator[memoryview]:
+    """Make each view when it is asked for, so that nobody else has it; take its place out."""
+    while places:
+        offset, size, readonly = places[0]
+        if offset == _HERE:
+            # On its own, so that one buffer that is kept does not keep the whole message.
+            own = memoryview(bytearray(here[:size]))
+            here = here[size:]
+            places.popleft()
+            yield own.toreadonly() if readonly else own
+            del own
+        else:
+            view = reader.view(offset, size, readonly=readonly)
+            places.popleft()
+            yield view
+            del view

@@ -295,6 +295,7 @@ def test_what_is_live_at_a_fork_is_never_written_again(pair: Pair) -> None:
     after = pair.send(b"c" * MIB)
     del view
     assert pair.tell() == 1  # the one that was dead
+    assert pair.reader.retired == MIB
     del after
     assert pair.tell() == 1
 
@@ -561,19 +562,19 @@ def test_private_pages_stay_for_a_while_and_are_trimmed(pair: Pair) -> None:
 
     before = private()
     for number in range(40):
-        view = pair.send(bytes([number]) * (32 * MIB))
+        view = pair.send(bytes([number]) * (8 * MIB))
         assert view[0] == view[-1] == view[12345] == number
         view[:] = b"x" * len(view)
-        assert 30 * MIB < private() - before < 40 * MIB
+        assert 7 * MIB < private() - before < 15 * MIB
         del view
         pair.tell()
-    view = pair.send(b"y" * (20 * MIB))  # shorter, in the same place
-    other = pair.send(b"z" * (10 * MIB))
+    view = pair.send(b"y" * (5 * MIB))  # shorter, in the same place
+    other = pair.send(b"z" * (3 * MIB - 1))
     assert (set(view), set(other)) == ({ord("y")}, {ord("z")})
     del view, other
     pair.tell()
     pair.reader.trim()
-    assert private() - before < 8 * MIB
+    assert private() - before < 4 * MIB
 
 
 @pytest.mark.parametrize("limit", [-1, 0, mmap.PAGESIZE - 1])

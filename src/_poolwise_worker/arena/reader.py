@@ -215,6 +215,15 @@ class Reader:
         except IndexError:
             return bytes(packed)
 
+    @property
+    def retired(self) -> int:
+        """The bytes of slots that are lost to the arena because of forks.
+
+        A function that forks in each call loses its arguments' slots each time. Where much is
+        lost, a new arena is due.
+        """
+        return sum(size for _, size in list(self._retired))
+
     def settle(self) -> None:
         """Release the slots whose views are dead; those still dying stay for the next time."""
         for _ in range(len(self._dying)):
