@@ -160,9 +160,13 @@ CONTESTANTS: dict[str, tuple[str, Callable[[Callable[[Any], Any], int], Opened]]
 
 @dataclass(frozen=True)
 class Workload:
-    """What travels: `values` go out, `take` is what the caller does with a result."""
+    """What travels: `values` go out, `take` is what the caller does with a result.
+
+    `warm` goes out before; other values, because joblib knows again what it has sent.
+    """
 
     function: Callable[[Any], Any]
+    warm: Sequence[Any]
     values: Sequence[Any]
     expected: Sequence[Any]
     take: Callable[[Any], Any]
@@ -173,7 +177,7 @@ class Workload:
     def run(self, opened: Callable[[Callable[[Any], Any], int], Opened]) -> float:
         """Return bytes per second of one map in a warm pool."""
         with opened(self.function, self.workers) as run:
-            for result in run(self.values[: 8 * self.workers]):
+            for result in run(self.warm):
                 self.take(result)
             result = None
             kept, found = [], []
@@ -195,18 +199,21 @@ def same(value: Any) -> Any:
     return value
 
 
-def arguments(function: Callable[[Any], Any], values: Sequence[Any], workers: int) -> Workload:
-    """Send `values`, get numbers."""
+def arguments(
+    function: Callable[[Any], Any], values: Sequence[Any], calls: int, workers: int
+) -> Workload:
+    """Send so many of `values`, get numbers; the others are for warming up."""
+    values, warm = values[:calls], values[calls:]
     expected = [function(value.copy() if function is write else value) for value in values]
     size = len(values[0]) if isinstance(values[0], bytes) else values[0].nbytes
-    return Workload(function, values, expected, same, False, size, workers)
+    return Workload(function, warm, values, expected, same, False, size, workers)
 
 
 def results(size: int, calls: int, keep: bool, workers: int) -> Workload:
     """Send numbers, get arrays."""
     orders = [(size, number) for number in range(calls)]
     expected = [touch(give(order)) for order in orders]
-    return Workload(give, orders, expected, touch, keep, size, workers)
+    return Workload(give, orders[:8] * workers, orders, expected, touch, keep, size, workers)
 
 
 # ---- the ceilings: bytes per second in one process -----------------------------------------------
@@ -255,16 +262,17 @@ def workloads(
     """Return each workload with its ceiling, and what that is."""
     workers = max(2, this_machine().facts.whole_cpus)
     size, calls = (1 << 18, 4) if given.smoke else (8 << 20, given.calls)
-    arrays = [np.arange(size // 8, dtype=np.float64) + number for number in range(calls)]
-    memcpy = ("memcpy", partial(copying, arrays))
-    private = ("private pages", partial(private_writing, arrays))
-    fresh = ("fresh shared pages", partial(fresh_copying, arrays))
+    count = calls + 8 * workers
+    arrays = [np.arange(size // 8, dtype=np.float64) + number for number in range(count)]
+    memcpy = ("memcpy", partial(copying, arrays[:calls]))
+    private = ("private pages", partial(private_writing, arrays[:calls]))
+    fresh = ("fresh shared pages", partial(fresh_copying, arrays[:calls]))
     contents = [array.tobytes() for array in arrays]
     return {
-        "touch": (*memcpy, arguments(touch, arrays, workers)),
-        "sum": (*memcpy, arguments(read, arrays, workers)),
-        "write": (*private, arguments(write, arrays, workers)),
-        "bytes": (*memcpy, arguments(length, contents, workers)),
+        "touch": (*memcpy, arguments(touch, arrays, calls, workers)),
+        "sum": (*memcpy, arguments(read, arrays, calls, workers)),
+        "write": (*private, arguments(write, arrays, calls, workers)),
+        "bytes": (*memcpy, arguments(length, contents, calls, workers)),
         "dropped": (*memcpy, results(size, calls, False, workers)),
         "kept": (*fresh, results(size, calls, True, workers)),
     }
