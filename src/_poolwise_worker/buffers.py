@@ -28,10 +28,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pickle import PickleBuffer
+    from typing import TypeAlias
 
     from _poolwise_worker.arena import Reader, Writer
+    from _poolwise_worker.exchange import LazyWriter
+    from _poolwise_worker.transfer import Pickling
 
-    Part = bytes | bytearray | memoryview
+    Placing: TypeAlias = Writer | LazyWriter
+
+    Part: TypeAlias = bytes | bytearray | memoryview
 
 #: Buffers and pickles from this size on, in bytes, travel through the arena: there a call takes as
 #: long as through the socket (`benchmarks/bench_data.py --only "by size"`). Not to be more than
@@ -58,7 +63,9 @@ class _Parts(list["Part"]):
     write = list.append
 
 
-def dumps(value: object, writer: Writer | None = None) -> bytes:
+def dumps(
+    value: object, writer: Placing | None = None, way: Pickling = transfer.TO_WORKER
+) -> bytes:
     """Return a message that `loads` turns into `value` again at the other end of the arena.
 
     It has to be loaded there, once, or dropped by `Reader.discard` of its `slots`; if it is never
@@ -67,7 +74,7 @@ def dumps(value: object, writer: Writer | None = None) -> bytes:
     Raises whatever the object's pickling raises.
     """
     if writer is None:
-        return transfer.dumps(value)
+        return way.dumps(value)
     plain = True
     if not writer.large:
         noticed: list[PickleBuffer] = []
@@ -77,18 +84,20 @@ def dumps(value: object, writer: Writer | None = None) -> bytes:
             plain = False
         else:
             if len(data) < THRESHOLD:
-                plain = b"__main__" not in data
+                plain = way.shares_main or b"__main__" not in data
                 if plain and not noticed:
                     return data
-    parts, buffers, writer.large = _pickled(value, plain)
+    parts, buffers, writer.large = _pickled(value, plain, way)
     size = sum(map(len, parts))
     if not buffers and size < THRESHOLD:
         return b"".join(parts)
     return _table(parts, size, buffers, writer)
 
 
-def _pickled(value: object, plain: bool) -> tuple[list[Part], list[memoryview], bool]:
-    """Pickle as `transfer.dumps` does, in parts; return them, and the large buffers.
+def _pickled(
+    value: object, plain: bool, way: Pickling
+) -> tuple[list[Part], list[memoryview], bool]:
+    """Pickle as `Pickling.dumps` does, in parts; return them, and the large buffers.
 
     A megabyte of `bytes` is not copied here. That takes a microsecond more than a pickle in one
     piece, so the last result says whether it was of any use: there was something large, or buffers.
@@ -113,14 +122,12 @@ def _pickled(value: object, plain: bool) -> tuple[list[Part], list[memoryview], 
         parts = _Parts()
         try:
             Pickler(parts, 5, buffer_callback=keep_in_band).dump(value)
-            if _is_whole(parts) and not _mentions_main(parts):
+            if _is_whole(parts) and (way.shares_main or not _mentions_main(parts)):
                 return parts, large, len(parts) > 1 or small or bool(large)
-        except Exception:  # as in `transfer.dumps`
+        except Exception:  # as in `Pickling.dumps`
             pass
         large.clear()
-    import cloudpickle
-
-    return [cloudpickle.dumps(value, 5, buffer_callback=keep_in_band)], large, False
+    return [way.by_value(value, keep_in_band)], large, False
 
 
 def _is_whole(parts: _Parts) -> bool:
@@ -145,7 +152,7 @@ def _mentions_main(parts: _Parts) -> bool:
     )
 
 
-def _table(parts: list[Part], size: int, buffers: list[memoryview], writer: Writer) -> bytes:
+def _table(parts: list[Part], size: int, buffers: list[memoryview], writer: Placing) -> bytes:
     places: list[bytes] = []
     here: list[Part] = []
     taken: list[int] = []
@@ -177,7 +184,14 @@ def _places(message: Part) -> Iterator[tuple[int, int, bool]]:
     return _PLACE.iter_unpack(memoryview(message)[_HEAD.size : end])
 
 
-def slots(message: bytes | bytearray) -> list[int]:
+def placed(message: Part) -> int:
+    """Return how many bytes of a message lie in the arena."""
+    if message[0] != LARGE:
+        return 0
+    return sum(size for offset, size, _ in _places(message) if offset != _HERE)
+
+
+def slots(message: Part) -> list[int]:
     """Return the offsets of the slots that a message speaks of."""
     if message[0] != LARGE:
         return []
@@ -193,7 +207,8 @@ def loads(message: bytes | bytearray, reader: Reader | None = None) -> object:
     """
     if message[0] != LARGE:
         return _loads(message)
-    assert reader is not None, "a message with slots, and no arena"
+    if reader is None:
+        raise OSError("its shared memory could not be opened here: no descriptor was left")
     places = deque(_places(message))
     here = memoryview(message)[_HEAD.size + len(places) * _PLACE.size :]
     offset, size, _ = places.popleft()

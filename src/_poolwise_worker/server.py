@@ -304,7 +304,7 @@ def serve_as_fork(front_fd: int) -> None:
         set_wakeup_fd(-1)
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
         part_from_caller(keep={front_fd})
-        transfer.to_caller = transfer.dumps_between_forks
+        transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0
     except BaseException:

@@ -40,7 +40,7 @@ def put(worker: WorkerLink, seconds: Seconds) -> bool:
         while len(_stock) > _AT_MOST:
             dropped.append(_stock.pop(0))
     for each in dropped:
-        each.ends.close()
+        each.close()
     return True
 
 
@@ -55,7 +55,7 @@ def take(
         with _lock:
             for each in [each for each in _stock if not each.server.wanted]:
                 _stock.remove(each)
-                each.ends.close()
+                each.close()
             worker = next(
                 (
                     each
@@ -70,7 +70,7 @@ def take(
         if worker.is_silent() and worker.knows.hold(tasks):
             worker.reused = True
             return worker
-        worker.ends.close()
+        worker.close()
 
 
 def count(threads: int) -> int:
@@ -84,7 +84,7 @@ def clear() -> None:
     with _lock:
         stock, _stock[:] = _stock[:], []
     for worker in stock:
-        worker.ends.close()
+        worker.close()
 
 
 def _after_fork() -> None:
@@ -92,7 +92,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
     for worker in _stock:
-        worker.ends.close()
+        worker.close()
     _stock.clear()
 
 

@@ -38,7 +38,7 @@ def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
 
     ``None`` if that is too much to send: a new fork has it all.
     """
-    state, whole = _pickled(variables_of(function), transfer.dumps_between_forks)
+    state, whole = _pickled(variables_of(function), transfer.BETWEEN_FORKS.dumps)
     return state if whole else None
 
 

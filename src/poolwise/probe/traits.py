@@ -40,7 +40,7 @@ def pickling_refusal(task: Task) -> Refusal | None:
     the main script, is found out when workers are asked for.
     """
     try:
-        transfer.dumps_between_forks(task.function)
+        transfer.BETWEEN_FORKS.dumps(task.function)
     except Exception as error:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
         return Refusal(why, "use threads")
