@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 
 from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
+from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
 from poolwise.executor.submission import Submission
-from poolwise.executor.submissions import APPLY, Submissions
+from poolwise.executor.submissions import Submissions
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named

@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 from _poolwise_worker import transfer
-from poolwise.executor.carried import STATE_AT_MOST
 from poolwise.mechanisms.module_state import variables_of
 from poolwise.units import Seconds
 
@@ -59,10 +58,10 @@ class Examination:
         pickling = perf_counter() - began
         if self._before is None or after is None or result is None:
             return Specimen(carried=False, unchanged=True, transfer=0.0)
-        call, variables = after
+        call, _ = after
         # Reading a pickle costs about what writing it does.
         transfer = 2 * pickling + (call.size + result.size) * _COPY_SECONDS_PER_BYTE
-        return Specimen(variables.size <= STATE_AT_MOST, after == self._before, transfer)
+        return Specimen(carried=True, unchanged=after == self._before, transfer=transfer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,13 @@ from collections import deque
 from collections.abc import Iterator
 from operator import attrgetter
 
-from _poolwise_worker.apply import apply
 from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
-from poolwise.executor.carried import carried
+from poolwise.executor.carried import APPLY
 from poolwise.executor.functions import Functions
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import Specimen, can_be_pickled
 from poolwise.executor.submission import Submission
 from poolwise.task import Columns, Outcomes, Task
-
-#: One task for all calls that go to processes: functions travel as arguments.
-APPLY = Task(apply)
 
 
 class Submissions:
@@ -125,7 +121,10 @@ class Submissions:
             queue.popleft()
         if not taken:
             return None
-        return APPLY, (
+        reach = taken[0].seen.reach
+        assert taken[0].function is not None
+        reach.look(taken[0].function, taken[0].name)
+        return reach.task, (
             _functions_of(taken),
             [each.args for each in taken],
             [each.kwargs for each in taken],
@@ -218,10 +217,12 @@ class Submissions:
         """End a call that ran in a process (or did not, in a thread, by a fault of ours)."""
         if isinstance(error, WorkerCrashed):
             error = WorkerCrashed(f"a call of {submission.name}", error.exit)
-        elif isinstance(error, TransferError) and self._can_run_here(submission):
-            submission.mechanism, submission.fixed = "thread", True
-            self._waiting["thread"].appendleft(submission)
-            return
+        elif isinstance(error, TransferError):
+            if self._can_run_here(submission):
+                submission.mechanism, submission.fixed = "thread", True
+                self._waiting["thread"].appendleft(submission)
+                return
+            error = _renamed(error, submission.name)
         submission.finish(value, error)
 
     def _can_run_here(self, submission: Submission) -> bool:
@@ -267,11 +268,18 @@ class Submissions:
                 yield submission
 
 
+def _renamed(error: TransferError, name: str) -> TransferError:
+    """Name the function that the user knows, and not the one that calls it."""
+    other = TransferError(str(error).replace(f" {APPLY.name} ", f" {name} ", 1))
+    other.__cause__ = error.__cause__
+    return other
+
+
 def _functions_of(batch: list[Submission]) -> list[object]:
     """Return the functions to send, each made ready once."""
     ready: dict[int, object] = {}
     for each in batch:
         assert each.function is not None
         if id(each.function) not in ready:
-            ready[id(each.function)] = carried(each.function, each.seen)
+            ready[id(each.function)] = each.seen.reach.carried(each.function)
     return [ready[id(each.function)] for each in batch]

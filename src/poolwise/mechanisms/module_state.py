@@ -1,81 +1,205 @@
-"""Module-level variables as they are now, for functions that workers import by name.
+"""Modules as they are now, for functions that workers import by name.
 
-A worker imports a function's module afresh. What the program has changed there since (a `CONFIG`
-that was filled in, a table that was loaded) would be as it was at import, and the call would do
-something else than in a loop. So the variables that a function can reach travel with it.
+A worker imports a function's module afresh, or imported it long ago. What the program has changed
+there since (a `CONFIG` that was filled in, a table that was loaded, a function that was replaced,
+a module that was reloaded) would be as it was, and the call would do something else than in a
+loop. So what a function can reach by name travels with it.
 """
 
 from __future__ import annotations
 
+import itertools
+import marshal
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from abc import ABCMeta
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from inspect import isroutine
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeAlias
 
 from _poolwise_worker import transfer
-from _poolwise_worker.transfer import ModuleState
+from _poolwise_worker.state import CODE, MODULE, VALUE, ModuleState, Places
 
-#: Pickles up to so many bytes in all are sent along. What is larger a worker makes for itself, if
-#: it is made lazily; sending it with every function would cost more than calls save.
-_AT_MOST = 1 << 20
+#: Module, path in it, and what is there.
+Place: TypeAlias = tuple[str, str, object]
+
+_versions = itertools.count(1)
 
 
 def module_state(function: Callable[..., object]) -> ModuleState:
-    """Return the variables that `function` can reach by name, by module, each pickled.
+    """Return what `function` can reach by name, as it is now.
 
-    Only those of the user's modules: neither the standard library, nor what is installed, nor
-    ``__main__``, whose functions travel with their variables. Variables that do not pickle (locks,
-    open files) are left out; a worker has its own.
+    Only what is in the user's own modules: neither in the standard library, nor in what is
+    installed, nor in ``__main__``, whose functions travel with their variables. What does not
+    pickle (locks, open files) is left out; a worker has its own.
     """
-    state: ModuleState = {}
-    size = 0
-    for module, name, value in variables_of(function):
-        if not _is_the_users(module):
-            continue
-        try:
-            pickled = transfer.dumps(value)
-        except Exception:
-            continue
-        size += len(pickled)
-        if size > _AT_MOST:
-            break
-        state.setdefault(module, {})[name] = pickled
-    return state
+    places: Places = {}
+    version = next(_versions)
+    for module, path, value in reachable(function):
+        entry = _entry(module, path, value) if is_the_users(module) else None
+        if entry is not None:
+            places.setdefault(module, {})[path] = entry
+    return version, places
 
 
-def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
-    """Yield module, name and value of each variable of the user's that calls may read by name:
-    directly, as an attribute of a module, or through functions that they call.
+def variables_of(function: Callable[..., object]) -> Iterator[Place]:
+    """Yield module, path and value of each variable of the user's that calls may read by name."""
+    for module, path, value in reachable(function):
+        if not isinstance(value, ModuleType | type) and not isroutine(value):
+            yield module, path, value
+
+
+def mock_in(function: Callable[..., object]) -> str | None:
+    """Return the name of a mock that calls may reach, ``None`` if there is none.
+
+    It notes how it is called, in this process, and is not what another would import.
+    """
+    mock = getattr(sys.modules.get("unittest.mock"), "NonCallableMock", None)
+    if mock is None:
+        return None
+    found = (f"{module}.{path}" for module, path, value in reachable(function)
+             if isinstance(value, mock))  # fmt: skip
+    return next(found, None)
+
+
+def _entry(module: str, path: str, value: object) -> tuple[int, bytes] | None:
+    if isinstance(value, ModuleType):
+        return MODULE, value.__name__.encode()
+    if _is_at_home(value, module, path):
+        return (CODE, _code_of(value)) if isinstance(value, FunctionType) else None
+    try:
+        return VALUE, transfer.dumps(value)
+    except Exception:
+        return None
+
+
+def _is_at_home(value: object, module: str, path: str) -> bool:
+    """Whether a function or a class was defined at this place, so that a reference leads to it."""
+    if not isinstance(value, FunctionType | type):
+        return False
+    return value.__module__ == module and value.__qualname__ == path
+
+
+def _code_of(function: FunctionType) -> bytes:
+    """Return the code, and the defaults if they are plain constants: others have an identity."""
+    try:
+        return marshal.dumps((function.__code__, function.__defaults__, function.__kwdefaults__))
+    except ValueError:
+        return marshal.dumps((function.__code__, ..., None))
+
+
+# ---- what a function can reach -------------------------------------------------------------------
+
+
+def reachable(function: Callable[..., object]) -> Iterator[Place]:
+    """Yield each place of the user's that calls of `function` may look at by name: directly, as
+    an attribute of a module, in methods of classes, or through functions that they call.
+
+    Runs no code of the user's. Names that are made up at run time are not seen.
     """
     waiting: list[object] = [function]
-    seen: set[int] = set()
+    visited: dict[int, object] = {}  # which keeps them alive, so that ids stay theirs
     while waiting:
-        plain = _plain_function(waiting.pop())
-        if plain is None or id(plain) in seen:
+        thing = waiting.pop()
+        if id(thing) in visited:
             continue
-        seen.add(id(plain))
-        names = set(_names(plain.__code__))
-        home = str(plain.__globals__.get("__name__"))
-        # What a closure holds travels with it, but for modules and functions, which go by name.
-        waiting += (cell.cell_contents for cell in plain.__closure__ or () if _is_filled(cell))
-        modules = [value for value in waiting if isinstance(value, ModuleType)]
-        for name in names & plain.__globals__.keys():
-            value = plain.__globals__[name]
-            if isinstance(value, ModuleType):
-                modules.append(value)
-            elif isroutine(value):
+        visited[id(thing)] = thing
+        for module, path, value in _places_at(thing, waiting):
+            if callable(value):
                 waiting.append(value)
-            elif _is_variable(value):
-                yield home, name, value
-        for module in modules:
+            yield module, path, value
+
+
+def _places_at(thing: object, waiting: list[object]) -> Iterable[Place]:
+    """Return the places that one thing names; put into `waiting` what else it consists of."""
+    if isinstance(thing, FunctionType):
+        return _places_of_function(thing, waiting)
+    if isinstance(thing, type):
+        return _places_of_class(thing, waiting)
+    if isinstance(thing, partial):
+        waiting += filter(callable, (thing.func, *thing.args, *thing.keywords.values()))
+    elif isinstance(thing, MethodType):
+        waiting += thing.__func__, type(thing.__self__)
+    elif isinstance(thing, _Cached):
+        waiting.append(thing.__wrapped__)
+    elif not isroutine(thing):
+        # An object with `__call__`. What it keeps travels with it, but for functions.
+        waiting.append(type(thing))
+        waiting += filter(callable, _attributes(thing).values())
+    return ()
+
+
+def _places_of_function(function: FunctionType, waiting: list[object]) -> Iterator[Place]:
+    home = function.__module__
+    if home != "__main__" and not is_the_users(home):
+        return
+    if "<locals>" not in function.__qualname__:
+        yield home, function.__qualname__, function
+    names = set(_names(function.__code__))
+    held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    held += vars(function).values()  # what it decorates, if it says so
+    waiting += filter(callable, held)
+    modules = [each for each in held if isinstance(each, ModuleType)]
+    modules += _imported(names, function.__globals__)
+    for name in names & function.__globals__.keys():
+        value = function.__globals__[name]
+        if isinstance(value, ModuleType):
+            modules.append(value)
+        yield str(function.__globals__.get("__name__")), name, value
+    for module in modules:  # which grows: a module may hold another
+        if is_the_users(module.__name__):
             for name in names & vars(module).keys():
                 value = vars(module)[name]
-                if isroutine(value):
-                    waiting.append(value)
-                elif _is_variable(value) and _is_the_users(module.__name__):
-                    yield module.__name__, name, value
+                if isinstance(value, ModuleType) and value not in modules:
+                    modules.append(value)
+                yield module.__name__, name, value
+
+
+def _places_of_class(cls: type, waiting: list[object]) -> Iterator[Place]:
+    if cls.__module__ != "__main__" and not is_the_users(cls.__module__):
+        return
+    waiting += cls.__bases__
+    at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
+    for name, value in vars(cls).items():
+        path = f"{cls.__qualname__}.{name}"
+        for suffix, part in _parts(value):
+            if isinstance(part, FunctionType):
+                waiting.append(part)
+            elif name.startswith("__") or hasattr(type(part), "__get__") or name == "_abc_impl":
+                continue  # the machinery of classes
+            if at_home:
+                yield cls.__module__, path + suffix, part
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    """Take a class attribute apart: where its functions are, seen from the class."""
+    if isinstance(value, staticmethod | classmethod):
+        yield "", value.__func__
+    elif isinstance(value, property):
+        for name in ("fget", "fset", "fdel"):
+            if getattr(value, name) is not None:
+                yield f".{name}", getattr(value, name)
+    else:
+        yield "", value
+
+
+def _imported(names: set[str], variables: dict[str, Any]) -> Iterator[ModuleType]:
+    """Yield modules that a function imports itself."""
+    package = variables.get("__package__") or ""
+    for name in names:
+        for full in (name, f"{package}.{name}"):
+            module = sys.modules.get(full)
+            if module is not None and name not in variables:
+                yield module
+
+
+def _attributes(thing: object) -> dict[str, object]:
+    try:
+        return object.__getattribute__(thing, "__dict__")  # type: ignore[no-any-return]
+    except AttributeError:
+        return {}
 
 
 def _is_filled(cell: CellType) -> bool:
@@ -85,19 +209,6 @@ def _is_filled(cell: CellType) -> bool:
         return False
 
 
-def _plain_function(function: object) -> FunctionType | None:
-    """Return what runs when `function` is called, if that is written in the user's Python."""
-    while isinstance(function, partial):
-        function = function.func
-    if isinstance(function, MethodType):
-        function = function.__func__
-    function = getattr(function, "__wrapped__", function)
-    if not isinstance(function, FunctionType):
-        return None
-    module = function.__module__
-    return function if module == "__main__" or _is_the_users(module) else None
-
-
 def _names(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
@@ -105,8 +216,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_variable(value: object) -> bool:
-    return not isinstance(value, ModuleType | type) and not isroutine(value)
+_Cached = type(cache(len))
 
 
 @cache
@@ -116,7 +226,9 @@ def _installed() -> tuple[str, ...]:
 
 
 @cache
-def _is_the_users(module: str) -> bool:
+def is_the_users(module: str) -> bool:
     """Whether a module is the user's own code, in a file that workers can import too."""
+    if module.partition(".")[0] in ("__main__", "poolwise", "_poolwise_worker"):
+        return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return module != "__main__" and file is not None and not file.startswith(_installed())
+    return file is not None and not file.startswith(_installed())
