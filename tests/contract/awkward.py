@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import awkward_settings
 from awkward_settings import Judge, shout
@@ -194,9 +194,20 @@ def run_program(number: int) -> str:
 def use_own_pools(number: int) -> list[int]:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         results = list(pool.map(abs, [-number, number]))
-    with multiprocessing.get_context("fork").Pool(1) as processes:
+    with multiprocessing.get_context("forkserver").Pool(1) as processes:
         results += processes.map(abs, [-number])
     return results
+
+
+def terminate_child(_: int) -> int | None:
+    child = multiprocessing.get_context("fork").Process(target=signal.pause)
+    child.start()
+    child.terminate()
+    child.join(10)
+    code = child.exitcode
+    child.kill()
+    child.join()
+    return code
 
 
 def use_poolwise(number: int) -> list[int]:
@@ -285,9 +296,7 @@ def locked() -> Callable[[int], int]:
     return call
 
 
-def writing(path: str) -> Callable[[int], int]:
-    file = open(path, "a", buffering=1)  # noqa: SIM115 - the closure keeps it
-
+def writing(file: TextIO) -> Callable[[int], int]:
     def call(number: int) -> int:
         file.write(f"{number}\n")
         return number

@@ -280,7 +280,8 @@ def test_a_database_connection_stays_in_its_thread_under_auto() -> None:
 def test_what_cannot_be_pickled_runs_where_it_need_not(plan: str | None, tmp_path: Path) -> None:
     inputs = range(number_of_calls(plan))
     assert mapped(awkward.locked(), inputs, plan) == [("value", -n) for n in inputs]
-    found = mapped(awkward.writing(str(tmp_path / "lines")), inputs, plan)
+    with open(tmp_path / "lines", "a", buffering=1) as file:
+        found = mapped(awkward.writing(file), inputs, plan)
     assert found == [("value", n) for n in inputs]
     lines = (tmp_path / "lines").read_text().split()
     assert sorted(map(int, lines)) == list(inputs)
@@ -302,7 +303,7 @@ def test_results_that_cannot_be_pickled_come_back_where_they_need_not(
     if function is awkward.return_lambda:
         assert [each() for each in results] == list(range(CALLS))
     else:
-        assert all(type(each) is GeneratorType for each in results)
+        assert {type(each) for each in results} == {GeneratorType}
         assert [list(each) for each in results] == [list(range(n)) for n in range(CALLS)]
 
 

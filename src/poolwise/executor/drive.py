@@ -141,6 +141,8 @@ class Drive(Iterator[Iterator[object]]):
         traits = read_traits(self.task)
         if plan is not None:
             refusal = mechanism(plan.mechanism).refusal(traits)
+            if refusal is None and plan.threads_per_worker > 1:
+                refusal = traits.concurrent
             if refusal is None and plan.mechanism == "process":
                 refusal = pickling_refusal(self.task)
             if refusal is not None:
@@ -151,11 +153,14 @@ class Drive(Iterator[Iterator[object]]):
                 plan = replace(plan, batch_size=self._chunksize)
             self._conductor = pinned(self.dispatch, plan)
         else:
+            limits = self._options.limits
+            if traits.concurrent is not None:
+                limits = replace(limits, threads_per_worker=1)
             self.auto = Auto(
                 self.dispatch,
                 self.machine,
                 traits,
-                self._options.limits,
+                limits,
                 mechanism,
                 partial(pickling_refusal, self.task),
             )

@@ -104,7 +104,7 @@ def _pictures(
 ) -> tuple[_Picture, _Picture] | None:
     """Return pictures of a call and of the variables that it reads."""
     try:
-        variables = [value for _, _, value in variables_of(function)]
+        variables = list(variables_of(function))
     except Exception:  # whatever a thing that looks like a function does
         return None
     call, read = _picture((function, args, kwargs)), _picture(variables)

@@ -38,17 +38,19 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     places: Places = {}
     version = next(_versions)
     for module, path, value in reachable(function):
-        entry = _entry(module, path, value) if is_the_users(module) else None
+        entry = _entry(module, path, value) if module and is_the_users(module) else None
         if entry is not None:
             places.setdefault(module, {})[path] = entry
     return version, places
 
 
-def variables_of(function: Callable[..., object]) -> Iterator[Place]:
-    """Yield module, path and value of each variable of the user's that calls may read by name."""
-    for module, path, value in reachable(function):
+def variables_of(function: Callable[..., object]) -> Iterator[object]:
+    """Yield each variable of the user's that calls share with the program: in modules, closures,
+    and the objects that are called.
+    """
+    for _, _, value in reachable(function):
         if not isinstance(value, ModuleType | type) and not isroutine(value):
-            yield module, path, value
+            yield value
 
 
 def mock_in(function: Callable[..., object]) -> str | None:
@@ -95,7 +97,8 @@ def _code_of(function: FunctionType) -> bytes:
 
 def reachable(function: Callable[..., object]) -> Iterator[Place]:
     """Yield each place of the user's that calls of `function` may look at by name: directly, as
-    an attribute of a module, in methods of classes, or through functions that they call.
+    an attribute of a module, in methods of classes, or through functions that they call. What
+    closures and objects hold has no place; it is yielded with an empty module and path.
 
     Runs no code of the user's. Names that are made up at run time are not seen.
     """
@@ -115,23 +118,22 @@ def reachable(function: Callable[..., object]) -> Iterator[Place]:
 def _places_at(thing: object, waiting: list[object]) -> Iterable[Place]:
     """Return the places that one thing names; put into `waiting` what else it consists of."""
     if isinstance(thing, FunctionType):
-        return _places_of_function(thing, waiting)
+        return _places_of_function(thing)
     if isinstance(thing, type):
         return _places_of_class(thing, waiting)
+    held: list[object] = []
     if isinstance(thing, partial):
-        waiting += filter(callable, (thing.func, *thing.args, *thing.keywords.values()))
+        held += thing.func, *thing.args, *thing.keywords.values()
     elif isinstance(thing, MethodType):
-        waiting += thing.__func__, type(thing.__self__)
+        held += thing.__func__, thing.__self__, type(thing.__self__)
     elif isinstance(thing, _Cached):
-        waiting.append(thing.__wrapped__)
-    elif not isroutine(thing):
-        # An object with `__call__`. What it keeps travels with it, but for functions.
-        waiting.append(type(thing))
-        waiting += filter(callable, _attributes(thing).values())
-    return ()
+        held.append(thing.__wrapped__)
+    elif not isroutine(thing):  # an object with `__call__`
+        held += type(thing), thing, *_attributes(thing).values()
+    return [("", "", each) for each in held]
 
 
-def _places_of_function(function: FunctionType, waiting: list[object]) -> Iterator[Place]:
+def _places_of_function(function: FunctionType) -> Iterator[Place]:
     home = function.__module__
     if home != "__main__" and not is_the_users(home):
         return
@@ -140,7 +142,7 @@ def _places_of_function(function: FunctionType, waiting: list[object]) -> Iterat
     names = set(_names(function.__code__))
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     held += vars(function).values()  # what it decorates, if it says so
-    waiting += filter(callable, held)
+    yield from (("", "", each) for each in held)
     modules = [each for each in held if isinstance(each, ModuleType)]
     modules += _imported(names, function.__globals__)
     for name in names & function.__globals__.keys():

@@ -65,16 +65,7 @@ class EffectWatch:
 
 
 def _picture(function: Callable[..., object], columns: Columns) -> list[object]:
-    shared = [value for _, _, value in variables_of(function)]
-    shared += [getattr(function, "__self__", None), getattr(function, "__dict__", None)]
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            shared.append(cell.cell_contents)
-        except ValueError:  # a variable that has no value yet
-            continue
-    if not hasattr(function, "__code__"):
-        shared.append(function)  # an object with `__call__` may keep something in itself
-    return [_seen(value) for value in (columns, *shared)]
+    return [_seen(value) for value in (columns, *variables_of(function))]
 
 
 def _seen(value: object) -> object:

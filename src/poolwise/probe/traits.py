@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
+import signal
+import sys
+from types import FunctionType
 
 from _poolwise_worker import transfer
+from poolwise.mechanisms.module_state import mock_in, reachable
 from poolwise.task import Refusal, Task, TaskTraits
 
 
@@ -29,18 +34,56 @@ def read_traits(task: Task) -> TaskTraits:
                 "return a list instead",
             ),
         )
-    return TaskTraits()
+    return TaskTraits(concurrent=_tied_to_a_thread(task))
 
 
 def pickling_refusal(task: Task) -> Refusal | None:
-    """Say why the function cannot be pickled, or ``None``.
+    """Say why the function cannot be carried to another process, or ``None``.
 
     Apart from `read_traits`, because a function can hold gigabytes: ask only where processes are
     considered.
     """
+    mock = mock_in(task.function)
+    if mock is not None:
+        return Refusal(
+            f"{mock} is a mock, which notes its calls in this process only",
+            "use threads or a plain loop",
+        )
     try:
         transfer.dumps(task.function)
     except Exception as error:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
-        return Refusal(why, "use threads")
+        return Refusal(why, "use threads or a plain loop")
     return None
+
+
+def _tied_to_a_thread(task: Task) -> Refusal | None:
+    """Say why calls cannot run in threads beside the one in which they would run in a loop."""
+    sqlite = sys.modules.get("sqlite3")
+    tied = () if sqlite is None else (sqlite.Connection, sqlite.Cursor)
+    for _, _, value in reachable(task.function):
+        if isinstance(value, tied):
+            return Refusal(
+                f"{task.name} uses an SQLite connection, which only the thread that made it may",
+                "use a plain loop, or connect inside the call",
+            )
+        if value is signal.signal or (isinstance(value, FunctionType) and _sets_handlers(value)):
+            return Refusal(
+                f"{task.name} sets signal handlers, which only a main thread may",
+                "use processes with one thread each (such as process:4), or a plain loop",
+            )
+    return None
+
+
+def _sets_handlers(function: FunctionType) -> bool:
+    """Whether the code says ``signal.signal`` or ``signal.set_wakeup_fd``."""
+    named = map(function.__globals__.get, function.__code__.co_names)
+    if not any(value is signal for value in named):
+        return False
+    before = None
+    for instruction in dis.get_instructions(function):
+        if instruction.argval in ("signal", "set_wakeup_fd") and before is signal:
+            return True
+        loads = instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        before = function.__globals__.get(instruction.argval) if loads else None
+    return False
