@@ -6,14 +6,17 @@ import marshal
 import sys
 from _thread import allocate_lock
 
+from _poolwise_worker import settings, transfer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
 #: What a place holds: a pickled value; a function of its own, of which the code travels, because
-#: a reference would lead to what is there already; or a module, by name.
-VALUE, CODE, MODULE = 0, 1, 2
+#: a reference would lead to what is there already; a module, by name; or, in the module ``""``, a
+#: setting of the process, its pickle backwards.
+VALUE, CODE, MODULE, SETTING = 0, 1, 2, 3
 
 #: By module and path in it (``"Class.method"``): what it holds, and that in bytes.
 Places = dict[str, dict[str, tuple[int, bytes]]]
@@ -42,9 +45,15 @@ def bring(version: int, places: Places) -> None:
                 known, before = _brought.get((name, path), (0, None))
                 if known > version:
                     continue
-                if before != data:
+                if kind == SETTING and before != data:
+                    _set(path, data)
+                elif before != data:
                     _put(_module(name), path, kind, data)
                 _brought[name, path] = version, data
+
+
+def _set(name: str, data: bytes) -> None:
+    settings.put(name, transfer.loads(data[::-1]))
 
 
 def _module(name: str) -> ModuleType:
@@ -71,9 +80,7 @@ def _put(module: ModuleType, path: str, kind: int, data: bytes) -> None:
         if getattr(getattr(holder, name, None), "__name__", "") != data.decode():
             setattr(holder, name, _module(data.decode()))
     elif not _is_there(holder, name, data):
-        from _poolwise_worker.transfer import loads
-
-        setattr(holder, name, loads(data))
+        setattr(holder, name, transfer.loads(data))
 
 
 def _at(module: ModuleType, path: str) -> Any:
@@ -94,9 +101,7 @@ def _put_code(module: ModuleType, path: str, data: bytes) -> None:
 
 
 def _is_there(holder: Any, name: str, data: bytes) -> bool:
-    from _poolwise_worker.transfer import dumps
-
     try:
-        return dumps(getattr(holder, name)) == data
+        return transfer.dumps(getattr(holder, name)) == data
     except Exception:
         return False

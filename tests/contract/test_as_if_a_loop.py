@@ -157,7 +157,7 @@ def test_surroundings_are_as_they_are_now(
     try:
         sys.setrecursionlimit(limit + 77)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("error")
             names = [
                 "cwd",
                 "environment",
@@ -239,6 +239,7 @@ DOING: list[tuple[Callable[..., Any], list[Any]]] = [
 @plans
 @pytest.mark.parametrize(("function", "inputs"), DOING)
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.leaves("the fork server and the resource tracker of multiprocessing, in this process")
 def test_whatever_calls_do_they_do_it_there(
     plan: str | None, function: Callable[..., Any], inputs: list[Any]
 ) -> None:

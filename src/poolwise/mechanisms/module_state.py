@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from _poolwise_worker import transfer
 from _poolwise_worker.state import CODE, MODULE, VALUE, ModuleState, Places
+from poolwise.mechanisms.settings import settings
 
 #: Module, path in it, and what is there.
 Place: TypeAlias = tuple[str, str, object]
@@ -33,9 +34,9 @@ def module_state(function: Callable[..., object]) -> ModuleState:
 
     Only what is in the user's own modules: neither in the standard library, nor in what is
     installed, nor in ``__main__``, whose functions travel with their variables. What does not
-    pickle (locks, open files) is left out; a worker has its own.
+    pickle (locks, open files) is left out; a worker has its own. Settings of the process go along.
     """
-    places: Places = {}
+    places: Places = {"": settings()}
     version = next(_versions)
     for module, path, value in reachable(function):
         entry = _entry(module, path, value) if module and is_the_users(module) else None
