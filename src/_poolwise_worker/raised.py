@@ -7,7 +7,8 @@ left out. So a table of all that hang together travels, each made again without 
 
 from __future__ import annotations
 
-from _poolwise_worker.transfer import dumps, loads
+from _poolwise_worker import transfer
+from _poolwise_worker.transfer import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def pack(error: BaseException) -> bytes | None:
         parts_of_groups.update(parts)
         cause, context = number(each.__cause__), number(each.__context__)
         rows.append((data, cause, context, parts, each.__suppress_context__))
-    return dumps(rows)
+    return transfer.dumps(rows)
 
 
 def unpack(data: bytes) -> BaseException:
@@ -84,7 +85,7 @@ def _groups(error: BaseException) -> bool:
 def _pickle(error: BaseException) -> bytes | None:
     """Return the exception alone, if it can be read again."""
     try:
-        data = dumps(_Rebuilt(error) if _can_be_rebuilt(error) else error)
+        data = transfer.to_caller(_Rebuilt(error) if _can_be_rebuilt(error) else error)
         loads(data)
     except Exception:
         return None

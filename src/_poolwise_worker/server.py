@@ -1,20 +1,23 @@
-"""The fork server: one single-threaded process that forks workers and waits for them.
+"""The server: one single-threaded process that is the parent of workers and waits for them.
 
 Forking a process that has several threads can deadlock the child; this process has one thread
-for as long as it lives. The caller talks to it through the *front door*, over which it hands in
-one *channel* for each pool. On a channel, requests to start and kill workers come in, and word of
-their ends goes out, so that each pool hears of its own workers only. A channel that closes takes
-its workers with it; so does the front door.
+for as long as it lives. The caller talks to it through the *front door*, over which requests come
+in, each with the descriptors of one worker. One of them is the worker's *keeper*, the socket over
+which its pool hears of its start and its end, may have it killed, and by whose closing it is
+killed. So a worker may change hands, from one pool to the next, with all that belongs to it.
+
+Servers come about in two ways: executed anew (`main`), or forked from the caller while it has no
+other thread (`serve_as_fork`). They are the same from then on.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import select
 import sys
 from _signal import (  # type: ignore[import-not-found]  # signal.py imports enum: 2 ms
     SIG_DFL,
+    SIG_SETMASK,
     SIG_UNBLOCK,
     SIGCHLD,
     SIGINT,
@@ -37,25 +40,22 @@ from _socket import (
 from _struct import Struct
 from marshal import loads as unmarshal
 
-from _poolwise_worker.worker import flush_streams, leave, work
+from _poolwise_worker.worker import ignore, leave, run_worker
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+#: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
+REQUEST = Struct("<BQ")
+FORK, SPAWN, PRELOAD, QUIT = 1, 2, 3, 4
 
-#: Requests: kind, worker number, payload bytes.
-REQUEST = Struct("<BQQ")
-START, KILL, PRELOAD = 1, 2, 3
+#: Descriptors that come with FORK and SPAWN: keeper, data socket, control socket, life pipe, start
+#: marks.
+DESCRIPTORS = 5
 
-#: Replies: kind, worker number, value (a process id, a wait status, an errno).
-REPLY = Struct("<Bxxxxxxxqq")
+#: Replies at the keeper: kind, value (a process id, a wait status, an errno).
+REPLY = Struct("<Bxxxxxxxq")
 STARTED, ENDED, FAILED = 1, 2, 3
 
-#: Descriptors that come with START: data socket, control socket, life pipe, start marks.
-DESCRIPTORS = 4
-
-#: In the place of a channel that has closed.
-_NONE = -1
+#: What the caller says to the keeper.
+KILL = b"k"
 
 
 class Server:
@@ -63,112 +63,112 @@ class Server:
 
     def __init__(self, front: socket) -> None:
         self._front = front
-        self._channels: dict[int, socket] = {}
-        self._replies: dict[int, bytearray] = {}  # not sent yet, by channel
-        self._workers: dict[int, tuple[int, int]] = {}  # pid: (channel descriptor, number)
+        self._keepers: dict[int, tuple[socket, int]] = {}  # by descriptor, with the worker's pid
+        self._workers: dict[int, int] = {}  # the keeper's descriptor by pid; 0 when it has closed
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         os.set_blocking(self._wake_read, False)
 
     def serve(self) -> None:
-        """Answer requests until the caller is gone."""
-        signal(SIGCHLD, _ignore)
+        """Answer requests until the caller is gone, or wants no more and no worker is left."""
+        signal(SIGCHLD, ignore)
+        # The caller's thread may have blocked it, and what is blocked stays so in its children.
+        pthread_sigmask(SIG_UNBLOCK, [SIGCHLD])
         set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._poll.register(self._front.fileno(), select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
-        while True:
-            for descriptor, events in self._poll.poll():
+        front_open = True
+        while front_open or self._workers:
+            for descriptor, _ in self._poll.poll():
                 if descriptor == self._wake_read:
                     self._reap()
-                elif descriptor == self._front.fileno():
-                    if not self._open_channel():
-                        self._end()
-                        return
-                elif descriptor in self._channels:
-                    if events & select.POLLOUT:
-                        self._send_replies(descriptor)
-                    if events & ~select.POLLOUT:
-                        self._answer(descriptor)
+                elif descriptor in self._keepers:
+                    self._hear_keeper(descriptor)
+                # What is neither has just been closed here, for another reason.
+                elif descriptor == self._front.fileno() and not self._answer():
+                    front_open = False
+                    self._poll.unregister(self._front.fileno())
 
-    def _end(self) -> None:
-        for channel in list(self._channels):
-            self._close_channel(channel)
-        for pid in self._workers:
-            os.waitpid(pid, 0)
-
-    def _open_channel(self) -> bool:
-        received, descriptors = _receive(self._front, 1, 1)
-        if not received:
-            return False
-        for descriptor in descriptors:  # none if this process may open no more: the caller hears
-            self._channels[descriptor] = socket(AF_UNIX, SOCK_STREAM, 0, descriptor)
-            self._replies[descriptor] = bytearray()
-            self._poll.register(descriptor, select.POLLIN)
-        return True
-
-    def _close_channel(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
-        self._channels.pop(descriptor).close()
-        del self._replies[descriptor]
-        for pid, (owner, number) in self._workers.items():
-            if owner == descriptor:
-                os.kill(pid, SIGKILL)
-                # The next channel may get the same descriptor before this worker is waited for.
-                self._workers[pid] = _NONE, number
-
-    def _answer(self, descriptor: int) -> None:
-        channel = self._channels[descriptor]
-        header, descriptors = _receive(channel, REQUEST.size, DESCRIPTORS)
+    def _answer(self) -> bool:
+        """Answer one request; false if there will be no more."""
+        header, descriptors = _receive(self._front, REQUEST.size, DESCRIPTORS)
         if len(header) < REQUEST.size:
-            self._close_channel(descriptor)
-            return
-        kind, number, size = REQUEST.unpack(header)
-        payload = _receive_payload(channel, size)
-        if len(payload) < size:
-            self._close_channel(descriptor)
+            return False
+        kind, number = REQUEST.unpack(header)
+        if kind == PRELOAD:
+            payload = _receive_payload(self._front, number)
+            if len(payload) == number:
+                _preload(unmarshal(payload))
+        elif kind == QUIT:
+            for keeper in list(self._keepers):
+                self._close_keeper(keeper)
+        elif len(descriptors) == DESCRIPTORS:
+            self._start(kind, number, descriptors)
+        else:  # this process may open no more: at the end of file the pool hears of it
             for each in descriptors:
                 os.close(each)
-            return
-        if kind == START:
-            self._start(descriptor, number, payload, descriptors)
-        elif kind == PRELOAD:
-            _preload(unmarshal(payload))
-        elif kind == KILL:
-            for pid, owner in self._workers.items():
-                if owner == (descriptor, number):
-                    os.kill(pid, SIGKILL)
+        return True
 
-    def _start(self, channel: int, number: int, payload: bytearray, descriptors: list[int]) -> None:
+    def _start(self, kind: int, threads: int, descriptors: list[int]) -> None:
+        keeper = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
         try:
             pid = os.fork()
         except OSError as error:
-            self._reply(channel, FAILED, number, error.errno or 0)
+            _reply(keeper, FAILED, error.errno or 0)
+            keeper.close()
         else:
             if pid == 0:
-                self._become_worker(payload, descriptors)
-            self._workers[pid] = channel, number
-            self._reply(channel, STARTED, number, pid)
-        for descriptor in descriptors:
+                keeper.close()
+                self._become_worker(kind, threads, descriptors[1:])
+            self._workers[pid] = keeper.fileno()
+            self._keepers[keeper.fileno()] = keeper, pid
+            self._poll.register(keeper.fileno(), select.POLLIN)
+            _reply(keeper, STARTED, pid)
+        for descriptor in descriptors[1:]:
             os.close(descriptor)
 
-    def _become_worker(self, payload: bytearray, descriptors: list[int]) -> None:
+    def _become_worker(self, kind: int, threads: int, descriptors: list[int]) -> None:
         """Turn this forked child into a worker. Never returns."""
         code = 1
         try:
             set_wakeup_fd(-1)
             signal(SIGCHLD, SIG_DFL)
             self._front.close()
-            for channel in self._channels.values():
-                channel.close()
+            for keeper, _ in self._keepers.values():
+                keeper.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
-            run_worker(payload, descriptors)
+            if kind == SPAWN:
+                _execute(threads, descriptors)
+            _renew_random_streams()
+            run_worker(threads, descriptors)
             code = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
             leave(code)
+
+    def _hear_keeper(self, descriptor: int) -> None:
+        """Kill the worker, because its pool has said so or is gone."""
+        keeper, pid = self._keepers[descriptor]
+        try:
+            said = keeper.recv(64, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            said = b""
+        if said:
+            os.kill(pid, SIGKILL)
+        else:
+            self._close_keeper(descriptor)
+
+    def _close_keeper(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        keeper, pid = self._keepers.pop(descriptor)
+        keeper.close()
+        os.kill(pid, SIGKILL)  # not waited for yet, so the id is its own
+        self._workers[pid] = 0
 
     def _reap(self) -> None:
         try:
@@ -176,35 +176,24 @@ class Server:
                 pass
         except BlockingIOError:
             pass
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
+        while self._workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            channel, number = self._workers.pop(pid, (_NONE, 0))
-            if channel in self._channels:
-                self._reply(channel, ENDED, number, status)
+            descriptor = self._workers.pop(pid, 0)
+            if descriptor:
+                self._poll.unregister(descriptor)
+                keeper, _ = self._keepers.pop(descriptor)
+                _reply(keeper, ENDED, status)
+                keeper.close()
 
-    def _reply(self, channel: int, kind: int, number: int, value: int) -> None:
-        self._replies[channel] += REPLY.pack(kind, number, value)
-        self._send_replies(channel)
 
-    def _send_replies(self, channel: int) -> None:
-        """Send what can be sent now. Never blocks.
-
-        A caller that asks for hundreds of workers reads no reply before it has asked for the
-        last: if each waited for the other to read, both would for ever.
-        """
-        replies = self._replies[channel]
-        try:
-            del replies[: self._channels[channel].send(replies, MSG_DONTWAIT)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            replies.clear()  # its end of file arrives next and closes the channel
-        self._poll.modify(channel, select.POLLIN | (select.POLLOUT if replies else 0))
+def _reply(keeper: socket, kind: int, value: int) -> None:
+    """Tell the pool. Never blocks: a keeper carries two replies in all, and they fit."""
+    try:
+        keeper.send(REPLY.pack(kind, value), MSG_DONTWAIT)
+    except OSError:
+        pass  # the pool is gone
 
 
 def _preload(names: list[str]) -> None:
@@ -220,10 +209,6 @@ def _preload(names: list[str]) -> None:
         except Exception:
             pass  # the worker that needs it will say so
     gc.freeze()  # a collection in a child must not touch, and so copy, what it shares
-
-
-def _ignore(signum: int, frame: object) -> None:
-    """Do nothing. A handler, not SIG_IGN, because that would be inherited by what calls start."""
 
 
 def _receive(sock: socket, size: int, descriptors: int) -> tuple[bytes, list[int]]:
@@ -256,69 +241,74 @@ def _receive_payload(sock: socket, size: int) -> bytearray:
     return payload
 
 
-def run_worker(payload: bytearray, descriptors: list[int]) -> None:
-    """Take on the caller's surroundings and serve batches until told to stop."""
-    signal(SIGINT, _ignore)
-    signal(SIGTERM, _ignore)
-    data_fd, control_fd, life_fd, marks_fd = descriptors
-    _die_with(life_fd)
-    surroundings: dict[str, Any] = unmarshal(payload)
-    _take_on(surroundings)
-    marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
-    os.close(marks_fd)
-    data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
-    control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
-    work(data, control, marks, surroundings["threads"], os.getpid())
-    import atexit
-
-    atexit._run_exitfuncs()
-    flush_streams()
+def _renew_random_streams() -> None:
+    """Give this fork random numbers of its own. Python's reseed themselves, NumPy's do not."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
 
 
-def _die_with(life: int) -> None:
-    """Ask the kernel for SIGKILL as soon as the other end of the pipe is closed.
-
-    It arrives within milliseconds even inside C code that holds the GIL. Not PR_SET_PDEATHSIG,
-    which fires when the *thread* that forked ends. Where the kernel cannot do it, the reporter
-    thread notices the end of the control socket instead, as soon as it gets the GIL.
-    """
-    import fcntl
-
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life, fcntl.F_SETSIG, SIGKILL)
-        flags = fcntl.fcntl(life, fcntl.F_GETFL)
-        fcntl.fcntl(life, fcntl.F_SETFL, flags | os.O_ASYNC)
-        if select.select([life], [], [], 0)[0]:
-            leave(0)  # closed before we asked
+def _execute(threads: int, descriptors: list[int]) -> None:
+    """Become a worker that shares nothing with this process, not even memory."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r}); "
+        f"from _poolwise_worker.server import be_worker; be_worker({threads}, {descriptors})"
+    )
+    # The same interpreter with the same flags as this one, which was executed just so.
+    os.execv(sys.executable, [*sys.orig_argv[:-1], code])
 
 
-def _take_on(surroundings: dict[str, Any]) -> None:
-    """Make this process look like the caller: folder, environment, paths, arguments, limits."""
+def be_worker(threads: int, descriptors: list[int]) -> None:
+    """Be a worker in an interpreter of its own."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    code = 1
     try:
-        os.chdir(surroundings["cwd"])
-    except OSError:
-        pass  # the folder may be gone; the caller would not notice either
-    environ = surroundings["environ"]
-    for name in os.environb.keys() - environ.keys():
-        del os.environb[name]
-    for name, value in environ.items():
-        if os.environb.get(name) != value:
-            os.environb[name] = value
-    sys.path[:] = surroundings["path"]
-    sys.argv[:] = surroundings["argv"]
-    sys.setrecursionlimit(surroundings["recursionlimit"])
+        run_worker(threads, descriptors)
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        leave(code)
+
+
+def _handle_signals() -> None:
+    signal(SIGINT, ignore)
+    signal(SIGTERM, ignore)
 
 
 def main(front_fd: int) -> None:
-    """Run the server on the front door that the caller opened."""
-    signal(SIGINT, _ignore)
-    signal(SIGTERM, _ignore)
-    # The caller's thread may have blocked it, and what is blocked stays so in its children.
-    pthread_sigmask(SIG_UNBLOCK, [SIGCHLD])
-    _preload([])
+    """Run the server in an interpreter of its own, on the front door that the caller opened."""
+    _handle_signals()
+    _preload(["warnings", "_poolwise_worker.surroundings"])
+    _serve(front_fd)
+
+
+def _serve(front_fd: int) -> None:
     front = socket(AF_UNIX, SOCK_STREAM, 0, front_fd)
     try:
         Server(front).serve()
     finally:
         front.close()
+
+
+def serve_as_fork(front_fd: int) -> None:
+    """Run the server in a process that was just forked from the caller. Never returns."""
+    from _poolwise_worker import transfer
+    from _poolwise_worker.parting import part_from_caller
+
+    code = 1
+    try:
+        _handle_signals()
+        set_wakeup_fd(-1)
+        pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
+        part_from_caller(keep={front_fd})
+        transfer.to_caller = transfer.dumps_between_forks
+        _serve(front_fd)
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        leave(code)

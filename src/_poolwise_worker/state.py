@@ -6,7 +6,7 @@ import marshal
 import sys
 from _thread import allocate_lock
 
-from _poolwise_worker import settings, transfer
+from _poolwise_worker import transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: What a place holds: a pickled value; a function of its own, of which the code travels, because
-#: a reference would lead to what is there already; a module, by name; or, in the module ``""``, a
-#: setting of the process, its pickle backwards.
-VALUE, CODE, MODULE, SETTING = 0, 1, 2, 3
+#: a reference would lead to what is there already; or a module, by name.
+VALUE, CODE, MODULE = 0, 1, 2
 
 #: By module and path in it (``"Class.method"``): what it holds, and that in bytes.
 Places = dict[str, dict[str, tuple[int, bytes]]]
@@ -45,15 +44,9 @@ def bring(version: int, places: Places) -> None:
                 known, before = _brought.get((name, path), (0, None))
                 if known > version:
                     continue
-                if kind == SETTING and before != data:
-                    _set(path, data)
-                elif before != data:
+                if before != data:
                     _put(_module(name), path, kind, data)
                 _brought[name, path] = version, data
-
-
-def _set(name: str, data: bytes) -> None:
-    settings.put(name, transfer.loads(data[::-1]))
 
 
 def _module(name: str) -> ModuleType:

@@ -15,7 +15,9 @@ __all__ = [
     "Untransferable",
     "describe",
     "dumps",
+    "dumps_between_forks",
     "dumps_error",
+    "dumps_from_worker",
     "load_function",
     "loads",
 ]
@@ -72,10 +74,47 @@ def dumps(value: object) -> bytes:
             return data
     except Exception:  # whatever it was, cloudpickle may do better
         pass
+    from _poolwise_worker import by_value
+
+    return by_value.dumps(value)
+
+
+def dumps_from_worker(value: object) -> bytes:
+    """Pickle `value` for the caller, which has its own ``__main__``: nothing of it may change.
+
+    Raises whatever the object's pickling raises.
+    """
+    try:
+        data = _dumps(value, 5)
+        if b"__main__" not in data:
+            return data
+    except Exception:  # as above
+        pass
     import cloudpickle
 
     result: bytes = cloudpickle.dumps(value, 5)
     return result
+
+
+def dumps_between_forks(value: object) -> bytes:
+    """Pickle `value` for a process that has the same ``__main__``: one of the two was forked.
+
+    What ``__main__`` defines goes by reference, so that on the other side it is what is there
+    already: a copy of a class would make its instances strangers to ``isinstance``.
+
+    Raises whatever the object's pickling raises.
+    """
+    try:
+        return _dumps(value, 5)
+    except Exception:  # as above
+        pass
+    from _poolwise_worker import by_value
+
+    return by_value.dumps_between_forks(value)
+
+
+#: How results and exceptions are pickled for the caller; another function in forks of the caller.
+to_caller: Callable[[object], bytes] = dumps_from_worker
 
 
 def load_function(payload: bytes | bytearray) -> Callable[..., Any]:

@@ -6,11 +6,13 @@ A frame is a header of fixed size and a payload. Fields that a kind does not use
 kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
 TASK       →         task id      –                –       pickled function, module state
-FORGET     →         task id      –                –       –
-PRIME      →         –            –                –       –
+ADOPT      →         –            –                –       surroundings
+PRIME      →         –            –                –       pickled initializer and arguments, or –
+REST       →         –            –                –       –
 RUN        →         batch id     task id          calls   the pickled columns
 SINGLY     →         batch id     task id          calls   pickled list of pickled calls
 READY      ←         process id   –                –       –
+UNREADY    ←         –            –                –       pickled, what the initializer raised
 DONE       ←         batch id     first call       calls   pickled values
 MIXED      ←         batch id     first call       calls   pickled (values, errors)
 RETURNED   ←         batch id     first call       calls   –
@@ -19,8 +21,12 @@ UNREADABLE ←         batch id     –                –       why, as text
 
 A batch ends in frames that together cover each of its calls once: DONE and MIXED for calls that
 ran, RETURNED for the tail that will never start. UNREADABLE says that the columns did not
-unpickle as a whole; the caller sends them again as SINGLY. The caller ends a worker by closing
-its own sending direction: the worker finishes what it has read, then exits.
+unpickle as a whole; the caller sends them again as SINGLY. PRIME is answered by READY, after the
+initializer has run, or by UNREADY.
+
+The caller ends a worker by closing its own sending direction: the worker finishes what it has read,
+then exits. REST says that nobody has work for it now: it forgets its tasks, and exits by itself if
+nothing else comes within the seconds in the header's field for service.
 """
 
 from __future__ import annotations
@@ -28,8 +34,8 @@ from __future__ import annotations
 from _socket import MSG_DONTWAIT, socket
 from _struct import Struct
 
-TASK, FORGET, PRIME, RUN, SINGLY = 1, 2, 3, 4, 5
-READY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20
+TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
+READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 
 #: Payload bytes, kind, key, first, count, service seconds, CPU seconds.
 HEADER = Struct("<QBQIIdd")

@@ -8,15 +8,17 @@ unstarted rest of a batch back, and ends the worker when the caller is gone.
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import sys
-from _socket import MSG_WAITALL, socket
+from _signal import SIGINT, SIGKILL, SIGTERM, signal  # type: ignore[import-not-found]
+from _socket import AF_UNIX, MSG_WAITALL, SOCK_STREAM, socket
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from time import perf_counter, thread_time
 
-from _poolwise_worker import transfer, wire
+from _poolwise_worker import surroundings, transfer, wire
 from _poolwise_worker.transfer import Untransferable, describe
 
 TYPE_CHECKING = False
@@ -73,6 +75,8 @@ class Intake:
         self._socket_poll.register(sock.fileno(), select.POLLIN)
         self._pending: deque[wire.Frame] = deque()
         self._tasks: dict[int, Callable[..., Any]] = {}
+        self._patience: float | None = None  # milliseconds until an idle worker ends itself
+        self._over = False
         self.lock = allocate_lock()
         self._leader = allocate_lock()
 
@@ -84,11 +88,16 @@ class Intake:
                     self._pull()
                     if self._pending:
                         frame = self._pending.popleft()
-                        runner.accept(frame, self._tasks[frame.first])
+                        prime = frame.kind == wire.PRIME
+                        runner.accept(frame, _nothing if prime else self._tasks[frame.first])
                         return True
-                    if self._reader.closed:
+                    if self._reader.closed or self._over:
                         return False
-                for descriptor, _ in self._poll.poll():
+                    patience = self._patience
+                events = self._poll.poll(patience)
+                if not events:
+                    self._over = True
+                for descriptor, _ in events:
                     if descriptor == self._bell_read:
                         os.read(self._bell_read, 4096)
 
@@ -127,14 +136,20 @@ class Intake:
         """Read what has arrived without blocking; act on everything but batches."""
         while True:
             while (frame := self._reader.pop()) is not None:
-                if frame.kind in (wire.RUN, wire.SINGLY):
+                self._patience = None
+                if frame.kind in (wire.RUN, wire.SINGLY) or (
+                    frame.kind == wire.PRIME and frame.payload
+                ):
                     self._pending.append(frame)
                 elif frame.kind == wire.TASK:
-                    self._tasks[frame.key] = _load_task(frame.payload)
-                elif frame.kind == wire.FORGET:
-                    self._tasks.pop(frame.key, None)
+                    self._tasks[frame.key] = _load_task(frame.key, frame.payload)
+                elif frame.kind == wire.ADOPT:
+                    surroundings.take_on(frame.payload)
                 elif frame.kind == wire.PRIME:
                     self._outbox.send(wire.pack(wire.READY, self._pid))
+                elif frame.kind == wire.REST:
+                    self._tasks.clear()
+                    self._patience = frame.service * 1000
             if self._reader.closed or not self._reader.read():
                 return
 
@@ -179,6 +194,9 @@ class Runner:
         """Run the accepted batch to its end, or until its rest is taken back."""
         frame, function = self._frame, self._function
         del self._frame, self._function
+        if frame.kind == wire.PRIME:
+            self._initialize(frame.payload)
+            return
         try:
             columns = transfer.loads(frame.payload)
         except BaseException as error:
@@ -205,6 +223,18 @@ class Runner:
         self.flush(frame.key)
         with self._lock:
             self._clear()
+
+    def _initialize(self, payload: bytes | bytearray) -> None:
+        """Run what the user wants to be run before the first call."""
+        try:
+            initializer, arguments = transfer.loads(payload)
+            initializer(*arguments)
+        except BaseException as error:
+            raised = transfer.dumps_error(error)
+            flush_streams()
+            self._outbox.send(wire.pack(wire.UNREADY, 0, transfer.dumps(raised)))
+        else:
+            self._outbox.send(wire.pack(wire.READY, os.getpid()))
 
     def _run_calls(self, call: Callable[[Any], Any], batch: int, task: int) -> None:
         take, append = self._calls.popleft, self._values.append
@@ -301,21 +331,27 @@ def _encode(values: list[object], errors: dict[int, transfer.Raised]) -> tuple[i
     """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
     try:
         if errors:
-            return wire.MIXED, transfer.dumps((values, errors))
-        return wire.DONE, transfer.dumps(values)
+            return wire.MIXED, transfer.to_caller((values, errors))
+        return wire.DONE, transfer.to_caller(values)
     except BaseException:
         for position, value in enumerate(values):
             try:
-                transfer.dumps(value)
+                transfer.to_caller(value)
             except BaseException as error:
                 why = Untransferable(f"its result cannot be pickled: {describe(error)}")
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
-        return wire.MIXED, transfer.dumps((values, errors))
+        return wire.MIXED, transfer.to_caller((values, errors))
 
 
-def _load_task(payload: bytes | bytearray) -> Callable[..., Any]:
-    """Unpickle a function. If that fails, so does every call: return one that says why."""
+#: Functions by task, in a process that was forked from the caller; written before the fork.
+inherited: dict[int, Callable[..., Any]] = {}
+
+
+def _load_task(task: int, payload: bytes | bytearray) -> Callable[..., Any]:
+    """Return a function. If it cannot be had, every call fails: return one that says why."""
+    if not payload:
+        return inherited[task]
     try:
         function = transfer.load_function(payload)
     except BaseException as error:
@@ -326,6 +362,10 @@ def _load_task(payload: bytes | bytearray) -> Callable[..., Any]:
 
         return fail
     return function
+
+
+def _nothing(*arguments: object) -> None:
+    """Stand in for the task of a frame that has none."""
 
 
 def _spreading(function: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -359,6 +399,45 @@ def flush_streams() -> None:
 def leave(code: int) -> None:
     """End this process now: the caller is gone or has said so, or a fault of ours came up."""
     os._exit(code)
+
+
+def run_worker(threads: int, descriptors: list[int]) -> None:
+    """Serve batches, as a process forked or executed for it, until told to stop."""
+    signal(SIGINT, ignore)
+    signal(SIGTERM, ignore)
+    data_fd, control_fd, life_fd, marks_fd = descriptors
+    _die_with(life_fd)
+    marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
+    os.close(marks_fd)
+    data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
+    control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
+    work(data, control, marks, threads, os.getpid())
+    import atexit
+
+    atexit._run_exitfuncs()
+    flush_streams()
+
+
+def ignore(signum: int, frame: object) -> None:
+    """Do nothing. A handler, not SIG_IGN, because that would be inherited by what calls start."""
+
+
+def _die_with(life: int) -> None:
+    """Ask the kernel for SIGKILL as soon as the other end of the pipe is closed.
+
+    It arrives within milliseconds even inside C code that holds the GIL. Not PR_SET_PDEATHSIG,
+    which fires when the *thread* that forked ends. Where the kernel cannot do it, the reporter
+    thread notices the end of the control socket instead, as soon as it gets the GIL.
+    """
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, SIGKILL)
+        flags = fcntl.fcntl(life, fcntl.F_GETFL)
+        fcntl.fcntl(life, fcntl.F_SETFL, flags | os.O_ASYNC)
+        if select.select([life], [], [], 0)[0]:
+            leave(0)  # closed before we asked
 
 
 def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:

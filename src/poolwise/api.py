@@ -433,9 +433,14 @@ def advise(
 
 
 def shutdown() -> None:
-    """End all idle workers and the fork server now; the next map starts new ones."""
+    """End all idle workers now, and the processes that start workers; the next map starts others.
+
+    Workers that run calls, for maps and executors that are still open, go on.
+    """
     import sys
 
-    fork_server = sys.modules.get("poolwise.mechanisms.fork_server")
-    if fork_server is not None:
-        fork_server.stop()
+    if "poolwise.mechanisms.servers" in sys.modules:
+        from poolwise.mechanisms import idle_workers, servers
+
+        idle_workers.clear()
+        servers.dismiss_all()

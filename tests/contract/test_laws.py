@@ -23,13 +23,20 @@ from poolwise.units import Seconds
 
 SUBJECTS = [
     pytest.param(Subject(mechanism(name), workers, threads), id=f"{name}-{workers}x{threads}")
-    for name, workers, threads in [
-        ("inline", 1, 1),
-        ("thread", 1, 1),
-        ("thread", 4, 1),
-        ("process", 1, 1),
-        ("process", 2, 1),
-        ("process", 2, 4),
+    for name, workers, threads in [("inline", 1, 1), ("thread", 1, 1), ("thread", 4, 1)]
+] + [
+    pytest.param(
+        Subject(mechanism("process"), workers, threads, method),
+        id=f"process-{workers}x{threads}-{method}",
+    )
+    for workers, threads, method in [
+        (1, 1, None),
+        (2, 1, "forkserver"),
+        (2, 1, "fork"),
+        (2, 1, "spawn"),
+        (2, 4, "forkserver"),
+        (2, 4, "fork"),
+        (2, 4, "spawn"),
     ]
 ]
 PROCESSES = [subject for subject in SUBJECTS if str(subject.id).startswith("process")]

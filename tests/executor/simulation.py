@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
-from poolwise.mechanisms import Sink, WorkerOptions
+from poolwise.mechanisms import Readiness, Sink, WorkerOptions
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
 
 MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), PoolCosts())
@@ -283,6 +283,12 @@ class SimulatedMechanism:
 
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return self._refusals.get(self.name)
+
+    def prepare(self, tasks: object, /) -> None:
+        pass
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        return Readiness()
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
         return SimulatedPool(self.world, inbox, self.name, options, sink)

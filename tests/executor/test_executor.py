@@ -47,7 +47,7 @@ from executor.calls import (
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
-from poolwise.mechanisms.process import ProcessPool
+from poolwise.mechanisms.process_pool import ProcessPool
 from poolwise.mechanisms.running import Running
 
 #: Every kind of plan; ``None`` lets poolwise choose.

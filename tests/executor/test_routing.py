@@ -443,13 +443,15 @@ class Queued:
         return futures
 
     def draw(self, mechanism: str, limit: int = 1) -> list[Any]:
-        """Draw calls and return their arguments, or the submissions of those for threads."""
+        """Draw calls and return their arguments, or the submissions that threads would take."""
         drawn = self.submissions.draw(limit, mechanism)
         if drawn is None:
             return []
         task, columns = drawn
         assert (task is APPLY) == (mechanism == "process")
-        return columns[0] if mechanism == "thread" else [args[0] for args in columns[1]]
+        if mechanism == "thread":
+            return [self.submissions._offered.popleft() for _ in columns[0]]
+        return [args[0] for args in columns[1]]
 
 
 def test_calls_that_wait_follow_their_function() -> None:
@@ -459,7 +461,7 @@ def test_calls_that_wait_follow_their_function() -> None:
     world.lanes["process"].ready_workers = 0
     queued.submit(100)
     queued.submit(1, compute)
-    assert [each.args for each in queued.draw("thread", 2)] == [(0,), (1,)]
+    assert [queued.draw("thread", 2)[0].args for _ in range(2)] == [(0,), (1,)]
     world.lanes["process"].ready_workers = 2
     trials = [queued.draw("process")[0] for _ in range(8)]
     assert trials == [*range(2, 10)]
@@ -472,7 +474,7 @@ def test_calls_that_wait_follow_their_function() -> None:
     assert [each.function for each in queued.draw("thread", 9)] == [compute]
     # Its lane dies: what waits comes back, in its order.
     world.lanes["process"].active = False
-    assert [each.args for each in queued.draw("thread", 3)] == [(12,), (13,), (14,)]
+    assert [queued.draw("thread", 3)[0].args for _ in range(3)] == [(12,), (13,), (14,)]
     assert queued.submissions.remaining == 85
 
 
@@ -496,8 +498,8 @@ def test_a_call_that_cannot_be_sent_runs_in_a_thread_after_all() -> None:
     assert queued.draw("process") == [lock]
     assert future.running()
     queued.submissions.add(0, Outcomes([None], {0: TransferError("no")}))
-    (submission,) = queued.draw("thread")
-    assert queued.submissions._run_here(submission) is None
+    assert queued.submissions.draw(1, "thread") is not None
+    assert queued.submissions._run_here(queued.seen) is None
     assert future.result(0) == "squared"
     queued.submissions.add(1, Outcomes([None]))
     assert queued.submissions.exhausted
@@ -535,8 +537,8 @@ def test_two_lanes_share_what_the_user_allows_by_turns() -> None:
 
 def test_a_plan_that_is_pinned_is_the_only_place() -> None:
     for spec, opened, most in (
-        ("inline", Plan("thread", 1, batch_size=1), None),
-        ("thread:5", Plan("thread", 3, batch_size=1), None),
+        ("inline", Plan("thread", 1), None),
+        ("thread:5", Plan("thread", 3), None),
         ("thread:2/7", Plan("thread", 2, batch_size=7), None),
         ("process:4x8", Plan("process", 4, 8), 3),
     ):

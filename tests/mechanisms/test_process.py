@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,16 +46,30 @@ from process_calls import (
 )
 
 from poolwise.errors import TransferError
-from poolwise.mechanisms import fork_server, mechanism
+from poolwise.mechanisms import mechanism, servers
 from poolwise.task import Exit, Outcomes, Task
 from poolwise.testing import DEADLINE, End, Opened, Subject
 
 THREADS = pytest.mark.parametrize("threads", [1, 4], ids=["1 thread", "4 threads"])
 
 
+@pytest.fixture(autouse=True, params=["forkserver", "fork"])
+def _method(request: pytest.FixtureRequest) -> None:
+    """Every test runs with both kinds of servers."""
+    global method
+    method = request.param
+
+
+method = ""
+
+
+def subject(workers: int = 1, threads: int = 1) -> Subject:
+    return Subject(mechanism("process"), workers, threads, method)
+
+
 def opened(workers: int = 1, threads: int = 1) -> Opened:
     """A pool whose workers are ready."""
-    return Subject(mechanism("process"), workers, threads).open().start()
+    return subject(workers, threads).open().start()
 
 
 def kinds(ends: list[End]) -> list[str]:
@@ -75,22 +89,21 @@ def error_of(end: End) -> BaseException:
 
 
 def server_pid() -> int:
-    assert fork_server._server is not None
-    return fork_server._server._process.pid
+    return servers.server_for(method, []).pid
 
 
 @contextmanager
 def stopped_server() -> Iterator[int]:
-    """Within the block the fork server does nothing, and so no word of a death comes."""
+    """Within the block the server does nothing, and so no word of a death comes."""
     with opened():
         pass  # what it was asked for before, it has done by now
-    server = fork_server._server
-    assert server is not None
-    os.kill(server._process.pid, signal.SIGSTOP)
+    pid = server_pid()
+    os.kill(pid, signal.SIGSTOP)
     try:
-        yield server._process.pid
+        yield pid
     finally:
-        server._process.send_signal(signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -160,8 +173,8 @@ def test_outcomes_that_were_sent_before_a_death_count(size: int) -> None:
     with opened() as pool:
         filling = [pool.send(bytes, [size]) for _ in range(2)]
         last = pool.send(die, ["kill"])
-        channel = pool.pool._channel  # type: ignore[attr-defined]
-        assert select.select([channel], [], [], DEADLINE)[0]
+        (worker,) = pool.pool._workers.values()  # type: ignore[attr-defined]
+        assert select.select([worker.ends.keeper], [], [], DEADLINE)[0]
         pool.wait(lambda: pool.sink.has_ended(last, *filling))
         for batch in filling:
             assert values(pool.sink.ends_of(batch)) == [bytes(size)]
@@ -202,8 +215,10 @@ def test_nothing_is_sent_to_a_worker_that_is_known_to_be_dead() -> None:
 
 
 def test_workers_that_never_get_ready_make_the_pool_fail() -> None:
-    subject = Subject(mechanism("process"), 2)
-    with subject.open(Task(Deadly(os.getpid()))) as pool:
+    servers.stop()  # a fork that has this task already would not have to read it
+    with subject().open():
+        servers.server_for(method, [])
+    with subject(2).open(Task(Deadly(os.getpid()))) as pool:
         waiting = pool.send(same, [1, 2])
         pool.pool.grow(2)
         pool.wait(lambda: pool.sink.failures)
@@ -331,7 +346,7 @@ def test_shutdown_under_a_pool_is_a_death_of_the_server() -> None:
     with opened() as pool:
         (pid,) = values(pool.run(process_id, [0]))
         with ending(pid):
-            fork_server.stop()
+            servers.stop()
         pool.wait(lambda: len(pool.sink.ready_workers) == 2)
         assert values(pool.run(same, [1])) == [1]
 
@@ -404,7 +419,7 @@ def test_a_function_that_does_not_pickle_is_refused_at_once() -> None:
             pool.send(lambda _: lock, [1])
         assert values(pool.run(same, [1])) == [1]
     with (
-        Subject(mechanism("process")).open(Task(lambda _: lock)) as pool,
+        Subject(mechanism("process"), start_method="forkserver").open(Task(lambda _: lock)) as pool,
         pytest.raises(TransferError),
     ):
         pool.pool.grow(1)
@@ -475,7 +490,7 @@ def test_a_batch_that_is_still_being_written_can_be_taken_back(pipe: str) -> Non
         with open(pipe, "wb"):
             large = pool.send(same, [bytes(4 << 20)] * 2)
             small = pool.send(same, [1, 2])
-            assert pool.pool._workers[0].outgoing  # type: ignore[attr-defined]
+            assert pool.pool._workers[0].writing  # type: ignore[attr-defined]
             pool.pool.take_back(small.id)
             assert pool.sink.has_ended(small)  # none of it has been written
             pool.pool.take_back(large.id)
@@ -607,8 +622,8 @@ def test_too_few_descriptors_make_the_pool_fail_and_leave_others_alone() -> None
     with opened() as other:
         (pid,) = values(other.run(process_id, [0]))
         server = server_pid()
-        for spare in range(10):
-            with Subject(mechanism("process")).open() as pool:
+        for spare in range(9):
+            with subject().open() as pool:
                 waiting = pool.send(same, [1])
                 resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free(spare), hard))
                 try:
@@ -663,7 +678,8 @@ def test_a_worker_sees_the_callers_surroundings(elsewhere: Path) -> None:
     assert seen["argv"] == ["program", "argument", "ünï"]
     assert seen["recursionlimit"] == sys.getrecursionlimit()
     here = dict(read_flags())
-    here["safe_path"] = True  # no file in the working directory is a standard module
+    if method != "fork":
+        here["safe_path"] = True  # no file in the working directory is a standard module
     assert dict(seen["flags"]) == here
 
 
@@ -683,7 +699,7 @@ def test_a_file_in_the_working_directory_is_no_standard_module(
 ) -> None:
     for name in "select", "socket", "struct", "signal", "traceback":
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported by mistake')\n")
-    fork_server.stop()
+    servers.stop()
     monkeypatch.chdir(tmp_path)
     with opened() as pool:
         assert isinstance(pool.run(fail_on, [-1])[0].error, ValueError)
@@ -696,6 +712,8 @@ def test_standard_input_of_a_call_is_empty(threads: int) -> None:
 
 
 def test_a_worker_imports_nothing_of_poolwise() -> None:
+    if method == "fork":
+        pytest.skip("a fork has what the caller has")
     with opened() as pool:
         (modules,) = values(pool.run(surroundings, ["modules"]))
     assert not [name for name in modules if name.partition(".")[0] in ("poolwise", "cloudpickle")]
@@ -730,8 +748,9 @@ import os, signal, sys
 sys.path.insert(0, {HERE!r})
 from process_calls import *
 from poolwise.mechanisms import mechanism
+import sys
 from poolwise.testing import Subject
-pool = Subject(mechanism("process"), 2, int(sys.argv[1])).open().start()
+pool = Subject(mechanism("process"), 2, int(sys.argv[1]), sys.argv[2]).open().start()
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 def pids():
@@ -742,7 +761,7 @@ def pids():
 @contextmanager
 def caller(program: str, threads: int = 1) -> Iterator[subprocess.Popen[str]]:
     """A process of its own, in a group of its own, that uses a pool of two workers."""
-    command = [sys.executable, "-W", "error", "-c", CALLER + program, str(threads)]
+    command = [sys.executable, "-W", "error", "-c", CALLER + program, str(threads), method]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -773,9 +792,9 @@ def line_of(process: subprocess.Popen[str]) -> list[str]:
 )
 def test_workers_end_with_a_caller_that_is_killed(busy: str, threads: int) -> None:
     program = f"""
-from poolwise.mechanisms import fork_server
+from poolwise.mechanisms import servers
 {busy}
-say(fork_server._server._process.pid, *pids())
+say(servers.server_for(sys.argv[2], []).pid, *pids())
 pool.wait(lambda: False)
 """
     with caller(program, threads) as process:
@@ -800,8 +819,8 @@ def cpu_ticks(pid: int) -> int:
 
 def test_workers_end_with_a_caller_whose_server_was_killed() -> None:
     program = """
-from poolwise.mechanisms import fork_server
-os.kill(fork_server._server._process.pid, signal.SIGKILL)
+from poolwise.mechanisms import servers
+os.kill(servers.server_for(sys.argv[2], []).pid, signal.SIGKILL)
 pool.send(hold_the_gil, [0])
 say(*pids())
 pool.wait(lambda: False)
@@ -862,7 +881,7 @@ running = pool.send(sleep, [0.1])
 before = pids()
 child = os.fork()
 if child == 0:
-    own = Subject(mechanism("process")).open().start()
+    own = Subject(mechanism("process"), start_method=sys.argv[2]).open().start()
     assert own.run(same, [1])[0].value == 1
     assert not set(pids()) & {{own.run(process_id, [0])[0].value}}
     own.pool.close(grace=None)
@@ -910,6 +929,7 @@ def test_classes_and_functions_of_the_main_script_travel(tmp_path: Path) -> None
 import enum
 from dataclasses import dataclass
 from poolwise.mechanisms import mechanism
+import sys
 from poolwise.testing import Subject
 
 class Colour(enum.Enum):
@@ -933,7 +953,7 @@ def move(point):
     assert point.colour is Colour.RED
     return Point(point.x + STEP, point.colour)
 
-with Subject(mechanism("process")).open().start() as pool:
+with Subject(mechanism("process"), start_method=sys.argv[1]).open().start() as pool:
     ends = pool.run(move, [Point(0), Point(1), Point(2)])
     assert [ends[0].value, ends[2].value] == [Point(10), Point(12)], ends
     assert type(ends[0].value) is Point and ends[0].value.colour is Colour.RED
@@ -942,7 +962,7 @@ with Subject(mechanism("process")).open().start() as pool:
 print("fine")
 """
     )
-    command = [sys.executable, "-W", "error", str(script)]
+    command = [sys.executable, "-W", "error", str(script), method]
     run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert (run.stdout, run.stderr) == ("fine\n", "")
 
@@ -951,15 +971,16 @@ def test_what_calls_print_comes_out_however_the_pool_ends(tmp_path: Path) -> Non
     # Into a file, where Python keeps what is printed until there is more of it.
     program = """
 from poolwise.mechanisms import mechanism
+import sys
 from poolwise.testing import Subject
-pool = Subject(mechanism("process")).open().start()
+pool = Subject(mechanism("process"), start_method=sys.argv[1]).open().start()
 pool.run(print, range(3))
 pool.pool.close(grace=0.0)
 """
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     for _ in range(5):
         run = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", program, method],
             stdout=subprocess.PIPE,
             text=True,
             env=environ,

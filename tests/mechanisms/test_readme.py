@@ -21,8 +21,8 @@ HOMES = [
     importlib.import_module(name)
     for name in [
         "poolwise.mechanisms.protocol",
-        "poolwise.mechanisms.fork_server",
-        "poolwise.mechanisms.process",
+        "poolwise.mechanisms.servers",
+        "poolwise.mechanisms.process_pool",
     ]
 ]
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from _poolwise_worker import transfer, wire
-from _poolwise_worker.server import ENDED, REPLY, STARTED
-from poolwise.mechanisms import fork_server
+from _poolwise_worker.server import ENDED, STARTED
+from poolwise.mechanisms import servers
+from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.worker_ends import WorkerEnds
 
 #: What is waited for comes within this, or never.
 DEADLINE = 20.0
@@ -18,12 +20,14 @@ class Peer:
     """The caller's side of one worker, by hand."""
 
     def __init__(self, threads: int = 1) -> None:
-        self.channel = fork_server.open_channel()
-        payload = fork_server.surroundings(threads)
-        self.ends = fork_server.WorkerEnds(self.channel, 0, threads, payload)
+        self.server = servers.server_for("forkserver", [])
+        self.ends = WorkerEnds(threads)
+        self.server.start_worker(self.ends, threads, spawn=False)
+        self.ends.hand_over()
         self.reader = wire.FrameReader(self.ends.data)
         self._batches = iter(range(1, 1 << 30))
         self._tasks: dict[Callable[..., Any], int] = {}
+        self.write(wire.pack(wire.ADOPT, 0, surroundings(1)))
         self.write(wire.pack(wire.PRIME, 0))
         ready = self.frame()
         assert ready.kind == wire.READY
@@ -85,14 +89,13 @@ class Peer:
 
     def exit_status(self) -> int:
         """Wait for the word of the server that the worker has ended."""
-        data = b""
         while True:
-            assert select.select([self.channel], [], [], DEADLINE)[0], "the worker lives on"
-            data += self.channel.recv(REPLY.size - len(data) % REPLY.size)
-            if len(data) % REPLY.size == 0:
-                kind, _, value = REPLY.unpack(data[-REPLY.size :])
+            assert select.select([self.ends.keeper], [], [], DEADLINE)[0], "the worker lives on"
+            news = self.ends.news()
+            assert news is not None, "the server is gone"
+            for kind, value in news:
                 if kind == ENDED:
-                    return int(value)
+                    return value
                 assert kind == STARTED
 
     @classmethod
@@ -106,4 +109,3 @@ class Peer:
 
     def close(self) -> None:
         self.ends.close()
-        self.channel.close()

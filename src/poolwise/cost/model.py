@@ -75,8 +75,8 @@ def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
     return min(rate * stations, limits.lowest)
 
 
-def startup(machine: MachineProfile, plan: Plan, *, server_running: bool) -> Seconds:
-    """Return how long it takes until all workers of `plan` are ready."""
+def startup(machine: MachineProfile, plan: Plan, *, server_running: bool, idle: int = 0) -> Seconds:
+    """Return how long it takes until all workers of `plan` are ready, if so many are idle."""
     costs = machine.costs
     if plan.mechanism == "inline":
         return 0.0
@@ -84,7 +84,8 @@ def startup(machine: MachineProfile, plan: Plan, *, server_running: bool) -> Sec
         return costs.thread_start * plan.workers
     server = 0.0 if server_running else costs.server_start
     threads = costs.thread_start * (plan.threads_per_worker - 1)
-    return server + plan.workers * (costs.process_start + threads)
+    new = max(0, plan.workers - idle)
+    return (server if new else 0.0) + new * (costs.process_start + threads)
 
 
 def forecast(

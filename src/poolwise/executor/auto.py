@@ -28,6 +28,10 @@ _LOOK_AFTER: Seconds = 0.1
 #: workers and costs what the forecast cannot know.
 _MOVE_BELOW = 0.85
 
+#: Computing left, in seconds, from which processes may come into question. Preparing for them while
+#: there is no other thread takes some milliseconds, ten times less than they could win.
+_WORTH_PREPARING: Seconds = 50e-3
+
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
 
@@ -121,6 +125,9 @@ class Auto:
         if task is None or self._survey.learned or self._dispatch.finished:
             return
         if self._choice.could_pay(task, self._current.situation):
+            if self._current.situation.expected * task.cpu > _WORTH_PREPARING:
+                dispatch = self._dispatch
+                dispatch.mechanism("process").prepare(dispatch.workers.tasks)
             yield from self._survey.learn(task)
 
     def _decide(self, task: TaskProfile) -> Forecast:

@@ -10,7 +10,7 @@ from functools import cache
 from poolwise.cost import Forecast
 from poolwise.cost.model import forecast, limited_by_cpu, startup
 from poolwise.machine import MachineProfile
-from poolwise.mechanisms import Mechanism
+from poolwise.mechanisms import Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner import Limits, batch_size, candidates, kind, ranked
 from poolwise.probe import Sample, TaskProfile
@@ -31,7 +31,7 @@ _LESS = 0.8
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the
-    plan in force and its throughput, and whether a fork server runs already.
+    plan in force and its throughput, and whether a server of processes runs already.
     """
 
     left: int | None = None
@@ -191,4 +191,8 @@ class Choice:
     def _startup(self, plan: Plan, now: Situation) -> Seconds:
         if plan == now.plan:
             return 0.0
-        return startup(self._machine, plan, server_running=now.served)
+        ready = self._mechanisms(plan.mechanism).readiness(
+            WorkerOptions(threads_per_worker=plan.threads_per_worker)
+        )
+        served = now.served or ready.server
+        return startup(self._machine, plan, server_running=served, idle=ready.idle)

@@ -32,6 +32,10 @@ _LATE: Seconds = 5e-3
 _PATIENCE = 1.5
 
 
+#: Larger than any batch.
+_ANY_SIZE = 1 << 62
+
+
 @dataclass(slots=True)
 class _Flight:
     """A batch that was sent: its place in the output, and the calls that have no end yet."""
@@ -73,7 +77,7 @@ class Dispatch:
         self.settled = 0
         self.failed_calls = 0
         self.lost_workers = 0
-        self._mechanisms = mechanisms
+        self.mechanism = mechanisms
         self._look_ahead = look_ahead
         self._max_concurrency = max_concurrency
         self.keep_specimen = False
@@ -125,7 +129,7 @@ class Dispatch:
 
     def open(self, plan: Plan) -> Lane:
         """Open a lane for `plan`; its workers start in the background."""
-        lane = Lane(self, plan, self._mechanisms(plan.mechanism))
+        lane = Lane(self, plan, self.mechanism(plan.mechanism))
         self.lanes.append(lane)
         lane.pool.grow(plan.workers)
         return lane
@@ -235,12 +239,13 @@ class Dispatch:
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
+        most = self.workers.calls_per_worker or _ANY_SIZE
         if lane.plan.batch_size is not None:
-            return lane.plan.batch_size
+            return min(most, lane.plan.batch_size)
         left = self.workload.remaining
         if left is not None:
             left += sum(len(columns[0]) for _, _, columns in self._returned)
-        return batch_size(lane.plan, lane.mean_service, left)
+        return min(most, batch_size(lane.plan, lane.mean_service, left))
 
     def _room(self, lane: Lane) -> int:
         if self._max_concurrency is None:

@@ -41,7 +41,14 @@ class Dispatcher:
         self._dispatch = Dispatch(
             self._submissions,
             self._submissions,
-            workers=replace(workers, tasks=(APPLY,)),
+            # Functions come as arguments, so no fork can be told what they need by name. Who shuts
+            # an executor down expects its workers to be gone.
+            workers=replace(
+                workers,
+                tasks=(APPLY,),
+                start_method=workers.start_method or "forkserver",
+                idle_timeout=0.0,
+            ),
             mechanisms=_mechanism,
             inbox=self._inbox,
             clock=SystemClock(),
@@ -132,10 +139,12 @@ class Dispatcher:
             self._fill()  # which may find that nothing is left but cancelled calls
             if self._may_end():
                 break
+            patience = self._submissions.patience
             if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
-                dispatch.wait()  # may have to ask for what a busy process has not started
+                dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
-                self._inbox.wait()
+                self._inbox.wait(patience)
+            self._submissions.hurry()
         for lane in list(dispatch.lanes):
             dispatch.retire(lane)
         dispatch.close()

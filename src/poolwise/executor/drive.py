@@ -77,7 +77,7 @@ class Drive(Iterator[Iterator[object]]):
             mechanisms=mechanism,
             inbox=Inbox(),
             clock=clock,
-            look_ahead=map_options.buffersize,
+            look_ahead=map_options.buffersize or _ahead(run_options),
             max_concurrency=run_options.max_concurrency,
             on_done=None if progress is None else progress.update,
         )
@@ -223,6 +223,13 @@ class Drive(Iterator[Iterator[object]]):
             finished=finished,
             total=self._total,
         )
+
+
+def _ahead(options: RunOptions) -> int:
+    """Return how many inputs may be drawn ahead if the user does not say."""
+    plan = options.plan
+    slots = options.limits.max_concurrency if plan is None else plan.concurrency
+    return max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * slots)
 
 
 class EndedDrive(Iterator[Iterator[object]]):

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from poolwise.errors import PlanRefused
 from poolwise.executor.dispatcher import Dispatcher
+from poolwise.executor.future import CallFuture
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
@@ -118,7 +119,7 @@ class Executor(StandardExecutor):
             RuntimeError: the executor has been shut down, or the system has no thread left.
             InitializerFailed: the initializer raised in a worker.
         """
-        future: Future[T] = Future()
+        future: Future[T] = CallFuture()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
             if self._shut_down:

@@ -63,7 +63,11 @@ class Lane:
         self.busy_for: Seconds = 0.0
         self.mean_service: Seconds | None = None  # of recent calls
         self._dispatch = dispatch
-        options = replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
+        options = replace(
+            dispatch.workers,
+            threads_per_worker=plan.threads_per_worker,
+            siblings=plan.workers,
+        )
         self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
 
     @property

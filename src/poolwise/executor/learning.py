@@ -16,7 +16,7 @@ from poolwise.executor.specimen import Specimen
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
-from poolwise.planner.batching import batch_size
+from poolwise.planner.batching import batch_size, crowd_size
 from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
@@ -68,7 +68,7 @@ class Learning:
         self.concurrency = threads
         self.version = 0
         self._plans = {
-            "thread": Plan("thread", threads, batch_size=1),  # one call a batch: see `Pinned`
+            "thread": Plan("thread", threads),
             "process": Plan("process", processes, limits.threads_per_worker or 1),
         }
         self._most = most
@@ -108,6 +108,10 @@ class Learning:
     def most_in_batch(self, seen: Seen) -> int:
         """Return how many calls of a function take some milliseconds."""
         return batch_size(self._plans["process"], seen.mean, None)
+
+    def most_in_thread(self, seen: Seen) -> int:
+        """Return one if the calls of a function are not short."""
+        return crowd_size(seen.mean)
 
     @property
     def only_threads(self) -> bool:

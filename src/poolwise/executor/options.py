@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import WorkerOptions
@@ -67,10 +67,10 @@ def run_options(
         if clash and plan is not None:
             raise ValueError(f"plan= already says {', '.join(clash)}=; give one or the other")
         if not clash:
-            return RunOptions(pinned, Limits(), max_concurrency)
+            return RunOptions(_beside_siblings(pinned, machine), Limits(), max_concurrency)
     if mechanism != "auto":
         pinned = _plan_for(mechanism, machine, max_workers, threads_per_worker)
-        return RunOptions(pinned, Limits(), max_concurrency)
+        return RunOptions(_beside_siblings(pinned, machine), Limits(), max_concurrency)
     # max_workers alone also caps the calls running at once, so Executor(5) never runs six.
     cap = max_concurrency
     if cap is None and max_workers is not None and threads_per_worker is None:
@@ -85,6 +85,13 @@ def _plan(plan: Plan | str | None) -> Plan | None:
     if isinstance(plan, str):
         return Plan.parse(plan)
     raise TypeError(f"plan takes a Plan or its text, such as 'process:4x8', not {plan!r}")
+
+
+def _beside_siblings(plan: Plan, machine: MachineProfile) -> Plan:
+    """Return the plan with no more processes than a worker may start: the others have theirs."""
+    if plan.mechanism != "process" or machine.facts.cpu_limit != "other workers":
+        return plan
+    return replace(plan, workers=min(plan.workers, machine.facts.whole_cpus))
 
 
 def _plan_of_environment() -> Plan | None:

@@ -13,7 +13,7 @@ from poolwise.executor.learning import Learning
 from poolwise.executor.options import RunOptions
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
-from poolwise.planner.batching import batch_size
+from poolwise.planner.batching import batch_size, crowd_size
 from poolwise.task import Outcomes
 
 
@@ -54,6 +54,10 @@ class Router(Protocol):
         """Return how many calls of a function may go to a process in one batch."""
         ...
 
+    def most_in_thread(self, seen: Seen) -> int:
+        """Return how many calls of a function may go to a thread in one batch."""
+        ...
+
     def examines(self, seen: Seen) -> bool:
         """Whether the next call of a function is to be examined."""
         ...
@@ -80,9 +84,8 @@ class Pinned:
         self.concurrency = min(plan.concurrency, most or plan.concurrency)
         self.max_concurrency = most
         if plan.mechanism != "process":
-            # Inline is one thread here: never the caller's. One call a batch, because a call may
-            # wait for one that was submitted after it, as it may in the standard thread pool.
-            plan = Plan("thread", self.concurrency, batch_size=plan.batch_size or 1)
+            # Inline is one thread here: never the caller's.
+            plan = Plan("thread", self.concurrency, batch_size=plan.batch_size)
             self.max_concurrency = None
         self.mechanisms: tuple[str, ...] = (plan.mechanism,)
         self._plan = plan
@@ -109,6 +112,10 @@ class Pinned:
     def most_in_batch(self, seen: Seen) -> int:
         """Return what the plan says, or as many as take some milliseconds."""
         return self._plan.batch_size or batch_size(self._plan, seen.mean, None)
+
+    def most_in_thread(self, seen: Seen) -> int:
+        """Return what the plan says, or one if the calls are not short."""
+        return self._plan.batch_size or crowd_size(seen.mean)
 
     def examines(self, seen: Seen) -> bool:
         """Return false."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from functools import partial
 from typing import Any
 
 from poolwise.executor.functions import Seen
@@ -91,16 +90,22 @@ class Submission:
         self._let_go()
         if future is None:
             return
-        if error is None:
-            _change(future, partial(future.set_result, value))
-        else:
-            _change(future, partial(future.set_exception, error))
+        # Not through `_change`: on short calls what is around `set_result` counts.
+        try:
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        except InvalidStateError:
+            pass  # somebody else has given it an end
+        except BaseException:
+            _log(future)
 
     def abandon(self, error: BaseException) -> None:
         """Give the future an end while a thread runs the call, which goes on and is not heard."""
         future = self.future
         if future is not None:
-            _change(future, partial(future.set_exception, error))
+            _change(future, lambda: future.set_exception(error))
 
     def drop(self) -> None:
         """Cancel the future and tell those who wait; never raises."""
@@ -121,6 +126,9 @@ def _change(future: Future[Any], change: Callable[[], object]) -> None:
     except InvalidStateError:
         pass  # somebody else has given it an end
     except BaseException:
-        # What a callback raised. The future itself logs it, in the same place, if it is an
-        # `Exception`.
-        logging.getLogger("concurrent.futures").exception("calling callbacks of %r", future)
+        _log(future)
+
+
+def _log(future: Future[Any]) -> None:
+    """Log what a callback raised, where the future itself logs it if it is an `Exception`."""
+    logging.getLogger("concurrent.futures").exception("calling callbacks of %r", future)

@@ -6,24 +6,47 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from operator import attrgetter
+from typing import ClassVar
 
 from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
 from poolwise.executor.carried import APPLY
-from poolwise.executor.functions import Functions
+from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
-from poolwise.executor.specimen import Specimen, can_be_pickled
+from poolwise.executor.specimen import can_be_pickled
 from poolwise.executor.submission import Submission
 from poolwise.task import Columns, Outcomes, Task
+from poolwise.timing.clock import SystemClock
+from poolwise.units import Seconds
+
+#: When the call that is next has not started for so long, threads that are idle get tickets of
+#: their own. It is what a call may lose because the one before it, in the same thread, waits.
+_OVERDUE: Seconds = 5e-3
+
+#: Returned by a ticket that ran no call, or one of another function than expected.
+_UNLIKE = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """Has a thread run the call that is next, whichever that is; most likely one of `seen`."""
+
+    seen: Seen
+    mechanism: ClassVar[str] = "thread"
 
 
 class Submissions:
     """Workload and collector in one: what is drawn here ends in its future here.
 
-    A call that waits is in `_arrived` or in the queue of a mechanism; one that was sent is in
-    `_drawn`, under its place in the output. Calls for threads are also in `_unstarted` until
-    somebody claims them, which is atomic: the thread that runs the call, or the dispatcher when
-    it cancels or fails it.
+    A call that waits is in `_arrived` or in the queue of a mechanism. One that was sent to a
+    process is in `_drawn`, under its place in the output. One for the threads is in `_offered`
+    until somebody takes it, which is atomic: a thread that runs it, or the dispatcher when it
+    cancels or fails it. What is sent to threads is tickets, and each stands for the call that is
+    next at that moment. So calls start in the order in which they were submitted, however many
+    tickets one thread holds, and where all threads wait for calls that have not started, so would
+    those of the standard executor. If a thread that holds several waits inside the first call,
+    other threads get more tickets (`hurry`); a ticket too many finds nothing and does no harm.
 
     Any thread may call `arrive` and `cancel`; all else belongs to the dispatcher thread. Futures
     guard themselves.
@@ -31,6 +54,7 @@ class Submissions:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self._clock = SystemClock()
         self._functions = Functions()
         self._numbers = itertools.count()
         self._arrived: deque[Submission] = deque()
@@ -38,11 +62,18 @@ class Submissions:
             mechanism: deque() for mechanism in router.mechanisms
         }
         self._sorted = router.version
-        self._drawn: dict[int, Submission] = {}
+        self._drawn: dict[int, Submission | _Ticket] = {}
         self._count = 0
-        self._unstarted: set[Submission] = set()
+        self._offered: deque[Submission] = deque()
+        self._crowded = False  # a thread may hold tickets that it cannot use now
+        self._head: Submission | None = None  # of those offered, when last looked at
+        self._head_since: Seconds = 0.0
+        self._more = 0  # tickets to be sent besides one for each call
         self._here = Task(self._run_here)
         self.threads: set[int] = set()  # those that run calls; each adds itself
+        self._running: set[Submission] = (
+            set()
+        )  # in threads, each of which adds and discards its own
         self.delivered = 0
         self.pace = 0.0
 
@@ -55,7 +86,7 @@ class Submissions:
     def cancel(self) -> None:
         """Cancel the futures of calls that have not started, as far as can be seen from here."""
         queues = [self._arrived, *self._waiting.values()]
-        for each in itertools.chain(*(queue.copy() for queue in queues), self._unstarted.copy()):
+        for each in itertools.chain(*(queue.copy() for queue in queues), self._offered.copy()):
             future = each.future
             if future is not None:
                 future.cancel()
@@ -65,7 +96,7 @@ class Submissions:
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing to draw now: more may be submitted later."""
-        return not self._arrived and not any(self._waiting.values())
+        return not (self._arrived or self._more or any(self._waiting.values()))
 
     @property
     def remaining(self) -> int | None:
@@ -76,6 +107,8 @@ class Submissions:
         """Return the next calls of one function that go to `mechanism`."""
         self._take_in(mechanism)
         queue = self._waiting[mechanism]
+        if mechanism == "thread" and self._more:
+            return self._draw_one_more()
         if not queue or not self._has_turn(mechanism):
             return None
         if mechanism == "thread":
@@ -85,20 +118,63 @@ class Submissions:
     def _draw_for_threads(
         self, limit: int, queue: deque[Submission]
     ) -> tuple[Task, Columns] | None:
-        """Take calls that may still be cancelled: each starts when a thread claims it."""
+        """Offer calls, which may still be cancelled, and take as many tickets."""
         taken: list[object] = []
+        seen: Seen | None = None
         while queue and len(taken) < limit:
             submission = queue[0]
+            if seen is None:
+                seen = submission.seen
+                limit = min(limit, self._router.most_in_thread(seen))
+            elif submission.seen is not seen:
+                break
             assert submission.future is not None
             if submission.future.cancelled():
                 submission.begin()
             else:
-                submission.examined = self._router.examines(submission.seen)
-                self._unstarted.add(submission)
-                self._give_place(submission)
-                taken.append(submission)
+                submission.examined = self._router.examines(seen)
+                self._give_place(_Ticket(seen))
+                taken.append(seen)
+                self._offered.append(submission)
             queue.popleft()
+        self._crowded = self._crowded or len(taken) > 1
         return (self._here, (taken,)) if taken else None
+
+    def _draw_one_more(self) -> tuple[Task, Columns] | None:
+        """Take a ticket for a call that was offered before."""
+        free = self._router.free()
+        if free is not None and free < 1:
+            return None
+        try:
+            seen = self._offered[0].seen
+        except IndexError:  # threads have taken them all meanwhile
+            self._more = 0
+            return None
+        self._more -= 1
+        self._give_place(_Ticket(seen))
+        return self._here, ([seen],)
+
+    @property
+    def patience(self) -> Seconds | None:
+        """When to `hurry` if nothing happens before; ``None`` if no call can be held up."""
+        waits = self._crowded and bool(self._offered)
+        return _OVERDUE if waits and not self._more and self._router.has_room("thread") else None
+
+    def hurry(self) -> None:
+        """Have tickets sent to idle threads, if the call that is next has not started for long."""
+        try:
+            head = self._offered[0]
+        except IndexError:
+            self._head, self._crowded, self._more = None, False, 0
+            return
+        if not self._crowded:
+            return
+        now = self._clock.now()
+        if head is not self._head:
+            self._head, self._head_since = head, now
+        elif now - self._head_since >= _OVERDUE and not self._more:
+            self._head_since = now
+            self._more = len(self._offered)
 
     def _draw_for_processes(
         self, limit: int, queue: deque[Submission]
@@ -108,14 +184,17 @@ class Submissions:
         They count as running from now on: what lies in a batch cannot be cancelled.
         """
         taken: list[Submission] = []
+        seen: Seen | None = None
         while queue and len(taken) < limit:
             submission = queue[0]
-            if taken and submission.seen is not taken[0].seen:
+            if seen is not None and submission.seen is not seen:
                 break
             if submission.begin():
+                if seen is None:
+                    seen = submission.seen
+                    limit = min(limit, self._router.most_in_batch(seen))
                 self._give_place(submission)
                 taken.append(submission)
-                limit = min(limit, self._router.most_in_batch(submission.seen))
             elif submission.fixed:
                 self._router.dropped(submission.seen)
             queue.popleft()
@@ -132,13 +211,17 @@ class Submissions:
 
     def _take_in(self, mechanism: str) -> None:
         """Put calls that arrived into their queues; sort the queues when routes have changed."""
-        while self._arrived:
-            submission = self._arrived[0]
-            assert submission.function is not None
+        arrived, function, seen = self._arrived, None, None
+        while arrived:
+            submission = arrived[0]
+            if seen is None or submission.function is not function:
+                function = submission.function
+                assert function is not None
+                seen = self._functions.find(function)
             submission.number = next(self._numbers)
-            submission.seen = self._functions.find(submission.function)
+            submission.seen = seen
             self._put(submission, self._waiting)
-            self._arrived.popleft()
+            arrived.popleft()
         if mechanism == "process":
             stale = self._sorted != self._router.version
         else:
@@ -176,23 +259,29 @@ class Submissions:
             for other, queue in self._waiting.items()
         )
 
-    def _give_place(self, submission: Submission) -> None:
-        self._drawn[self._count] = submission
+    def _give_place(self, sent: Submission | _Ticket) -> None:
+        self._drawn[self._count] = sent
         self._count += 1
 
     # ---- in a worker thread ------------------------------------------------------------------
 
-    def _run_here(self, submission: Submission) -> Specimen | None:
+    def _run_here(self, expected: Seen) -> object:
+        """Run the call that is next."""
         self.threads.add(threading.get_ident())
-        return submission.run() if self._claim(submission) else None
-
-    def _claim(self, submission: Submission) -> bool:
-        """Take over a call that has not started; true for one of those who try."""
         try:
-            self._unstarted.remove(submission)
-        except KeyError:
-            return False
-        return True
+            submission = self._offered.popleft()
+        except IndexError:
+            return _UNLIKE
+        like = submission.seen is expected
+        self._running.add(submission)
+        try:
+            specimen = submission.run()
+        except BaseException as error:  # a fault of ours; the call must have an end all the same
+            submission.finish(None, error)
+            return _UNLIKE
+        finally:
+            self._running.discard(submission)
+        return specimen if like else _UNLIKE
 
     # ---- Collector -------------------------------------------------------------------------
 
@@ -203,18 +292,38 @@ class Submissions:
 
     def add(self, first: int, outcomes: Outcomes) -> None:
         """Give futures their ends, and learn."""
-        seen, mechanism = self._drawn[first].seen, self._drawn[first].mechanism
+        sent = self._drawn[first]
+        if isinstance(sent, _Ticket):
+            self._add_from_threads(first, sent, outcomes)
+        else:
+            self._add_from_processes(first, sent, outcomes)
+
+    def _add_from_threads(self, first: int, ticket: _Ticket, outcomes: Outcomes) -> None:
+        """Learn; the threads have given the futures their ends."""
+        for place in range(first, first + len(outcomes.values)):
+            del self._drawn[place]
+        self.delivered += len(outcomes.values)
+        if outcomes.errors:  # by a fault of ours: perhaps a call was not even taken
+            self._crowded = True
+        elif not any(value is _UNLIKE for value in outcomes.values):
+            ticket.seen.note(outcomes)
+            self._router.learn(ticket.seen, "thread", outcomes)
+
+    def _add_from_processes(self, first: int, sent: Submission, outcomes: Outcomes) -> None:
+        drawn, errors, seen = self._drawn, outcomes.errors, sent.seen
         for place, value in enumerate(outcomes.values):
-            submission = self._drawn[first + place]
-            if submission.future is not None:
-                self._end(submission, value, outcomes.errors.get(place))
-            del self._drawn[first + place]
+            submission = drawn.pop(first + place)
+            assert isinstance(submission, Submission)
+            if place not in errors:
+                submission.finish(value)
+            elif submission.future is not None:
+                self._end(submission, value, errors[place])
         self.delivered += len(outcomes.values)
         seen.note(outcomes)
-        self._router.learn(seen, mechanism, outcomes)
+        self._router.learn(seen, "process", outcomes)
 
-    def _end(self, submission: Submission, value: object, error: BaseException | None) -> None:
-        """End a call that ran in a process (or did not, in a thread, by a fault of ours)."""
+    def _end(self, submission: Submission, value: object, error: BaseException) -> None:
+        """End a call that failed in a process."""
         if isinstance(error, WorkerCrashed):
             error = WorkerCrashed(f"a call of {submission.name}", error.exit)
         elif isinstance(error, TransferError):
@@ -252,19 +361,20 @@ class Submissions:
         for submission in self._take_unstarted():
             if submission.begin():
                 submission.finish(None, error.again())
-        for submission in self._drawn.values():
-            if submission.mechanism != "thread":
-                submission.finish(None, error.again())
-            elif abandon:
-                submission.abandon(error.again())
+        for sent in self._drawn.values():
+            if isinstance(sent, Submission):
+                sent.finish(None, error.again())
+        for submission in self._running.copy() if abandon else ():
+            submission.abandon(error.again())
         self._drawn.clear()
 
     def _take_unstarted(self) -> Iterator[Submission]:
-        for queue in (self._arrived, *self._waiting.values()):
-            while queue:
-                yield queue.popleft()
-        for submission in self._unstarted.copy():
-            if self._claim(submission):
+        for queue in (self._arrived, *self._waiting.values(), self._offered):
+            while True:
+                try:
+                    submission = queue.popleft()
+                except IndexError:  # the threads take from what is offered, too
+                    break
                 yield submission
 
 

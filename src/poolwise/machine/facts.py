@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from _poolwise_worker import surroundings
 from poolwise.units import Bytes
 
 
@@ -16,8 +17,9 @@ from poolwise.units import Bytes
 class Facts:
     """The machine as this process may use it.
 
-    `usable_cpus` is a fraction where a cgroup quota says so (500m is 0.5); `cpu_limit` says what
-    set it: ``"affinity"`` or ``"cgroup quota"``. `free_memory` is ``None`` where it is not known.
+    `usable_cpus` is a fraction where a cgroup quota says so (500m is 0.5), and in a worker, which
+    shares the CPUs with others; `cpu_limit` says what set it: ``"affinity"``, ``"cgroup quota"`` or
+    ``"other workers"``. `free_memory` is ``None`` where it is not known.
     """
 
     python: str
@@ -38,11 +40,12 @@ def read_facts(root: Path = Path("/")) -> Facts:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     quota = _cpu_quota(root)
+    limit = "cgroup quota" if quota < affinity else "affinity"
     return Facts(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
-        usable_cpus=min(affinity, quota),
-        cpu_limit="cgroup quota" if quota < affinity else "affinity",
+        usable_cpus=min(affinity, quota) / surroundings.siblings,
+        cpu_limit="other workers" if surroundings.siblings > 1 else limit,
         free_memory=_free_memory(root),
     )
 

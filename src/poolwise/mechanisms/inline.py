@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from poolwise.ipc import Inbox
-from poolwise.mechanisms.protocol import Sink, WorkerOptions
+from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.running import initialize, strip
-from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -94,6 +96,13 @@ class InlineMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         """Refuse nothing."""
         return None
+
+    def prepare(self, tasks: Sequence[Task], /) -> None:
+        """Do nothing: there is nothing that cannot be done later."""
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        """Return nothing: no pool leaves anything to the next."""
+        return Readiness()
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> InlinePool:
         """Return a pool that runs calls where `send` is called."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import marshal
+import os
 import sys
-import sysconfig
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
@@ -21,12 +21,14 @@ from typing import Any, TypeAlias
 
 from _poolwise_worker import transfer
 from _poolwise_worker.state import CODE, MODULE, VALUE, ModuleState, Places
-from poolwise.mechanisms.settings import settings
 
 #: Module, path in it, and what is there.
 Place: TypeAlias = tuple[str, str, object]
 
 _versions = itertools.count(1)
+
+#: What a fork is sent at most: making another costs less than pickling and reading more.
+_AT_MOST = 1 << 20
 
 
 def module_state(function: Callable[..., object]) -> ModuleState:
@@ -34,14 +36,35 @@ def module_state(function: Callable[..., object]) -> ModuleState:
 
     Only what is in the user's own modules: neither in the standard library, nor in what is
     installed, nor in ``__main__``, whose functions travel with their variables. What does not
-    pickle (locks, open files) is left out; a worker has its own. Settings of the process go along.
+    pickle (locks, open files) is left out; a worker has its own.
     """
-    places: Places = {"": settings()}
+    places: Places = {}
     version = next(_versions)
-    for module, path, value in reachable(function):
+    for module, path, value in names_reached_by(function):
         entry = _entry(module, path, value) if module and is_the_users(module) else None
         if entry is not None:
             places.setdefault(module, {})[path] = entry
+    return version, places
+
+
+def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
+    """Return the variables alone, for a fork of this process, those of ``__main__`` included.
+
+    ``None`` if that is too much to send: a new fork has it all.
+    """
+    places: Places = {}
+    version, size = next(_versions), 0
+    for module, path, value in names_reached_by(function):
+        if not module or not _is_variable(value):
+            continue
+        try:
+            pickled = transfer.dumps_between_forks(value)
+        except Exception:
+            continue
+        size += len(pickled)
+        if size > _AT_MOST:
+            return None
+        places.setdefault(module, {})[path] = VALUE, pickled
     return version, places
 
 
@@ -49,9 +72,13 @@ def variables_of(function: Callable[..., object]) -> Iterator[object]:
     """Yield each variable of the user's that calls share with the program: in modules, closures,
     and the objects that are called.
     """
-    for _, _, value in reachable(function):
-        if not isinstance(value, ModuleType | type) and not isroutine(value):
+    for _, _, value in names_reached_by(function):
+        if _is_variable(value):
             yield value
+
+
+def _is_variable(value: object) -> bool:
+    return not isinstance(value, ModuleType | type) and not isroutine(value)
 
 
 def mock_in(function: Callable[..., object]) -> str | None:
@@ -62,7 +89,7 @@ def mock_in(function: Callable[..., object]) -> str | None:
     mock = getattr(sys.modules.get("unittest.mock"), "NonCallableMock", None)
     if mock is None:
         return None
-    found = (f"{module}.{path}" for module, path, value in reachable(function)
+    found = (f"{module}.{path}" for module, path, value in names_reached_by(function)
              if isinstance(value, mock))  # fmt: skip
     return next(found, None)
 
@@ -96,7 +123,7 @@ def _code_of(function: FunctionType) -> bytes:
 # ---- what a function can reach -------------------------------------------------------------------
 
 
-def reachable(function: Callable[..., object]) -> Iterator[Place]:
+def names_reached_by(function: Callable[..., object]) -> Iterator[Place]:
     """Yield each place of the user's that calls of `function` may look at by name: directly, as
     an attribute of a module, in methods of classes, or through functions that they call. What
     closures and objects hold has no place; it is yielded with an empty module and path.
@@ -222,16 +249,16 @@ def _names(code: CodeType) -> Iterator[str]:
 _Cached = type(cache(len))
 
 
-@cache
-def _installed() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    return tuple({paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+#: Not from `sysconfig`, which takes some milliseconds to import and to answer.
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 @cache
 def is_the_users(module: str) -> bool:
     """Whether a module is the user's own code, in a file that workers can import too."""
-    if module.partition(".")[0] in ("__main__", "poolwise", "_poolwise_worker"):
-        return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is not None and not file.startswith(_installed())
+    if module == "__main__" or file is None or file.startswith(_STANDARD):
+        return False
+    if module.partition(".")[0] in ("poolwise", "_poolwise_worker"):
+        return False
+    return "site-packages" not in file and "dist-packages" not in file

@@ -26,16 +26,29 @@ class WorkerOptions:
     `tasks` are sent to each worker before it is ready, so that their imports are part of its
     creation and not of its first batch. `initializer` runs once in each worker before it is
     ready; where it raises, the pool reports `InitializerFailed` to `Sink.failed`, even if it has
-    other workers. `start_method` and `calls_per_worker` (after which a worker is replaced) are for
-    processes, `thread_name_prefix` is for threads.
+    other workers. `thread_name_prefix` is for threads.
+
+    For processes: `siblings` is how many share the CPUs; `start_method` is ``"fork"``,
+    ``"forkserver"``, ``"spawn"`` or ``None`` for what is safe and fast now; a worker is replaced
+    after `calls_per_worker`; idle workers wait `idle_timeout` seconds for the next pool.
     """
 
     threads_per_worker: int = 1
     tasks: Sequence[Task] = ()
     initializer: Initializer | None = None
     thread_name_prefix: str = ""
+    siblings: int = 1
     start_method: str | None = None
     calls_per_worker: int | None = None
+    idle_timeout: Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What of a mechanism is there already: a process that starts workers, idle workers."""
+
+    server: bool = False
+    idle: int = 0
 
 
 class Sink(Protocol):
@@ -114,6 +127,14 @@ class Mechanism(Protocol):
 
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         """Say why this mechanism cannot run such a task, or ``None``."""
+        ...
+
+    def prepare(self, tasks: Sequence[Task], /) -> None:
+        """Do what can be done only while nothing else runs in this process; most need nothing."""
+        ...
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        """Return what a pool with such workers would not have to start."""
         ...
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:

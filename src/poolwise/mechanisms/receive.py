@@ -45,6 +45,16 @@ def unreadable(task: Task, count: int, why: str) -> Outcomes:
     return Outcomes([None] * count, errors)
 
 
+def initializer_failed(frame: wire.Frame) -> BaseException:
+    """Return what to say of an initializer that raised in a worker."""
+    from poolwise.errors import InitializerFailed
+
+    _, text = transfer.loads(frame.payload)
+    error = InitializerFailed(text.strip().rpartition("\n")[2])
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
 def _error_of(task: Task, pickled: bytes | None, text: str) -> BaseException:
     cause = RemoteTraceback(text)
     if pickled is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 from poolwise.ipc import Inbox
-from poolwise.mechanisms.protocol import Sink, WorkerOptions
+from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.running import Running, initialize
-from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -200,6 +201,13 @@ class ThreadMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         """Refuse tasks that two threads must not run at once."""
         return traits.concurrent
+
+    def prepare(self, tasks: Sequence[Task], /) -> None:
+        """Do nothing: there is nothing that cannot be done later."""
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        """Return nothing: no pool leaves anything to the next."""
+        return Readiness()
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> ThreadPool:
         """Return a pool without threads yet."""

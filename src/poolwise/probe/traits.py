@@ -10,7 +10,7 @@ import sys
 from types import FunctionType
 
 from _poolwise_worker import transfer
-from poolwise.mechanisms.module_state import mock_in, reachable
+from poolwise.mechanisms.module_state import mock_in, names_reached_by
 from poolwise.task import Refusal, Task, TaskTraits
 
 
@@ -61,7 +61,7 @@ def _tied_to_a_thread(task: Task) -> Refusal | None:
     """Say why calls cannot run in threads beside the one in which they would run in a loop."""
     sqlite = sys.modules.get("sqlite3")
     tied = () if sqlite is None else (sqlite.Connection, sqlite.Cursor)
-    for _, _, value in reachable(task.function):
+    for _, _, value in names_reached_by(task.function):
         if isinstance(value, tied):
             return Refusal(
                 f"{task.name} uses an SQLite connection, which only the thread that made it may",

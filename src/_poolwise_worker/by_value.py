@@ -1,0 +1,118 @@
+"""Pickling by value what cannot be imported on the other side, with `cloudpickle`.
+
+Functions of ``__main__`` all get the ``__main__`` of the worker for their globals, whatever pickle
+brings them: an initializer that sets a global sets it for every function. A variable that a pickle
+brings is set there if the caller has changed it since it came last; if not, the worker keeps what
+its own calls have made of it.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import FunctionType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pickle
+    from typing import Any
+
+
+def dumps(value: object) -> bytes:
+    """Pickle for a worker that does not have this ``__main__``.
+
+    Raises whatever pickling raises.
+    """
+    with io.BytesIO() as file:
+        _picklers()[0](file, 5).dump(value)
+        return file.getvalue()
+
+
+def dumps_between_forks(value: object) -> bytes:
+    """Pickle for a fork: lambdas and closures by value, what can be found by name by reference.
+
+    Raises whatever pickling raises.
+    """
+    with io.BytesIO() as file:
+        _picklers()[1](file, 5).dump(value)
+        return file.getvalue()
+
+
+_made: list[type[pickle.Pickler]] = []
+
+
+def _picklers() -> list[type[pickle.Pickler]]:
+    """Return both picklers, made on first need: importing `cloudpickle` takes 20 ms."""
+    if _made:
+        return _made
+    import cloudpickle
+
+    class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        def __init__(self, file: io.BytesIO, protocol: int) -> None:
+            super().__init__(file, protocol)
+            self.globals_ref[id(_main_globals())] = _MainGlobals()
+
+        def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
+            reduced = super()._dynamic_function_reduce(func)
+            if func.__globals__ is not _main_globals():
+                return reduced  # type: ignore[no-any-return]
+            return (*reduced[:5], _set_state)
+
+    class BetweenForks(ByValue):
+        def reducer_override(self, obj: object) -> object:
+            if isinstance(obj, FunctionType | type) and _is_where_it_says(obj):
+                return NotImplemented  # by reference
+            return super().reducer_override(obj)
+
+    _made[:] = ByValue, BetweenForks
+    return _made
+
+
+def _is_where_it_says(definition: FunctionType | type) -> bool:
+    found: object = sys.modules.get(definition.__module__)
+    for name in definition.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is definition
+
+
+class _MainGlobals:
+    """Becomes the globals of ``__main__``, wherever it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return _main_globals, ()
+
+
+def _main_globals() -> dict[str, object]:
+    return vars(sys.modules["__main__"])
+
+
+#: Of each variable of ``__main__`` that has come, a fingerprint of what came last. Two threads that
+#: bring the same variable bring the same value.
+_last: dict[str, bytes] = {}
+
+
+def _set_state(function: FunctionType, state: tuple[dict[str, object], dict[str, Any]]) -> None:
+    """Set what a function consists of; see `cloudpickle.cloudpickle._function_setstate`."""
+    from cloudpickle.cloudpickle import _function_setstate
+
+    brought = state[1]["__globals__"]
+    state[1]["__globals__"] = {
+        name: value for name, value in brought.items() if _is_new(name, value)
+    }
+    _function_setstate(function, state)
+
+
+def _is_new(name: str, value: object) -> bool:
+    if isinstance(value, FunctionType | type | ModuleType):
+        return True
+    from hashlib import blake2b
+
+    import cloudpickle
+
+    try:
+        fingerprint = blake2b(cloudpickle.dumps(value)).digest()
+    except Exception:  # it has come all right; but it cannot be compared
+        return True
+    new = _last.get(name) != fingerprint
+    _last[name] = fingerprint
+    return new

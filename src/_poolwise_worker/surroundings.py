@@ -1,0 +1,102 @@
+"""Looking like the caller: folder, environment, paths, arguments, warnings, logging, locale."""
+
+from __future__ import annotations
+
+import os
+import sys
+from marshal import loads as unmarshal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Worker processes that share this machine's CPUs with this one, itself included; 1 outside a
+#: worker. What a call runs in parallel by itself has to do with its share of the CPUs.
+siblings = 1
+
+
+def take_on(payload: bytes | bytearray) -> None:
+    """Make this process look like the caller as it was when it packed `payload`."""
+    global siblings
+    surroundings: dict[str, Any] = unmarshal(payload)
+    siblings = surroundings["siblings"]
+    try:
+        os.chdir(surroundings["cwd"])
+    except OSError:
+        pass  # the folder may be gone; the caller would not notice either
+    inner: dict[str, int] = surroundings["inner_threads"]
+    environ = surroundings["environ"]
+    environ.update((name.encode(), b"%d" % most) for name, most in inner.items())
+    _limit_inner_threads(inner)
+    for name in os.environb.keys() - environ.keys():
+        del os.environb[name]
+    for name, value in environ.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+    sys.path[:] = surroundings["path"]
+    sys.argv[:] = surroundings["argv"]
+    sys.setrecursionlimit(surroundings["recursionlimit"])
+    _take_locale(surroundings["locale"])
+    if surroundings["warnings"]:
+        _take_filters(surroundings["warnings"])
+    if surroundings["logging"] or _levelled:
+        _take_levels(*surroundings["logging"] or (0, {}))
+
+
+def _limit_inner_threads(inner: dict[str, int]) -> None:
+    """Limit libraries that are loaded already; those that are not will read the environment."""
+    global _limited
+    if _limited == inner or not _WITH_THREADS & sys.modules.keys():
+        return
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(min(inner.values()) if inner else None)
+    _limited = inner
+
+
+#: Modules that load libraries with threads of their own.
+_WITH_THREADS = {"numpy", "scipy", "torch", "sklearn"}
+
+#: What was last limited: nothing.
+_limited: dict[str, int] = {}
+
+
+def _take_locale(name: str) -> None:
+    from _locale import LC_ALL, setlocale
+
+    try:
+        if setlocale(LC_ALL) != name:
+            setlocale(LC_ALL, name)
+    except Exception:  # the private module's own
+        pass  # the caller has it from files that are gone
+
+
+def _take_filters(pickled: list[bytes]) -> None:
+    import warnings
+    from pickle import loads
+
+    filters = []
+    for each in pickled:
+        try:
+            filters.append(loads(each))
+        except Exception:
+            pass  # of a category that cannot be imported here, so nothing here warns with it
+    warnings.filters[:] = filters  # type: ignore[index]
+    warnings.simplefilter("default", append=True)  # has the caches forget the filters before
+    del warnings.filters[-1]  # type: ignore[attr-defined]
+
+
+#: Loggers whose levels came from the caller.
+_levelled: set[str] = set()
+
+
+def _take_levels(disabled: int, levels: dict[str, int]) -> None:
+    import logging
+
+    logging.disable(disabled)
+    for name in _levelled - levels.keys():
+        logging.getLogger(name).setLevel(logging.NOTSET if name else logging.WARNING)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    _levelled.clear()
+    _levelled.update(levels)

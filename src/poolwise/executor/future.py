@@ -1,0 +1,102 @@
+"""The future of a submitted call: the standard one, with less around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import _base as standard
+from threading import Condition, RLock
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_ENDED = frozenset({standard.CANCELLED, standard.CANCELLED_AND_NOTIFIED, standard.FINISHED})
+
+
+class CallFuture(Future[T]):
+    """A `concurrent.futures.Future` that makes its condition when somebody first needs it.
+
+    A condition is eight objects for the garbage collector. Most futures of short calls end before
+    anybody waits for them, and then making it was most of what they cost.
+
+    `_guard` guards the state, from the first moment on. The condition is one around the same lock,
+    so whoever takes the condition (what is inherited here, `wait`, `as_completed`) excludes whoever
+    takes the lock. Under it `set_result` sees either that there is no condition, and then nobody
+    waits and whoever comes later finds the result; or the condition, and notifies it. Reentrant as
+    the standard one is: a signal handler may ask a future that it has interrupted.
+    """
+
+    def __init__(self) -> None:
+        # Everything that the standard constructor sets, but for the condition; a test compares.
+        self._guard = RLock()
+        self._made: Condition | None = None
+        self._state = standard.PENDING
+        self._result: T | None = None
+        self._exception: BaseException | None = None
+        self._waiters: list[standard._Waiter] = []
+        self._done_callbacks: list[Callable[[Future[T]], object]] = []
+
+    @property
+    def _condition(self) -> Condition:  # type: ignore[override]
+        with self._guard:
+            if self._made is None:
+                self._made = Condition(self._guard)
+            return self._made
+
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+        with self._guard:
+            return self._state in (standard.CANCELLED, standard.CANCELLED_AND_NOTIFIED)
+
+    def running(self) -> bool:
+        """Whether the call has started and has no end yet."""
+        with self._guard:
+            return self._state == standard.RUNNING
+
+    def done(self) -> bool:
+        """Whether the call has its end, or was cancelled."""
+        with self._guard:
+            return self._state in _ENDED
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Note that the call starts; false if it was cancelled, and then those who wait are told.
+
+        Raises:
+            RuntimeError: it has started before.
+        """
+        with self._guard:
+            if self._state == standard.PENDING:
+                self._state = standard.RUNNING
+                return True
+        return super().set_running_or_notify_cancel()
+
+    def set_result(self, result: T) -> None:
+        """Give the call its result.
+
+        Raises:
+            InvalidStateError: it has an end already.
+        """
+        with self._guard:
+            if self._state in _ENDED:
+                raise InvalidStateError(f"{self._state}: {self!r}")
+            self._result = result
+            self._state = standard.FINISHED
+            for waiter in self._waiters:
+                waiter.add_result(self)
+            if self._made is not None:
+                self._made.notify_all()
+        if self._done_callbacks:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result; wait for it, at most `timeout` seconds.
+
+        Raises:
+            CancelledError: the call was cancelled.
+            TimeoutError: it has no end yet.
+            BaseException: what the call raised.
+        """
+        with self._guard:
+            if self._state == standard.FINISHED and self._exception is None:
+                return self._result  # type: ignore[return-value]
+        return super().result(timeout)

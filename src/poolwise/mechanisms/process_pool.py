@@ -1,0 +1,370 @@
+"""Worker processes, each running one call at a time or several in threads.
+
+How a call travels: `send` pickles the columns of a batch and writes one frame to the data socket
+of the worker that has the least to do; the worker's frames come back through `_hear`. What a
+worker had started when it died is read from its start marks, a page of shared memory into which
+it writes the number of each call before it runs it. ``docs/worker-protocol.md`` has a picture.
+
+Word that a worker has ended comes from its server, which is its parent, over its keeper. If the
+server dies, its workers live on as *orphans*, and the end of their data socket is the word.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+from collections import deque
+from functools import partial
+
+from _poolwise_worker import wire
+from _poolwise_worker.server import ENDED, FAILED, STARTED
+from poolwise.ipc import Inbox
+from poolwise.mechanisms import idle_workers, servers
+from poolwise.mechanisms.encoding import Encoder
+from poolwise.mechanisms.ending import end_workers
+from poolwise.mechanisms.protocol import Sink, WorkerOptions
+from poolwise.mechanisms.receive import initializer_failed, outcomes_of, unreadable
+from poolwise.mechanisms.servers import Fork, Server
+from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.worker_ends import WorkerEnds
+from poolwise.mechanisms.worker_link import Sent, WorkerLink
+from poolwise.task import Batch, BatchId, Exit
+from poolwise.units import Seconds
+
+#: So many workers in a row may die before they are ready; then the pool has failed. One may be
+#: bad luck (memory was short for a moment); more is a fault that a new worker will meet too.
+_STILLBORN = 3
+
+
+class ProcessPool:
+    """Worker processes. Everything here belongs to the owner."""
+
+    def __init__(self, options: WorkerOptions, sink: Sink, inbox: Inbox) -> None:
+        self._options = options
+        self._sink = sink
+        self._inbox = inbox
+        self._encoders: dict[Server, Encoder] = {}
+        self._workers: dict[int, WorkerLink] = {}
+        self._numbers = 0
+        self._waiting: deque[Batch] = deque()
+        #: Workers and servers that died before a worker of theirs was ready, since one last was.
+        self._stillborn: set[object] = set()
+        #: Workers that an initializer has changed, or with few calls left, serve this pool only.
+        own = options.initializer is not None or options.calls_per_worker is not None
+        self._idle_timeout = 0.0 if own else options.idle_timeout
+        self._owner_process = os.getpid()
+        self._closed = False
+
+    @property
+    def workers(self) -> int:
+        """Processes that live or are being started."""
+        return sum(not worker.leaving for worker in self._workers.values())
+
+    def grow(self, workers: int) -> None:
+        """Ask for workers; they answer when they are ready.
+
+        Raises:
+            TransferError: a function that they are to know cannot be pickled.
+            RuntimeError: the pool is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        looks = surroundings(self._options.siblings, self._options.threads_per_worker)
+        try:
+            for _ in range(workers):
+                self._start(looks)
+        except OSError as error:
+            # A pool with fewer workers than asked for works; one without any has failed.
+            self._inbox.post(partial(self._fail_if_empty, error))
+
+    def send(self, batch: Batch, /) -> None:
+        """Hand the batch to the worker with the least to do; keep it until one is ready.
+
+        Raises:
+            TransferError: the function itself cannot be pickled.
+            RuntimeError: the pool is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        for encoder in self._encoders.values():
+            encoder.task(batch.task)
+        self._waiting.append(batch)
+        self._hand_out()
+
+    def take_back(self, batch: BatchId, /) -> None:
+        """Ask the worker that has the batch for what it has not started."""
+        for queued in self._waiting:
+            if queued.id == batch:
+                self._waiting.remove(queued)
+                self._sink.returned(batch, 0, len(queued))
+                return
+        for worker in self._workers.values():
+            sent = worker.sent.get(batch)
+            if sent is not None:
+                if worker.take_back(sent):
+                    del worker.sent[batch]
+                    self._sink.returned(batch, 0, len(sent.batch))
+                return
+
+    def close(self, *, grace: Seconds | None) -> None:
+        """Keep idle workers for the next pool; have the others finish the call that they run and
+        exit, and kill those that outlast `grace`.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.clear()
+        # In a process that the user has forked, all this is a copy; the workers, and the sockets
+        # as such, are its parent's.
+        ours = self._owner_process == os.getpid()
+        workers, self._workers = list(self._workers.values()), {}
+        left = []
+        try:
+            if ours:
+                for worker in workers:
+                    self._ignore(worker)
+                    worker.leave_pool()
+                    if not idle_workers.put(worker, self._idle_timeout):
+                        left.append(worker)
+                end_workers(left, grace)
+        finally:
+            for worker in left if ours else workers:
+                worker.ends.close()
+
+    # ---- starting -------------------------------------------------------------------------
+
+    def _start(self, looks: bytes) -> None:
+        tasks, initializer = self._options.tasks, self._options.initializer
+        worker = self._idle_or_new()
+        encoder = self._encoders[worker.server]
+        worker.number = self._numbers
+        self._numbers += 1
+        self._workers[worker.number] = worker
+        worker.listen = partial(self._listen, worker)
+        worker.listen(selectors.EVENT_READ)
+        keeper = worker.ends.keeper.fileno()
+        self._inbox.watch(keeper, selectors.EVENT_READ, partial(self._hear_keeper, worker))
+        worker.adopt(looks)
+        for task in tasks:
+            worker.introduce(task, encoder.task(task))
+        worker.prime(b"" if initializer is None else encoder.initializer(initializer))
+
+    def _encoder_for(self, server: Server) -> Encoder:
+        """Return the encoder for workers of `server`, to which all tasks are known."""
+        encoder = self._encoders.get(server)
+        if encoder is None:
+            encoder = Encoder(for_forks=server.is_fork)
+            if isinstance(server, Fork):
+                encoder.inherit(server.tasks)
+            for task in self._options.tasks:
+                encoder.task(task)
+            self._encoders[server] = encoder
+        return encoder
+
+    def _idle_or_new(self) -> WorkerLink:
+        options = self._options
+        spawned = options.start_method == "spawn"
+        threads = options.threads_per_worker
+        server = servers.server_for(options.start_method, options.tasks)
+        encoder = self._encoder_for(server)
+        if self._idle_timeout:
+            worker = idle_workers.take(server, threads, options.tasks, spawned=spawned)
+            if worker is not None:
+                return worker
+        ends = WorkerEnds(threads)
+        try:
+            if encoder.needs_cloudpickle() and not spawned:
+                # Each worker would spend 20 ms on it, more than on all the rest of its start.
+                server.preload("cloudpickle")
+            server.start_worker(ends, threads, spawn=spawned)
+        except ConnectionError:
+            # The server has died, a fault like another: workers live on, new ones come from a
+            # new one.
+            ends.close()
+            servers.lost(server)
+            self._stillborn.add(server)
+            if len(self._stillborn) >= _STILLBORN:
+                raise
+            return self._idle_or_new()
+        except BaseException:
+            ends.close()
+            raise
+        ends.hand_over()
+        worker = WorkerLink(ends, server, threads, spawned=spawned)
+        if isinstance(server, Fork):
+            worker.told = server.surroundings
+        return worker
+
+    # ---- sending --------------------------------------------------------------------------
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            batch = self._waiting[0]
+            ready = [
+                worker
+                for worker in self._workers.values()
+                if worker.ready and not worker.reader.closed and not worker.leaving
+            ]
+            able = [worker for worker in ready if self._may_take(worker, len(batch))]
+            if not able:
+                for worker in ready:
+                    if not worker.sent:
+                        self._replace(worker)
+                return
+            worker = min(able, key=lambda each: len(each.sent))
+            self._waiting.popleft()
+            encoder = self._encoders[worker.server]
+            worker.introduce(batch.task, encoder.task(batch.task))
+            worker.send(batch, encoder.batch(batch))
+
+    def _may_take(self, worker: WorkerLink, calls: int) -> bool:
+        """Whether a worker has not had too many calls; the first batch is never too many."""
+        most = self._options.calls_per_worker
+        return most is None or not worker.calls or worker.calls + calls <= most
+
+    def _replace(self, worker: WorkerLink) -> None:
+        """Start another in the place of one that has had its share of calls."""
+        worker.leaving = True
+        worker.ask_to_end()
+        self.grow(1)
+
+    def _listen(self, worker: WorkerLink, events: int) -> None:
+        self._inbox.watch(worker.ends.data.fileno(), events, partial(self._hear, worker))
+
+    def _ignore(self, worker: WorkerLink) -> None:
+        self._inbox.unwatch(worker.ends.data.fileno())
+        self._inbox.unwatch(worker.ends.keeper.fileno())
+
+    # ---- hearing --------------------------------------------------------------------------
+
+    def _hear(self, worker: WorkerLink) -> None:
+        """The data socket can be read or written."""
+        if worker.writing:
+            worker.write_on()
+        if worker.reader.read():
+            self._take_in_all(worker)
+        if worker.reader.closed and worker.number in self._workers:
+            self._inbox.unwatch(worker.ends.data.fileno())
+            if worker.orphan:  # nobody will tell us how it ended
+                self._bury(worker, Exit(worker.pid))
+        self._hand_out()
+
+    def _take_in_all(self, worker: WorkerLink) -> None:
+        while not self._closed and (frame := worker.reader.pop()) is not None:
+            self._take_in(worker, frame)
+
+    def _take_in(self, worker: WorkerLink, frame: wire.Frame) -> None:
+        if frame.kind == wire.READY:
+            worker.ready, worker.pid = True, frame.key
+            self._stillborn.clear()
+            self._sink.ready(worker.number)
+            return
+        if frame.kind == wire.UNREADY:
+            self._fail(initializer_failed(frame))
+            return
+        sent = worker.sent[frame.key]
+        if frame.kind == wire.UNREADABLE:
+            self._send_singly(worker, sent, bytes(frame.payload))
+            return
+        if frame.kind == wire.RETURNED:
+            sent.end -= frame.count
+        else:
+            sent.begin = frame.first + frame.count
+        if sent.begin == sent.end:
+            del worker.sent[frame.key]
+        if frame.kind == wire.RETURNED:
+            self._sink.returned(frame.key, sent.end, frame.count)
+        else:
+            self._sink.done(frame.key, frame.first, outcomes_of(frame, sent.batch.task))
+
+    def _send_singly(self, worker: WorkerLink, sent: Sent, why: bytes) -> None:
+        """Send a batch that did not unpickle again, so that only the call at fault fails."""
+        batch, count = sent.batch, len(sent.batch)
+        if not sent.singly and not sent.recalled:
+            worker.send_again(sent, self._encoders[worker.server].singly(batch))
+            return
+        del worker.sent[batch.id]
+        if sent.recalled:  # the worker found nothing that could be given back
+            self._sink.returned(batch.id, 0, count)
+        else:
+            self._sink.done(batch.id, 0, unreadable(batch.task, count, why.decode()))
+
+    def _hear_keeper(self, worker: WorkerLink) -> None:
+        """Its server has something to say, or is gone."""
+        news = worker.ends.news()
+        if news is None:
+            self._lose_server(worker)
+            return
+        for kind, value in news:
+            if self._closed:
+                return
+            if kind == STARTED:
+                worker.pid = value
+            elif kind == ENDED:
+                while worker.reader.read():  # its last words
+                    self._take_in_all(worker)
+                self._bury(worker, _exit_of(worker.pid, value))
+            elif kind == FAILED:
+                self._bury(worker, Exit(0), OSError(value, os.strerror(value)))
+        self._hand_out()
+
+    def _lose_server(self, worker: WorkerLink) -> None:
+        self._inbox.unwatch(worker.ends.keeper.fileno())
+        worker.orphan = True
+        # Without a process id, it may never have been forked.
+        if worker.reader.closed or not worker.pid:
+            self._bury(worker, Exit(worker.pid))
+
+    # ---- dying ----------------------------------------------------------------------------
+
+    def _bury(self, worker: WorkerLink, exit: Exit, cause: OSError | None = None) -> None:
+        """Settle every batch of a dead worker, and start another in its place.
+
+        Each report may make the owner close this pool; nothing is reported after that.
+        """
+        if self._closed or worker.number not in self._workers:
+            return
+        del self._workers[worker.number]
+        self._ignore(worker)
+        if worker.leaving:
+            worker.ends.close()
+            return
+        started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
+        worker.ends.close()
+        for batch, sent in worker.sent.items():
+            if started[batch] > sent.begin and not self._closed:
+                self._sink.lost(batch, sent.begin, started[batch] - sent.begin, exit)
+            if sent.end > started[batch] and not self._closed:
+                self._sink.returned(batch, started[batch], sent.end - started[batch])
+        if worker.ready and not self._closed:
+            self._sink.gone(worker.number, exit)
+        elif worker.orphan and not worker.server.lives():
+            # One death, however many workers were being started. A server that dies again and
+            # again before any worker is ready must not be started for ever.
+            self._stillborn.add(worker.server)
+        elif not worker.reused:
+            self._stillborn.add(worker)
+        if self._closed:
+            return
+        if cause is None and len(self._stillborn) < _STILLBORN:
+            self.grow(1)
+        else:
+            self._fail_if_empty(cause or RuntimeError(f"workers die before they are ready: {exit}"))
+
+    def _fail_if_empty(self, error: BaseException) -> None:
+        if not self._closed and not self._workers:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Say that no call will run here."""
+        waiting, self._waiting = self._waiting, deque()
+        for batch in waiting:
+            if not self._closed:
+                self._sink.returned(batch.id, 0, len(batch))
+        if not self._closed:
+            self._sink.failed(error)
+
+
+def _exit_of(pid: int, status: int) -> Exit:
+    code = os.waitstatus_to_exitcode(status)
+    return Exit(pid, signal=-code) if code < 0 else Exit(pid, code=code)

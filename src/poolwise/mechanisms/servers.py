@@ -1,0 +1,291 @@
+"""The processes that are the parents of workers: starting them, asking them for workers.
+
+Every worker has one of ours for a parent, because a child of the caller's own could be waited for
+by the user's ``os.wait()``. There are two kinds, each at most once:
+
+- The *fork* of this process, made while nothing else ran in it (`quiescence`). It has every module
+  and every function there is, so its workers are ready in a millisecond or two.
+- The *executed* server, a new interpreter, for when this process cannot be forked safely.
+
+Module-level state is guarded by `_lock`. Requests are sent under it, too, so they do not mix.
+"""
+
+from __future__ import annotations
+
+import atexit
+import marshal
+import os
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+
+import _poolwise_worker
+from _poolwise_worker import server as serving
+from _poolwise_worker import worker as working
+from poolwise.mechanisms import worker_ends
+from poolwise.mechanisms.definitions import Definitions
+from poolwise.mechanisms.module_state import state_for_fork
+from poolwise.mechanisms.quiescence import is_large, is_quiescent
+from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.worker_ends import WorkerEnds
+from poolwise.task import Task
+
+_lock = threading.RLock()
+
+
+class Server:
+    """The caller's side of one server process."""
+
+    #: Whether its workers have what this process had when it was forked.
+    is_fork = False
+
+    def __init__(self, pid: int, front: socket.socket) -> None:
+        self.pid = pid
+        self.wanted = True  # false: no more workers will come of it
+        self._front = front
+
+    def lives(self) -> bool:
+        """Whether it still listens."""
+        if not self.wanted:
+            return False
+        try:
+            return bool(self._front.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def start_worker(self, ends: WorkerEnds, threads: int, *, spawn: bool) -> None:
+        """Ask for a worker of so many threads; its keeper tells the rest.
+
+        Raises:
+            ConnectionError: the server is gone.
+            OSError: descriptors cannot be sent.
+        """
+        kind = serving.SPAWN if spawn else serving.FORK
+        with _lock:
+            socket.send_fds(self._front, [serving.REQUEST.pack(kind, threads)], ends.theirs)
+
+    def preload(self, *names: str) -> None:
+        """Have it import modules before it forks the next workers; ignored if it is gone."""
+        payload = marshal.dumps(list(names))
+        with _lock, suppress(OSError):
+            self._front.sendall(serving.REQUEST.pack(serving.PRELOAD, len(payload)) + payload)
+
+    def dismiss(self) -> None:
+        """Want no more workers of it. It ends when the last that it has does."""
+        self.wanted = False
+        self._front.close()
+        _dismissed.append(self)
+
+    def quit(self) -> None:
+        """End it and all its workers now."""
+        with suppress(OSError):
+            self._front.sendall(serving.REQUEST.pack(serving.QUIT, 0))
+        self._front.close()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        self._wait(0)
+
+    def has_ended(self) -> bool:
+        """Whether it has, and then it leaves no zombie."""
+        return self._wait(os.WNOHANG)
+
+    def _wait(self, options: int) -> bool:
+        try:
+            return os.waitpid(self.pid, options)[0] != 0
+        except ChildProcessError:  # somebody waits for children that are not his
+            return True
+
+    def forget(self) -> None:
+        """Let go of it in a process that the user forked from this one, which is its parent."""
+        self._front.close()
+
+
+class Fork(Server):
+    """A copy of this process as it was at one moment."""
+
+    is_fork = True
+
+    def __init__(self, tasks: Sequence[Task], payload: bytes) -> None:
+        self.tasks = {task.id for task in tasks}
+        self.surroundings = payload
+        self.definitions = Definitions.now()
+        ours, theirs = socket.socketpair()
+        working.inherited.update((task.id, task.function) for task in tasks)
+        try:
+            pid = _fork()
+            if not pid:
+                ours.close()
+                serving.serve_as_fork(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            working.inherited.clear()
+        super().__init__(pid, ours)
+
+    def still_equals(self, tasks: Sequence[Task]) -> bool:
+        """Whether workers of it would do the same as new forks, once they are told the rest."""
+        return self.definitions.hold(tasks) and all(
+            task.id in self.tasks or state_for_fork(task.function) is not None for task in tasks
+        )
+
+
+def _fork() -> int:
+    """Fork, without what Python 3.12 and later say of any other thread: these are known.
+
+    The child begins with all signals blocked: a handler of the caller's that raises would make it
+    go on as a second caller.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # none, closed, or not to be written now
+            stream.flush()  # or it would come out twice
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def _execute() -> Server:
+    import subprocess  # takes several milliseconds, and a fork of this process needs none of it
+
+    ours, theirs = socket.socketpair()
+    home = os.path.dirname(os.path.dirname(_poolwise_worker.__file__))
+    code = (
+        f"import sys; sys.path.insert(0, {home!r}); "
+        f"from _poolwise_worker.server import main; main({theirs.fileno()})"
+    )
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    # -P: a file in the working directory must not stand in for a standard module.
+    command = [sys.executable, *flags, "-P", "-c", code]
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
+        except BaseException:
+            ours.close()
+            raise
+    process.returncode = 0  # waited for here, not when the object goes
+    return Server(process.pid, ours)
+
+
+_fork_of_this: Fork | None = None
+_executed: Server | None = None
+#: Servers that may still have workers; waited for when there is an occasion.
+_dismissed: list[Server] = []
+
+
+def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
+    """Return the server for workers that are to run `tasks`.
+
+    Raises:
+        OSError: no server can be started here.
+    """
+    global _executed
+    with _lock:
+        _wait_for_dismissed()
+        if start_method == "fork":
+            return _forked(tasks)
+        if start_method is None:
+            if _fork_of_this is not None and _fork_of_this.still_equals(tasks):
+                return _fork_of_this
+            if is_quiescent() and not is_large():
+                return _forked(tasks)
+        if _executed is None:
+            _executed = _execute()
+        return _executed
+
+
+def _forked(tasks: Sequence[Task]) -> Fork:
+    global _fork_of_this
+    if _fork_of_this is not None:
+        if _fork_of_this.still_equals(tasks):
+            return _fork_of_this
+        _fork_of_this.dismiss()
+        _fork_of_this = None
+    _fork_of_this = Fork(tasks, surroundings(1))
+    return _fork_of_this
+
+
+def there_is() -> bool:
+    """Whether a server runs, as far as is known."""
+    return _fork_of_this is not None or _executed is not None
+
+
+def prepare(tasks: Sequence[Task]) -> None:
+    """Fork this process now, if that is safe: soon there will be other threads."""
+    with _lock:
+        if _fork_of_this is None and is_quiescent() and not is_large():
+            with suppress(OSError):
+                _forked(tasks)
+
+
+def lost(server: Server) -> None:
+    """Take note that a server is gone: the next worker comes from another."""
+    global _fork_of_this, _executed
+    with _lock:
+        if server is _fork_of_this:
+            _fork_of_this = None
+        elif server is _executed:
+            _executed = None
+        else:
+            return
+        server.dismiss()
+
+
+def _wait_for_dismissed() -> None:
+    _dismissed[:] = [server for server in _dismissed if not server.has_ended()]
+
+
+def dismiss_all() -> None:
+    """Want no more workers of any server. Those without workers have ended when this returns."""
+    global _fork_of_this, _executed
+    with _lock:
+        for server in (_fork_of_this, _executed):
+            if server is not None:
+                server.dismiss()
+        _fork_of_this = _executed = None
+        if not worker_ends.there_are():
+            while _dismissed:
+                _dismissed.pop().wait()
+
+
+def stop() -> None:
+    """End all servers and all their workers now. The next pool starts another."""
+    global _fork_of_this, _executed
+    with _lock:
+        for server in (_fork_of_this, _executed):
+            if server is not None:
+                server.quit()
+        _fork_of_this = _executed = None
+        _wait_for_dismissed()
+
+
+def _after_fork() -> None:
+    """In a child of the user's: the servers are the parent's, and so is whoever held the lock."""
+    global _lock, _fork_of_this, _executed
+    _lock = threading.RLock()
+    for server in (_fork_of_this, _executed):
+        if server is not None:
+            server.forget()
+    _fork_of_this = _executed = None
+    _dismissed.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(stop)

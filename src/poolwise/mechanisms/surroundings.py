@@ -1,0 +1,86 @@
+"""What a worker takes on so that it looks like this process, as it is now."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import pickle
+import sys
+import warnings
+from _locale import LC_ALL, setlocale
+from functools import lru_cache
+
+
+def surroundings(siblings: int, threads: int = 1) -> bytes:
+    """Return what `_poolwise_worker.surroundings.take_on` takes on, in a worker of so many threads
+    beside so many siblings.
+
+    Equal bytes mean equal surroundings, so a worker is told only what it has not been told.
+    """
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = ""
+    return marshal.dumps(
+        {
+            "siblings": siblings,
+            "inner_threads": _inner_threads(siblings * threads),
+            "cwd": folder,
+            "environ": dict(os.environb),
+            # Anything may lie in these lists; `marshal` takes plain strings only.
+            "path": [str(entry) for entry in sys.path if isinstance(entry, str)],
+            "argv": [str(argument) for argument in sys.argv],
+            "recursionlimit": sys.getrecursionlimit(),
+            "locale": setlocale(LC_ALL),
+            "warnings": [pickled for each in warnings.filters if (pickled := _pickled(each))],
+            "logging": _levels(),
+        },
+        # Without references between equal objects, which depend on how often each is held.
+        2,
+    )
+
+
+#: What libraries read when they are loaded: OpenMP, OpenBLAS, MKL, BLIS, Accelerate, NumExpr.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def _inner_threads(calls: int) -> dict[str, int]:
+    """Return how many threads libraries may use in a call, so that all calls together use each CPU
+    once; by variable. Variables that the user has set are left alone.
+    """
+    if calls == 1:
+        return {}
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = max(1, cpus // calls)
+    return {name: most for name in _THREAD_VARIABLES if name not in os.environ}
+
+
+@lru_cache(64)
+def _pickled(filter: tuple[object, ...]) -> bytes:
+    try:
+        return pickle.dumps(filter)
+    except Exception:  # of a category that only this process has
+        return b""
+
+
+def _levels() -> tuple[int, dict[str, int]] | None:
+    """Return what `logging` is disabled for and the levels that were set; none if it is unused."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return None
+    levels = {
+        name: logger.level
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if getattr(logger, "level", 0)
+    }
+    if logging.root.level != logging.WARNING:
+        levels[""] = logging.root.level
+    disabled = logging.root.manager.disable
+    return (disabled, levels) if levels or disabled else None

@@ -1,0 +1,120 @@
+"""The lighter future is a standard one to whoever holds it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    InvalidStateError,
+    as_completed,
+    wait,
+)
+
+import pytest
+
+from poolwise.executor.future import CallFuture
+
+
+def test_it_has_what_the_standard_constructor_sets() -> None:
+    """Fails on a Python whose futures have more, which `CallFuture.__init__` must then set."""
+    ours = vars(CallFuture[int]()).keys() - {"_guard", "_made"} | {"_condition"}
+    assert ours == vars(Future[int]()).keys()
+
+
+def test_no_condition_is_made_for_a_result_that_is_there_when_it_is_asked_for() -> None:
+    future = CallFuture[int]()
+    assert not future.cancelled()
+    assert not future.running()
+    assert future.set_running_or_notify_cancel()
+    assert future.running()
+    future.set_result(7)
+    assert future.done()
+    assert future.result() == 7
+    assert future._made is None
+
+
+@pytest.mark.parametrize("end", [lambda f: f.set_result(1), lambda f: f.set_exception(OSError())])
+def test_it_ends_once(end) -> None:
+    future = CallFuture[int]()
+    end(future)
+    with pytest.raises(InvalidStateError):
+        future.set_result(2)
+    with pytest.raises(InvalidStateError):
+        future.set_exception(ValueError())
+    assert not future.cancel()
+
+
+def test_a_cancelled_call_does_not_start() -> None:
+    future = CallFuture[int]()
+    assert future.cancel()
+    assert future.cancelled()
+    assert future.done()
+    assert not future.set_running_or_notify_cancel()
+    with pytest.raises(CancelledError):
+        future.result()
+    with pytest.raises(InvalidStateError):
+        future.set_result(1)
+
+
+def test_one_that_runs_does_not_start_again() -> None:
+    future = CallFuture[int]()
+    future.set_running_or_notify_cancel()
+    with pytest.raises(RuntimeError):
+        future.set_running_or_notify_cancel()
+
+
+def test_what_the_call_raised_is_raised() -> None:
+    future = CallFuture[int]()
+    future.set_exception(OSError("no"))
+    with pytest.raises(OSError, match="no"):
+        future.result()
+    assert isinstance(future.exception(), OSError)
+
+
+def test_waiting_has_its_time_out() -> None:
+    with pytest.raises(TimeoutError):
+        CallFuture[int]().result(timeout=0.001)
+
+
+def test_callbacks_run_once_whether_added_before_or_after() -> None:
+    future, called = CallFuture[int](), []
+    future.add_done_callback(called.append)
+    future.set_result(1)
+    future.add_done_callback(called.append)
+    assert called == [future, future]
+
+
+def test_the_standard_ways_to_wait_know_it() -> None:
+    futures = [CallFuture[int]() for _ in range(3)]
+    futures[1].set_result(1)
+    done, _ = wait(futures, return_when=FIRST_COMPLETED)
+    assert done == {futures[1]}
+    setter = threading.Thread(target=lambda: [futures[n].set_result(n) for n in (2, 0)])
+    setter.start()
+    assert {future.result() for future in as_completed(futures, timeout=30)} == {0, 1, 2}
+    setter.join(30)
+
+
+def test_nobody_waits_for_ever_however_setting_and_waiting_interleave() -> None:
+    """Two threads wait, one from before and one about when the result is set."""
+    rounds = 2_000
+    futures = [CallFuture[int]() for _ in range(rounds)]
+    start = threading.Barrier(3)
+    seen: list[list[int]] = [[], []]
+
+    def read(into: list[int]) -> None:
+        start.wait(30)
+        into.extend(future.result(timeout=30) for future in futures)
+
+    readers = [threading.Thread(target=read, args=(into,)) for into in seen]
+    for reader in readers:
+        reader.start()
+    start.wait(30)
+    for number, future in enumerate(futures):
+        assert future.set_running_or_notify_cancel()
+        future.set_result(number)
+    for reader in readers:
+        reader.join(60)
+    assert seen == [list(range(rounds))] * 2
