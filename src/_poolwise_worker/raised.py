@@ -53,6 +53,8 @@ def pack(error: BaseException) -> bytes | None:
         parts_of_groups.update(parts)
         cause, context = number(each.__cause__), number(each.__context__)
         rows.append((data, cause, context, parts, each.__suppress_context__))
+    if rows[0][1:] == (-1, -1, [], False):  # as most are
+        return rows[0][0]
     return transfer.dumps(rows)
 
 
@@ -61,7 +63,9 @@ def unpack(data: bytes) -> BaseException:
 
     Raises whatever reading raises.
     """
-    rows: list[Row] = loads(data)
+    rows: list[Row] | BaseException = loads(data)
+    if isinstance(rows, BaseException):
+        return rows
     errors: list[BaseException | None] = [None] * len(rows)
     for number, (pickled, _, _, parts, _) in enumerate(rows):
         error = errors[number]

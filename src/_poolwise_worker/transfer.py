@@ -125,8 +125,9 @@ def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
     from _poolwise_worker.state import bring
 
     function: Callable[..., Any]
-    function, (version, places) = loads(payload)
-    bring(version, places)
+    function, state = loads(payload)
+    if state:
+        bring(*state)
     return function
 
 

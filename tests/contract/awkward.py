@@ -196,7 +196,7 @@ def run_program(number: int) -> str:
 def use_own_pools(number: int) -> list[int]:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         results = list(pool.map(abs, [-number, number]))
-    with multiprocessing.get_context("forkserver").Pool(1) as processes:
+    with multiprocessing.get_context("spawn").Pool(1) as processes:
         results += processes.map(abs, [-number])
     return results
 

@@ -79,7 +79,7 @@ class Peer:
             content = transfer.loads(frame.payload)
             values, raised = content if frame.kind == wire.MIXED else (content, {})
             for position, (pickled, _) in raised.items():
-                values[position] = transfer.loads(pickled)
+                values[position] = raised.unpack(pickled)
             assert len(values) == frame.count
             results += values
         return results + [wire.RETURNED] * returned

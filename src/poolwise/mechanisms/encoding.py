@@ -30,7 +30,7 @@ class Encoder:
         if frame is None:
             state = state_for_fork if self._for_forks else module_state
             try:
-                pickled = self._dumps((task.function, state(task.function) or (0, {})))
+                pickled = self._dumps((task.function, state(task.function) or {}))
             except Exception as error:
                 from poolwise.errors import TransferError
 

@@ -97,19 +97,32 @@ def mock_in(function: Callable[..., object]) -> str | None:
 def _entry(module: str, path: str, value: object) -> tuple[int, bytes] | None:
     if isinstance(value, ModuleType):
         return MODULE, value.__name__.encode()
-    if _is_at_home(value, module, path):
-        return (CODE, _code_of(value)) if isinstance(value, FunctionType) else None
+    if isinstance(value, FunctionType) and home_of(value) == (module, path):
+        return CODE, _code_of(value)
+    if isinstance(value, type) and (value.__module__, value.__qualname__) == (module, path):
+        return None  # what it consists of has places of its own
     try:
         return VALUE, transfer.dumps(value)
     except Exception:
         return None
 
 
-def _is_at_home(value: object, module: str, path: str) -> bool:
-    """Whether a function or a class was defined at this place, so that a reference leads to it."""
-    if not isinstance(value, FunctionType | type):
-        return False
-    return value.__module__ == module and value.__qualname__ == path
+def home_of(function: FunctionType) -> tuple[str, str] | None:
+    """Return module and path by which a function is found, if it is where its name says: there, or
+    inside what a decorator has put there. Runs no code of the user's.
+    """
+    found: object = sys.modules.get(function.__module__)
+    path = function.__qualname__
+    for name in path.split("."):
+        found = vars(found).get(name) if isinstance(found, ModuleType | type) else None
+    for suffix, part in _parts(found):
+        while part is not function:
+            if not isinstance(part, FunctionType | _Cached) or not hasattr(part, "__wrapped__"):
+                break
+            part, suffix = part.__wrapped__, f"{suffix}.__wrapped__"
+        else:
+            return function.__module__, path + suffix
+    return None
 
 
 def _code_of(function: FunctionType) -> bytes:
@@ -162,11 +175,11 @@ def _places_at(thing: object, waiting: list[object]) -> Iterable[Place]:
 
 
 def _places_of_function(function: FunctionType) -> Iterator[Place]:
-    home = function.__module__
-    if home != "__main__" and not is_the_users(home):
+    if function.__module__ != "__main__" and not is_the_users(function.__module__):
         return
-    if "<locals>" not in function.__qualname__:
-        yield home, function.__qualname__, function
+    home = home_of(function)
+    if home is not None:
+        yield *home, function
     names = set(_names(function.__code__))
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     held += vars(function).values()  # what it decorates, if it says so
@@ -194,13 +207,15 @@ def _places_of_class(cls: type, waiting: list[object]) -> Iterator[Place]:
     at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
     for name, value in vars(cls).items():
         path = f"{cls.__qualname__}.{name}"
-        for suffix, part in _parts(value):
-            if isinstance(part, FunctionType):
-                waiting.append(part)
-            elif name.startswith("__") or hasattr(type(part), "__get__") or name == "_abc_impl":
-                continue  # the machinery of classes
-            if at_home:
-                yield cls.__module__, path + suffix, part
+        functions = [part for _, part in _parts(value) if isinstance(part, FunctionType)]
+        waiting += functions
+        if functions:
+            homes = map(home_of, functions)
+            strange = not all(home and f"{home[1]}.".startswith(f"{path}.") for home in homes)
+        else:  # data, but not what is the machinery of classes
+            strange = not (name.startswith("_") or hasattr(type(value), "__get__"))
+        if at_home and strange:
+            yield cls.__module__, path, value
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:
