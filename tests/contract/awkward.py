@@ -205,7 +205,7 @@ def terminate_child(_: int) -> int | None:
     child = multiprocessing.get_context("fork").Process(target=signal.pause)
     child.start()
     child.terminate()
-    child.join(10)
+    child.join(2)
     code = child.exitcode
     child.kill()
     child.join()

@@ -49,6 +49,10 @@ class _Carried:
     def __reduce__(self) -> tuple[object, tuple[object, object]]:
         return second, (self._brought, self._function)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here: its call came back from a process and runs in a thread."""
+        return self._function(*args, **kwargs)
+
 
 class _Heavy:
     """The function of a task whose frame, sent once to each worker, holds large values.

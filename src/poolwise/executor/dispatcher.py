@@ -66,8 +66,10 @@ class Dispatcher:
         """Start the thread.
 
         Raises:
-            RuntimeError: the system has no thread left.
+            RuntimeError: the system has no thread left, or the interpreter joins none any more.
         """
+        if _exiting and _is_over():
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         with _exit_lock:
             _running.add(self)
         try:
@@ -234,6 +236,14 @@ def _finish_all() -> None:
             dispatcher.stop()
         for dispatcher in running:
             dispatcher.join()
+
+
+def _is_over() -> bool:
+    """Whether this is the main thread, which runs exit handlers after all threads were joined: a
+    call that it submits now would be lost.
+    """
+    main = threading.main_thread()
+    return main.ident == threading.get_ident() and not main.is_alive()
 
 
 def _after_fork() -> None:

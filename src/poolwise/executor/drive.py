@@ -19,7 +19,7 @@ from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import mechanism
 from poolwise.plan import Plan
-from poolwise.probe import pickling_refusal, read_traits
+from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
 from poolwise.task import Task
 from poolwise.timing.clock import SystemClock
 
@@ -162,7 +162,7 @@ class Drive(Iterator[Iterator[object]]):
                 traits,
                 limits,
                 mechanism,
-                partial(pickling_refusal, self.task),
+                partial(carrying_refusal, self.task),
             )
             self._conductor = self.auto.steps()
         if self._progress is not None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,12 +9,13 @@ from typing import Any
 
 from _poolwise_worker import transfer
 from poolwise.mechanisms.module_state import variables_of
-from poolwise.units import Seconds
+from poolwise.probe import Picture, TooLarge, picture
+from poolwise.units import Bytes, Seconds
 
 #: Objects whose pickles are larger are not looked at, and their calls stay where they are.
 #: Writing so much takes some 0.1 s, once for a function; a table of gigabytes would stop the
 #: program for minutes.
-_LARGEST = 16 << 20
+_LARGEST: Bytes = 16 << 20
 
 #: Copying in and out of a socket, for each byte.
 _COPY_SECONDS_PER_BYTE = 1e-9
@@ -64,32 +62,6 @@ class Examination:
         return Specimen(carried=True, unchanged=after == self._before, transfer=transfer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A pickle, with a checksum in the place of each large buffer."""
-
-    data: bytes
-    checksums: tuple[int, ...]
-    size: int
-
-
-class _TooLarge(Exception):
-    pass
-
-
-class _Film(io.RawIOBase):
-    """A file that refuses to grow too large, and so ends the pickling."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: Any, /) -> int:
-        if len(self.data) + len(data) > _LARGEST:
-            raise _TooLarge
-        self.data += data
-        return len(data)
-
-
 def can_be_pickled(thing: object) -> bool:
     """Whether `thing` can be sent to another process, whatever its size."""
     try:
@@ -101,7 +73,7 @@ def can_be_pickled(thing: object) -> bool:
 
 def _pictures(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[_Picture, _Picture] | None:
+) -> tuple[Picture, Picture] | None:
     """Return pictures of a call and of the variables that it reads."""
     try:
         variables = list(variables_of(function))
@@ -111,28 +83,20 @@ def _pictures(
     return None if call is None or read is None else (call, read)
 
 
-def _picture(thing: object) -> _Picture | None:
+def _picture(thing: object) -> Picture | None:
     """Return a picture of `thing`, ``None`` if there can be none."""
+    found = None
     try:
-        try:
-            picture = _pickled(pickle.Pickler, thing)
-        except _TooLarge:
-            return None
-        except Exception:  # whatever it was, cloudpickle may do better
-            picture = None
-        if picture is None or b"__main__" in picture.data:
-            import cloudpickle
+        found = picture(thing, _LARGEST)
+    except TooLarge:
+        return None
+    except Exception:  # whatever it was, cloudpickle may do better
+        pass
+    if found is not None and b"__main__" not in found.data:
+        return found
+    try:
+        import cloudpickle
 
-            picture = _pickled(cloudpickle.Pickler, thing)
+        return picture(thing, _LARGEST, pickler=cloudpickle.Pickler)
     except Exception:
         return None
-    return picture
-
-
-def _pickled(pickler: Callable[..., pickle.Pickler], thing: object) -> _Picture:
-    film = _Film()
-    buffers: list[pickle.PickleBuffer] = []
-    pickler(film, 5, buffer_callback=buffers.append).dump(thing)
-    checksums = tuple(zlib.crc32(buffer.raw()) for buffer in buffers)
-    size = len(film.data) + sum(buffer.raw().nbytes for buffer in buffers)
-    return _Picture(bytes(film.data), checksums, size)

@@ -6,11 +6,10 @@ process the change would be lost, and threads would race on it.
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections.abc import Callable
 
 from poolwise.mechanisms.module_state import variables_of
+from poolwise.probe.picture import picture
 from poolwise.task import Columns, Refusal, Task
 from poolwise.units import Bytes
 
@@ -72,12 +71,7 @@ def _seen(value: object) -> object:
     """Return something that is equal as long as `value` is."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return value
-    buffers: list[pickle.PickleBuffer] = []
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-        raw = [buffer.raw() for buffer in buffers]
-        if len(data) + sum(each.nbytes for each in raw) > _LARGEST:
-            return None
-        return data, [zlib.crc32(each) for each in raw]
-    except Exception:
+        return picture(value, _LARGEST, _LARGEST)
+    except Exception:  # too large, or it does not pickle
         return None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextvars
 import dis
 import functools
 import inspect
+import io
 import signal
 import sys
-from types import FunctionType
+import threading
+from types import FunctionType, ModuleType
 
 from _poolwise_worker import transfer
-from poolwise.mechanisms.module_state import mock_in, names_reached_by
+from poolwise.mechanisms.module_state import is_the_users, mock_in, names_reached_by
+from poolwise.probe.picture import TooLarge, picture
 from poolwise.task import Refusal, Task, TaskTraits
+from poolwise.units import Bytes
 
 
 def read_traits(task: Task) -> TaskTraits:
@@ -55,6 +60,57 @@ def pickling_refusal(task: Task) -> Refusal | None:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
         return Refusal(why, "use threads or a plain loop")
     return None
+
+
+def carrying_refusal(task: Task) -> Refusal | None:
+    """Say why calls might do something else in another process, or ``None``. More than
+    `pickling_refusal`: a variable that does not pickle stays behind, and a worker has its own, as
+    it is after an import. Whoever pins a plan can know that this will do.
+    """
+    refusal = pickling_refusal(task)
+    if refusal is not None:
+        return refusal
+    for module, path, value in names_reached_by(task.function):
+        if is_the_users(module) and not isinstance(value, _ALIKE) and not _can_be_pickled(value):
+            return Refusal(
+                f"{module}.{path} cannot be pickled, and a worker's own may differ",
+                "use threads, or pin a process plan if each worker's own will do",
+            )
+    return None
+
+
+#: What does not pickle and is the same after every import, for all that calls can tell.
+_ALIKE = (
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    threading.Barrier,
+    threading.local,
+    io.IOBase,
+    contextvars.ContextVar,
+    ModuleType,
+    type,
+)
+
+#: Variables that are larger are taken to be data.
+_LOOKED_AT: Bytes = 1 << 20
+
+
+def _can_be_pickled(value: object) -> bool:
+    if inspect.isroutine(value):
+        return True
+    try:
+        picture(value, _LOOKED_AT, _LOOKED_AT)
+    except TooLarge:
+        return True
+    except Exception:  # cloudpickle may do better
+        try:
+            transfer.dumps(value)
+        except Exception:
+            return False
+    return True
 
 
 def _tied_to_a_thread(task: Task) -> Refusal | None:
