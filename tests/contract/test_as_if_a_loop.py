@@ -82,6 +82,15 @@ def mapped(function: Callable[..., Any], inputs: Iterable[Any], plan: str | None
         return outcomes(run)
 
 
+def submitted(
+    function: Callable[..., Any], inputs: Iterable[Any], plan: str | None
+) -> list[Outcome]:
+    """The same through an executor."""
+    with poolwise.Executor(plan=plan) as pool:
+        futures = [pool.submit(function, each) for each in inputs]
+        return [next_outcome(future.result, 30) for future in futures]
+
+
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Puts back what calls in this process change."""
@@ -232,6 +241,14 @@ def test_exceptions_are_those_of_a_loop(plan: str | None, function: Callable[...
     assert mapped(function, inputs, plan) == in_a_loop(function, inputs)
 
 
+@plans
+@pytest.mark.parametrize("function", RAISING)
+def test_exceptions_of_futures_are_those_of_a_loop(
+    plan: str | None, function: Callable[..., Any]
+) -> None:
+    assert submitted(function, range(5), plan) == in_a_loop(function, range(5))
+
+
 # ---- what calls do -------------------------------------------------------------------------------
 
 DOING: list[tuple[Callable[..., Any], list[Any]]] = [
@@ -263,6 +280,25 @@ def test_whatever_calls_do_they_do_it_there(
     if function is awkward.ring and plan in ("thread:2", "process:2x2"):
         pytest.skip("a handler can be set in a main thread only: that was pinned away")
     assert mapped(function, inputs, plan) == in_a_loop(function, inputs)
+
+
+@plans
+@pytest.mark.parametrize(("function", "inputs"), DOING)
+@pytest.mark.leaves("the fork server and the resource tracker of multiprocessing, in this process")
+def test_whatever_submitted_calls_do_they_do_it_there(
+    request: pytest.FixtureRequest,
+    plan: str | None,
+    function: Callable[..., Any],
+    inputs: list[Any],
+) -> None:
+    if function is awkward.terminate_child and plan in ("process:1", "process:2x2"):
+        reason = "a child inherits the worker's handler of SIGTERM, and lives on"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    if function is awkward.ring and plan != "process:1":
+        pytest.skip("a handler can be set in a main thread only: an executor's are others")
+    if function in (awkward.fork, awkward.terminate_child) and sys.version_info >= (3, 12):
+        pytest.skip("forking beside threads is warned of, as beside those of the standard pools")
+    assert submitted(function, inputs, plan) == in_a_loop(function, inputs)
 
 
 @plans
