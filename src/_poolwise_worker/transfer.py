@@ -14,7 +14,6 @@ __all__ = [
     "BETWEEN_FORKS",
     "TO_CALLER",
     "TO_WORKER",
-    "ModuleState",
     "Pickling",
     "Raised",
     "Untransferable",
@@ -38,10 +37,6 @@ if TYPE_CHECKING:
 #: What a call raised: the pickled exception, ``None`` if it does not survive pickling, and the
 #: worker's traceback as text.
 Raised = tuple[bytes | None, str]
-
-
-#: Pickled module-level variables, by module and name.
-ModuleState = dict[str, dict[str, bytes]]
 
 
 class Untransferable(Exception):
@@ -138,24 +133,14 @@ to_caller = TO_CALLER
 def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
     """Read a function and bring the modules that it uses to the state they have in the caller.
 
-    A variable that is still as the import here made it keeps its identity: where the pickles are
-    equal, nothing is replaced.
-
     Raises whatever reading raises.
     """
-    from importlib import import_module
+    from _poolwise_worker.state import bring
 
     function: Callable[..., Any]
     function, state = loads(payload)
-    for name, variables in state.items():
-        module = import_module(name)
-        for variable, pickled in variables.items():
-            try:
-                same = dumps(getattr(module, variable)) == pickled
-            except Exception:
-                same = False
-            if not same:
-                setattr(module, variable, loads(pickled))
+    if state:
+        bring(*state)
     return function
 
 
@@ -163,12 +148,12 @@ def dumps_error(error: BaseException) -> Raised:
     """Pickle an exception with its traceback as text; prove that it can be read again."""
     from traceback import format_exception
 
+    from _poolwise_worker.raised import pack
+
     # The outermost frame is the worker's own loop.
     shown = error.__traceback__.tb_next if error.__traceback__ else None
     text = "".join(format_exception(type(error), error, shown))
     try:
-        data = to_caller.dumps(error)
-        loads(data)
+        return pack(error), text
     except Exception:
         return None, text
-    return data, text

@@ -907,6 +907,22 @@ def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
     ) == ["0", "1", "2", "3", "late 8", "other executors start", "standard executors work"]
 
 
+def test_what_exit_handlers_submit_is_refused_because_nobody_would_wait_for_it() -> None:
+    assert run(
+        """
+        import atexit, poolwise
+        pool = poolwise.Executor(2)
+        assert pool.submit(pow, 2, 3).result() == 8
+        @atexit.register
+        def late():
+            try:
+                pool.submit(print, "lost")
+            except RuntimeError as error:
+                print(error)
+        """
+    ) == ["cannot schedule new futures after interpreter shutdown"]
+
+
 def test_a_child_that_the_user_forks_ends_and_has_executors_of_its_own() -> None:
     assert run(
         """

@@ -409,7 +409,9 @@ def test_what_reads_variables_that_cannot_go_along_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert examine(read_table, "read").carried
-    for value in (threading.Lock(), "x" * 100_000):
+    monkeypatch.setitem(TABLE, "more", "x" * 1_000_000)  # which goes once to each worker
+    assert examine(read_table, "read").carried
+    for value in (threading.Lock(), "x" * (17 << 20)):
         monkeypatch.setitem(TABLE, "more", value)
         assert not examine(read_table, "read").carried
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,8 +18,9 @@ from poolwise.mechanisms.module_state import module_state
 
 MODULE = textwrap.dedent(
     """
-    import threading
+    import functools
     import json
+    import threading
 
     CONFIG = {"factor": 1}
     LIMIT = 3
@@ -37,6 +40,36 @@ MODULE = textwrap.dedent(
 
     def unrelated(number):
         return json.dumps(number)
+
+    @functools.cache
+    def cached(number):
+        return number + LIMIT
+
+    def late(judge):
+        import settings_of_test
+        return settings_of_test.LARGE
+
+    class Base:
+        def limit(self):
+            return LIMIT
+
+    class Judge(Base):
+        level = 3
+
+        def __call__(self, number):
+            return self.limit() + helper(number)
+
+        @property
+        def wide(self):
+            return self.level
+
+        @staticmethod
+        def rule():
+            pass
+
+        @classmethod
+        def kind(cls):
+            pass
     """
 )
 
@@ -49,17 +82,63 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     del sys.modules["settings_of_test"]
 
 
-def test_only_variables_that_calls_can_reach_and_that_pickle_are_sent(module: ModuleType) -> None:
-    state = module_state(module.scale)
-    assert set(state) == {"settings_of_test"}
-    assert set(state["settings_of_test"]) == {"CONFIG", "LIMIT", "MISSING"}
-    assert module_state(module.unrelated) == {}
-    assert module_state(len) == {}
+def places(function: Callable[..., object]) -> dict[str, set[str]]:
+    _, found = module_state(function)
+    return {module: set(paths) for module, paths in found.items()}
 
 
-def test_what_is_too_large_is_not_sent(module: ModuleType) -> None:
+def test_what_calls_can_reach_by_name_is_sent_if_it_pickles(module: ModuleType) -> None:
+    assert places(module.scale) == {
+        "settings_of_test": {"CONFIG", "LIMIT", "MISSING", "helper", "scale"}
+    }
+    assert places(module.unrelated) == {"settings_of_test": {"json", "unrelated"}}
+    assert places(len) == {}
+
+
+def test_what_is_found_through_objects_classes_and_imports(module: ModuleType) -> None:
+    methods = {"Base.limit", "Judge.__call__", "Judge.kind", "Judge.rule", "Judge.wide.fget"}
+    reached = methods | {"LIMIT", "Judge.level", "helper"}
+    assert places(module.Judge()) == {"settings_of_test": reached}
+    assert places(module.Judge().__call__) == {"settings_of_test": reached}
+    assert reached < places(partial(module.late, module.Judge()))["settings_of_test"]
+    assert places(module.cached)["settings_of_test"] >= {"LIMIT", "cached.__wrapped__"}
+    assert "LARGE" in places(module.late)["settings_of_test"]
+
+
+def test_versions_grow(module: ModuleType) -> None:
+    assert module_state(len)[0] < module_state(len)[0]
+
+
+def test_large_values_are_sent_too(module: ModuleType) -> None:
     module.LARGE = "x" * (2 << 20)
-    assert module_state(module.length) == {}
+    assert list(poolwise.map(module.length, range(3), plan="process:2")) == [2 << 20] * 3
+
+
+def test_replaced_code_is_what_calls_run(module: ModuleType, tmp_path: Path) -> None:
+    with poolwise.Executor(plan="process:1") as pool:
+        assert pool.submit(module.helper, 9).result(30) == 3
+        source = MODULE.replace("return min(number, LIMIT)", "return max(number, LIMIT, 50)")
+        # What lies in the file does not matter as long as this process has not read it.
+        (tmp_path / "settings_of_test.py").write_text(
+            source + "\n\ndef added(number):\n    return helper(number) + 1\n"
+        )
+        assert {pool.submit(module.helper, 9).result(30) for _ in range(5)} == {3}
+        importlib.reload(module)
+        while pool.submit(module.helper, 9).result(30) != 50:
+            pass  # modules are looked at again before almost every batch
+        assert pool.submit(module.added, 9).result(30) == 51
+        assert list(poolwise.map(module.added, [9], plan="process:1")) == [51]
+
+
+def test_a_mock_is_refused_where_it_would_not_hear_of_its_calls(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock = Mock(return_value=5)
+    monkeypatch.setattr(module, "helper", mock)
+    with pytest.raises(poolwise.PlanRefused, match=r"settings_of_test\.helper is a mock.*threads"):
+        next(poolwise.map(module.scale, range(3), plan="process:1"))
+    assert list(poolwise.map(module.scale, range(3))) == [(5, True)] * 3
+    assert mock.call_count == 3
 
 
 def test_changed_variables_are_seen_and_unchanged_ones_keep_their_identity(

@@ -155,7 +155,7 @@ def test_what_does_not_pickle_is_for_threads(function: Callable[..., object]) ->
     refusal = pickling_refusal(Task(function))
     assert refusal is not None
     assert "cannot be pickled" in refusal.reason
-    assert refusal.remedy == "use threads"
+    assert refusal.remedy == "use threads or a plain loop"
 
 
 def test_what_pickles_is_not_refused() -> None:

@@ -6,7 +6,7 @@ import select
 from collections.abc import Callable
 from typing import Any
 
-from _poolwise_worker import transfer, wire
+from _poolwise_worker import raised, transfer, wire
 from _poolwise_worker.server import ENDED, STARTED
 from poolwise.mechanisms import servers
 from poolwise.mechanisms.surroundings import surroundings
@@ -77,9 +77,9 @@ class Peer:
                 continue
             assert frame.first == len(results)
             content = transfer.loads(frame.payload)
-            values, raised = content if frame.kind == wire.MIXED else (content, {})
-            for position, (pickled, _) in raised.items():
-                values[position] = transfer.loads(pickled)
+            values, failed = content if frame.kind == wire.MIXED else (content, {})
+            for position, (pickled, _) in failed.items():
+                values[position] = raised.unpack(pickled)
             assert len(values) == frame.count
             results += values
         return results + [wire.RETURNED] * returned

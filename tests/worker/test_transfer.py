@@ -8,7 +8,12 @@ import sys
 
 import pytest
 
-from _poolwise_worker import transfer
+from _poolwise_worker import raised, transfer
+
+
+class Wordy(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__(f"it was {number}")
 
 
 class WithoutText(Exception):
@@ -77,18 +82,55 @@ def test_an_exception_travels_with_its_traceback_as_text() -> None:
         error.code = 7  # type: ignore[attr-defined]
         pickled, text = transfer.dumps_error(error)
     assert pickled is not None
-    back = transfer.loads(pickled)
-    assert (type(back), back.args, back.code) == (LookupError, ("more",), 7)
+    back = raised.unpack(pickled)
+    assert (type(back), back.args, back.code) == (LookupError, ("more",), 7)  # type: ignore[attr-defined]
     assert back.__notes__ == ["a note"]
+    assert type(back.__cause__) is ValueError
+    assert back.__cause__ is back.__context__
     assert "ValueError: why" in text
     assert "LookupError: more" in text
     assert "in fail" in text
 
 
-def test_an_exception_that_cannot_be_read_again_travels_as_text() -> None:
+def test_an_exception_whose_constructor_takes_something_else_travels_whole() -> None:
     pickled, text = transfer.dumps_error(TwoArguments(1, 2))
-    assert pickled is None
+    assert pickled is not None
+    back = raised.unpack(pickled)
+    assert (type(back), back.args) == (TwoArguments, ("1 and 2",))
     assert "TwoArguments: 1 and 2" in text
+
+
+def test_an_exception_whose_constructor_makes_a_text_is_not_made_twice() -> None:
+    pickled, _ = transfer.dumps_error(Wordy(3))
+    assert pickled is not None
+    assert str(raised.unpack(pickled)) == "it was 3"
+
+
+def test_parts_of_a_group_keep_their_causes() -> None:
+    part = KeyError(1)
+    part.__cause__ = cause = TypeError("of the part")
+    group = ExceptionGroup("several", [ValueError(0), part])
+    cause.__cause__ = group  # a circle, which some code makes
+    pickled, _ = transfer.dumps_error(group)
+    assert pickled is not None
+    back = raised.unpack(pickled)
+    assert isinstance(back, ExceptionGroup)
+    again = back.exceptions[1].__cause__
+    assert (type(again), str(again)) == (TypeError, "of the part")
+    assert again is not None
+    assert again.__cause__ is back
+
+
+def test_a_cause_that_cannot_travel_is_left_out() -> None:
+    error = ValueError("why")
+    error.__cause__ = KeyError(sys.stdout)
+    pickled, text = transfer.dumps_error(error)
+    assert pickled is not None
+    assert raised.unpack(pickled).__cause__ is None
+    assert "KeyError" in text
+
+
+def test_an_exception_that_cannot_be_read_again_travels_as_text() -> None:
     pickled, text = transfer.dumps_error(ValueError(sys.stdout))
     assert pickled is None
     assert "ValueError" in text

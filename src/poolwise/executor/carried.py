@@ -1,4 +1,4 @@
-"""Functions as they are sent to processes: with the module-level variables that they read."""
+"""Functions as they are sent to processes: with the modules that they use as they are now."""
 
 from __future__ import annotations
 
@@ -6,47 +6,117 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from _poolwise_worker.apply import bring
-from _poolwise_worker.transfer import ModuleState
-from poolwise.executor.functions import Seen
+from _poolwise_worker.apply import apply, second
+from _poolwise_worker.state import ModuleState, Places, bring
 from poolwise.mechanisms.module_state import module_state
+from poolwise.task import Task
 from poolwise.units import Bytes
 
-#: What goes along with every batch must be small. Larger variables a worker makes for itself when
-#: it imports their module.
-STATE_AT_MOST: Bytes = 64 << 10
+#: What goes along with every batch must be small: so much pickles, travels and is read in about
+#: 0.1 ms. Larger values go once to each worker.
+_ALONG: Bytes = 64 << 10
 
-#: Variables are looked at again after so many times as long as looking takes, so that it costs a
-#: per cent of the time: before almost every batch, if they are small.
+#: Modules are looked at again after so many times as long as looking takes, so that it costs a
+#: per cent of the time: before almost every batch, if what they hold is small.
 _LOOK_AFTER = 100
 
+#: The task of most calls that go to processes: functions travel as arguments.
+APPLY = Task(apply)
 
-class Carried:
-    """In the place of a function in a batch; a worker reads it as the function itself."""
 
-    __slots__ = ("_function", "_state")
+class _Brought:
+    """A state; a worker that reads it brings its modules there."""
 
-    def __init__(self, function: Callable[..., Any], state: ModuleState) -> None:
-        self._function = function
+    __slots__ = ("_state",)
+
+    def __init__(self, state: ModuleState) -> None:
         self._state = state
 
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return bring, (self._function, self._state)
+    def __reduce__(self) -> tuple[object, ModuleState]:
+        return bring, self._state
 
 
-def carried(function: Callable[..., Any], seen: Seen) -> object:
-    """Return what to send for `function`: itself, if it reads no variables."""
-    now = perf_counter()
-    if now >= seen.look_at:
-        seen.state = _state_of(function)
-        seen.look_at = now + _LOOK_AFTER * (perf_counter() - now)
-    return Carried(function, seen.state) if seen.state else function
+class _Carried:
+    """In the place of a function in a batch. A worker reads the state first: by then the function
+    is there, also one that a module has only had since it was reloaded.
+    """
+
+    __slots__ = ("_brought", "_function")
+
+    def __init__(self, brought: _Brought, function: Callable[..., Any]) -> None:
+        self._brought, self._function = brought, function
+
+    def __reduce__(self) -> tuple[object, tuple[object, object]]:
+        return second, (self._brought, self._function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here: its call came back from a process and runs in a thread."""
+        return self._function(*args, **kwargs)
 
 
-def _state_of(function: Callable[..., Any]) -> ModuleState:
-    try:
-        state = module_state(function)
-    except Exception:  # whatever a thing that looks like a function does
-        return {}
-    size = sum(len(pickled) for module in state.values() for pickled in module.values())
-    return state if size <= STATE_AT_MOST else {}
+class _Heavy:
+    """The function of a task whose frame, sent once to each worker, holds large values.
+
+    What a worker reads is `apply` itself; named after the function that they are for.
+    """
+
+    def __init__(self, state: ModuleState, name: str) -> None:
+        self._brought = _Brought(state)
+        self.__qualname__ = name
+
+    def __reduce__(self) -> tuple[object, tuple[object, object]]:
+        return second, (self._brought, apply)
+
+    def __call__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call `function`."""
+        return apply(function, args, kwargs)
+
+
+class Reach:
+    """What one function can reach, as it was when it was last looked at."""
+
+    __slots__ = ("_along", "_heavy", "_look_at", "task")
+
+    def __init__(self) -> None:
+        self.task = APPLY  # that its calls are of
+        self._along: _Brought | None = None
+        self._heavy: Places = {}
+        self._look_at = 0.0
+
+    def look(self, function: Callable[..., Any], name: str) -> None:
+        """Look again, if it is time to."""
+        now = perf_counter()
+        if now < self._look_at:
+            return
+        try:
+            version, places = module_state(function)
+        except Exception:  # whatever a thing that looks like a function does
+            version, places = 0, {}
+        light, heavy = _split(places)
+        self._along = _Brought((version, light)) if light else None
+        if heavy != self._heavy:
+            self._heavy = heavy
+            self.task = Task(_Heavy((version, heavy), name)) if heavy else APPLY
+        self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
+
+    def carried(self, function: Callable[..., Any]) -> object:
+        """Return what to send for `function`: itself, if nothing has to go along."""
+        return _Carried(self._along, function) if self._along is not None else function
+
+
+def _split(places: Places) -> tuple[Places, Places]:
+    """Divide places into those that go along and those that are too heavy: the largest first."""
+    size = sum(len(data) for entries in places.values() for _, data in entries.values())
+    if size <= _ALONG:
+        return places, {}
+    every = [
+        (len(e[1]), m, path, e) for m, entries in places.items() for path, e in entries.items()
+    ]
+    light: Places = {}
+    heavy: Places = {}
+    for length, module, path, entry in sorted(every, key=lambda each: -each[0]):
+        (heavy if size > _ALONG else light).setdefault(module, {})[path] = entry
+        size -= length if size > _ALONG else 0
+    return light, heavy

@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 
 from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
+from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
 from poolwise.executor.submission import Submission
-from poolwise.executor.submissions import APPLY, Submissions
+from poolwise.executor.submissions import Submissions
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named
@@ -65,8 +66,10 @@ class Dispatcher:
         """Start the thread.
 
         Raises:
-            RuntimeError: the system has no thread left.
+            RuntimeError: the system has no thread left, or the interpreter joins none any more.
         """
+        if _exiting and _is_over():
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         with _exit_lock:
             _running.add(self)
         try:
@@ -233,6 +236,14 @@ def _finish_all() -> None:
             dispatcher.stop()
         for dispatcher in running:
             dispatcher.join()
+
+
+def _is_over() -> bool:
+    """Whether this is the main thread, which runs exit handlers after all threads were joined: a
+    call that it submits now would be lost.
+    """
+    main = threading.main_thread()
+    return main.ident == threading.get_ident() and not main.is_alive()
 
 
 def _after_fork() -> None:

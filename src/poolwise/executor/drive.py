@@ -19,7 +19,7 @@ from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import mechanism
 from poolwise.plan import Plan
-from poolwise.probe import pickling_refusal, read_traits
+from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
 from poolwise.task import Task
 from poolwise.timing.clock import SystemClock
 
@@ -141,6 +141,8 @@ class Drive(Iterator[Iterator[object]]):
         traits = read_traits(self.task)
         if plan is not None:
             refusal = mechanism(plan.mechanism).refusal(traits)
+            if refusal is None and plan.threads_per_worker > 1:
+                refusal = traits.concurrent
             if refusal is None and plan.mechanism == "process":
                 refusal = pickling_refusal(self.task)
             if refusal is not None:
@@ -151,13 +153,16 @@ class Drive(Iterator[Iterator[object]]):
                 plan = replace(plan, batch_size=self._chunksize)
             self._conductor = pinned(self.dispatch, plan)
         else:
+            limits = self._options.limits
+            if traits.concurrent is not None:
+                limits = replace(limits, threads_per_worker=1)
             self.auto = Auto(
                 self.dispatch,
                 self.machine,
                 traits,
-                self._options.limits,
+                limits,
                 mechanism,
-                partial(pickling_refusal, self.task),
+                partial(carrying_refusal, self.task),
             )
             self._conductor = self.auto.steps()
         if self._progress is not None:

@@ -12,7 +12,7 @@ from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal
 
-from _poolwise_worker.transfer import ModuleState
+from poolwise.executor.carried import Reach
 from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
@@ -37,15 +37,14 @@ class Seen:
     """What is known of one function, and where its calls go."""
 
     __slots__ = (
-        "back", "barred", "beside", "busy", "calls", "cpu", "enough", "home", "look_at", "mean",
-        "on_trial", "service", "sign", "since", "state", "suspected", "used",
+        "back", "barred", "beside", "busy", "calls", "cpu", "enough", "home", "mean",
+        "on_trial", "reach", "service", "sign", "since", "suspected", "used",
     )  # fmt: skip
 
     def __init__(self, sign: object) -> None:
         self.sign = sign  # by which it is recognised; kept, so that its id stays its own
         self.mean: Seconds | None = None  # service time of recent calls
-        self.state: ModuleState = {}  # variables that it reads, as they were lately
-        self.look_at: Seconds = 0.0  # them again, from then on
+        self.reach = Reach()
         self.home: Literal["thread", "trial", "process"] = "thread"
         self.barred = False  # from processes, for good
         self.suspected = False  # of taking turns with the GIL: a call of it is to be examined

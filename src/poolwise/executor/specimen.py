@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from _poolwise_worker import transfer
-from poolwise.executor.carried import STATE_AT_MOST
 from poolwise.mechanisms.module_state import variables_of
-from poolwise.units import Seconds
+from poolwise.probe import Picture, TooLarge, picture
+from poolwise.units import Bytes, Seconds
 
 #: Objects whose pickles are larger are not looked at, and their calls stay where they are.
 #: Writing so much takes some 0.1 s, once for a function; a table of gigabytes would stop the
 #: program for minutes.
-_LARGEST = 16 << 20
+_LARGEST: Bytes = 16 << 20
 
 #: Copying in and out of a socket, for each byte.
 _COPY_SECONDS_PER_BYTE = 1e-9
@@ -59,36 +56,10 @@ class Examination:
         pickling = perf_counter() - began
         if self._before is None or after is None or result is None:
             return Specimen(carried=False, unchanged=True, transfer=0.0)
-        call, variables = after
+        call, _ = after
         # Reading a pickle costs about what writing it does.
         transfer = 2 * pickling + (call.size + result.size) * _COPY_SECONDS_PER_BYTE
-        return Specimen(variables.size <= STATE_AT_MOST, after == self._before, transfer)
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A pickle, with a checksum in the place of each large buffer."""
-
-    data: bytes
-    checksums: tuple[int, ...]
-    size: int
-
-
-class _TooLarge(Exception):
-    pass
-
-
-class _Film(io.RawIOBase):
-    """A file that refuses to grow too large, and so ends the pickling."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: Any, /) -> int:
-        if len(self.data) + len(data) > _LARGEST:
-            raise _TooLarge
-        self.data += data
-        return len(data)
+        return Specimen(carried=True, unchanged=after == self._before, transfer=transfer)
 
 
 def can_be_pickled(thing: object) -> bool:
@@ -102,38 +73,30 @@ def can_be_pickled(thing: object) -> bool:
 
 def _pictures(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[_Picture, _Picture] | None:
+) -> tuple[Picture, Picture] | None:
     """Return pictures of a call and of the variables that it reads."""
     try:
-        variables = [value for _, _, value in variables_of(function)]
+        variables = list(variables_of(function))
     except Exception:  # whatever a thing that looks like a function does
         return None
     call, read = _picture((function, args, kwargs)), _picture(variables)
     return None if call is None or read is None else (call, read)
 
 
-def _picture(thing: object) -> _Picture | None:
+def _picture(thing: object) -> Picture | None:
     """Return a picture of `thing`, ``None`` if there can be none."""
+    found = None
     try:
-        try:
-            picture = _pickled(pickle.Pickler, thing)
-        except _TooLarge:
-            return None
-        except Exception:  # whatever it was, cloudpickle may do better
-            picture = None
-        if picture is None or b"__main__" in picture.data:
-            import cloudpickle
+        found = picture(thing, _LARGEST)
+    except TooLarge:
+        return None
+    except Exception:  # whatever it was, cloudpickle may do better
+        pass
+    if found is not None and b"__main__" not in found.data:
+        return found
+    try:
+        import cloudpickle
 
-            picture = _pickled(cloudpickle.Pickler, thing)
+        return picture(thing, _LARGEST, pickler=cloudpickle.Pickler)
     except Exception:
         return None
-    return picture
-
-
-def _pickled(pickler: Callable[..., pickle.Pickler], thing: object) -> _Picture:
-    film = _Film()
-    buffers: list[pickle.PickleBuffer] = []
-    pickler(film, 5, buffer_callback=buffers.append).dump(thing)
-    checksums = tuple(zlib.crc32(buffer.raw()) for buffer in buffers)
-    size = len(film.data) + sum(buffer.raw().nbytes for buffer in buffers)
-    return _Picture(bytes(film.data), checksums, size)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import ClassVar
 
-from _poolwise_worker.apply import apply
 from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
-from poolwise.executor.carried import carried
+from poolwise.executor.carried import APPLY
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import can_be_pickled
@@ -27,9 +26,6 @@ _OVERDUE: Seconds = 5e-3
 
 #: Returned by a ticket that ran no call, or one of another function than expected.
 _UNLIKE = object()
-
-#: One task for all calls that go to processes: functions travel as arguments.
-APPLY = Task(apply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +200,10 @@ class Submissions:
             queue.popleft()
         if not taken:
             return None
-        return APPLY, (
+        reach = taken[0].seen.reach
+        assert taken[0].function is not None
+        reach.look(taken[0].function, taken[0].name)
+        return reach.task, (
             _functions_of(taken),
             [each.args for each in taken],
             [each.kwargs for each in taken],
@@ -327,10 +326,12 @@ class Submissions:
         """End a call that failed in a process."""
         if isinstance(error, WorkerCrashed):
             error = WorkerCrashed(f"a call of {submission.name}", error.exit)
-        elif isinstance(error, TransferError) and self._can_run_here(submission):
-            submission.mechanism, submission.fixed = "thread", True
-            self._waiting["thread"].appendleft(submission)
-            return
+        elif isinstance(error, TransferError):
+            if self._can_run_here(submission):
+                submission.mechanism, submission.fixed = "thread", True
+                self._waiting["thread"].appendleft(submission)
+                return
+            error = _renamed(error, submission.name)
         submission.finish(value, error)
 
     def _can_run_here(self, submission: Submission) -> bool:
@@ -377,11 +378,18 @@ class Submissions:
                 yield submission
 
 
+def _renamed(error: TransferError, name: str) -> TransferError:
+    """Name the function that the user knows, and not the one that calls it."""
+    other = TransferError(str(error).replace(f" {APPLY.name} ", f" {name} ", 1))
+    other.__cause__ = error.__cause__
+    return other
+
+
 def _functions_of(batch: list[Submission]) -> list[object]:
     """Return the functions to send, each made ready once."""
     ready: dict[int, object] = {}
     for each in batch:
         assert each.function is not None
         if id(each.function) not in ready:
-            ready[id(each.function)] = carried(each.function, each.seen)
+            ready[id(each.function)] = each.seen.reach.carried(each.function)
     return [ready[id(each.function)] for each in batch]

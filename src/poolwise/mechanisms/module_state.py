@@ -1,103 +1,250 @@
-"""Module-level variables as they are now, for functions that workers import by name.
+"""Modules as they are now, for functions that workers import by name.
 
-A worker imports a function's module afresh. What the program has changed there since (a `CONFIG`
-that was filled in, a table that was loaded) would be as it was at import, and the call would do
-something else than in a loop. So the variables that a function can reach travel with it.
+A worker imports a function's module afresh, or imported it long ago. What the program has changed
+there since (a `CONFIG` that was filled in, a table that was loaded, a function that was replaced,
+a module that was reloaded) would be as it was, and the call would do something else than in a
+loop. So what a function can reach by name travels with it.
 """
 
 from __future__ import annotations
 
+import itertools
+import marshal
 import os
 import sys
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from inspect import isroutine
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeAlias
 
 from _poolwise_worker import transfer
-from _poolwise_worker.transfer import ModuleState
+from _poolwise_worker.state import CODE, MODULE, VALUE, ModuleState, Places
 
-#: Pickles up to so many bytes in all are sent along. What is larger a worker makes for itself, if
-#: it is made lazily; sending it with every function would cost more than calls save.
+#: Module, path in it, and what is there.
+Place: TypeAlias = tuple[str, str, object]
+
+_versions = itertools.count(1)
+
+#: What a fork is sent at most: making another costs less than pickling and reading more.
 _AT_MOST = 1 << 20
 
 
 def module_state(function: Callable[..., object]) -> ModuleState:
-    """Return the variables that `function` can reach by name, by module, each pickled.
+    """Return what `function` can reach by name, as it is now.
 
-    Only those of the user's modules: neither the standard library, nor what is installed, nor
-    ``__main__``, whose functions travel with their variables. Variables that do not pickle (locks,
-    open files) are left out; a worker has its own.
+    Only what is in the user's own modules: neither in the standard library, nor in what is
+    installed, nor in ``__main__``, whose functions travel with their variables. What does not
+    pickle (locks, open files) is left out; a worker has its own.
     """
-    variables = (each for each in variables_of(function) if is_the_users(each[0]))
-    return _pickled(variables, transfer.dumps)[0]
+    places: Places = {}
+    version = next(_versions)
+    for module, path, value in names_reached_by(function):
+        entry = _entry(module, path, value) if module and is_the_users(module) else None
+        if entry is not None:
+            places.setdefault(module, {})[path] = entry
+    return version, places
 
 
 def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
-    """Return the same for a fork of this process, variables of ``__main__`` included.
+    """Return the variables alone, for a fork of this process, those of ``__main__`` included.
 
     ``None`` if that is too much to send: a new fork has it all.
     """
-    state, whole = _pickled(variables_of(function), transfer.BETWEEN_FORKS.dumps)
-    return state if whole else None
-
-
-def _pickled(
-    variables: Iterable[tuple[str, str, object]], dumps: Callable[[object], bytes]
-) -> tuple[ModuleState, bool]:
-    """Pickle variables; the second value says whether they were few enough for all of them."""
-    state: ModuleState = {}
-    size = 0
-    for module, name, value in variables:
+    places: Places = {}
+    version, size = next(_versions), 0
+    for module, path, value in names_reached_by(function):
+        if not module or not _is_variable(value):
+            continue
         try:
-            pickled = dumps(value)
+            pickled = transfer.BETWEEN_FORKS.dumps(value)
         except Exception:
             continue
         size += len(pickled)
         if size > _AT_MOST:
-            return state, False
-        state.setdefault(module, {})[name] = pickled
-    return state, True
+            return None
+        places.setdefault(module, {})[path] = VALUE, pickled
+    return version, places
 
 
-def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
-    """Yield module, name and value of each variable of the user's that calls may read by name:
-    directly, as an attribute of a module, or through functions that they call.
+def variables_of(function: Callable[..., object]) -> Iterator[object]:
+    """Yield each variable of the user's that calls share with the program: in modules, closures,
+    and the objects that are called.
     """
-    return (each for each in names_reached_by(function) if _is_variable(each[2]))
+    for _, _, value in names_reached_by(function):
+        if _is_variable(value):
+            yield value
 
 
-def names_reached_by(function: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
-    """Yield module, name and value of everything of the user's that calls may find by name:
-    variables, functions, classes, modules.
+def _is_variable(value: object) -> bool:
+    return not isinstance(value, ModuleType | type) and not isroutine(value)
+
+
+def mock_in(function: Callable[..., object]) -> str | None:
+    """Return the name of a mock that calls may reach, ``None`` if there is none.
+
+    It notes how it is called, in this process, and is not what another would import.
+    """
+    mock = getattr(sys.modules.get("unittest.mock"), "NonCallableMock", None)
+    if mock is None:
+        return None
+    found = (f"{module}.{path}" for module, path, value in names_reached_by(function)
+             if isinstance(value, mock))  # fmt: skip
+    return next(found, None)
+
+
+def _entry(module: str, path: str, value: object) -> tuple[int, bytes] | None:
+    if isinstance(value, ModuleType):
+        return MODULE, value.__name__.encode()
+    if isinstance(value, FunctionType) and home_of(value) == (module, path):
+        return CODE, _code_of(value)
+    if isinstance(value, type) and (value.__module__, value.__qualname__) == (module, path):
+        return None  # what it consists of has places of its own
+    try:
+        return VALUE, transfer.dumps(value)
+    except Exception:
+        return None
+
+
+def home_of(function: FunctionType) -> tuple[str, str] | None:
+    """Return module and path by which a function is found, if it is where its name says: there, or
+    inside what a decorator has put there. Runs no code of the user's.
+    """
+    found: object = sys.modules.get(function.__module__)
+    path = function.__qualname__
+    for name in path.split("."):
+        found = vars(found).get(name) if isinstance(found, ModuleType | type) else None
+    for suffix, part in _parts(found):
+        while part is not function:
+            if not isinstance(part, FunctionType | _Cached) or not hasattr(part, "__wrapped__"):
+                break
+            part, suffix = part.__wrapped__, f"{suffix}.__wrapped__"
+        else:
+            return function.__module__, path + suffix
+    return None
+
+
+def _code_of(function: FunctionType) -> bytes:
+    """Return the code, and the defaults if they are plain constants: others have an identity."""
+    try:
+        return marshal.dumps((function.__code__, function.__defaults__, function.__kwdefaults__))
+    except ValueError:
+        return marshal.dumps((function.__code__, ..., None))
+
+
+# ---- what a function can reach -------------------------------------------------------------------
+
+
+def names_reached_by(function: Callable[..., object]) -> Iterator[Place]:
+    """Yield each place of the user's that calls of `function` may look at by name: directly, as
+    an attribute of a module, in methods of classes, or through functions that they call. What
+    closures and objects hold has no place; it is yielded with an empty module and path.
+
+    Runs no code of the user's. Names that are made up at run time are not seen.
     """
     waiting: list[object] = [function]
-    seen: set[int] = set()
+    visited: dict[int, object] = {}  # which keeps them alive, so that ids stay theirs
     while waiting:
-        plain = _plain_function(waiting.pop())
-        if plain is None or id(plain) in seen:
+        thing = waiting.pop()
+        if id(thing) in visited:
             continue
-        seen.add(id(plain))
-        names = set(_names(plain.__code__))
-        home = str(plain.__globals__.get("__name__"))
-        # What a closure holds travels with it, but for modules and functions, which go by name.
-        waiting += (cell.cell_contents for cell in plain.__closure__ or () if _is_filled(cell))
-        modules = [value for value in waiting if isinstance(value, ModuleType)]
-        for name in names & plain.__globals__.keys():
-            value = plain.__globals__[name]
-            if isinstance(value, ModuleType):
-                modules.append(value)
-            elif isroutine(value):
+        visited[id(thing)] = thing
+        for module, path, value in _places_at(thing, waiting):
+            if callable(value):
                 waiting.append(value)
-            yield home, name, value
-        for module in modules:
-            if not is_the_users(module.__name__):
-                continue
+            yield module, path, value
+
+
+def _places_at(thing: object, waiting: list[object]) -> Iterable[Place]:
+    """Return the places that one thing names; put into `waiting` what else it consists of."""
+    if isinstance(thing, FunctionType):
+        return _places_of_function(thing)
+    if isinstance(thing, type):
+        return _places_of_class(thing, waiting)
+    held: list[object] = []
+    if isinstance(thing, partial):
+        held += thing.func, *thing.args, *thing.keywords.values()
+    elif isinstance(thing, MethodType):
+        held += thing.__func__, thing.__self__, type(thing.__self__)
+    elif isinstance(thing, _Cached):
+        held.append(thing.__wrapped__)
+    elif not isroutine(thing):  # an object with `__call__`
+        held += type(thing), thing, *_attributes(thing).values()
+    return [("", "", each) for each in held]
+
+
+def _places_of_function(function: FunctionType) -> Iterator[Place]:
+    if function.__module__ != "__main__" and not is_the_users(function.__module__):
+        return
+    home = home_of(function)
+    if home is not None:
+        yield *home, function
+    names = set(_names(function.__code__))
+    held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    held += vars(function).values()  # what it decorates, if it says so
+    yield from (("", "", each) for each in held)
+    modules = [each for each in held if isinstance(each, ModuleType)]
+    modules += _imported(names, function.__globals__)
+    for name in names & function.__globals__.keys():
+        value = function.__globals__[name]
+        if isinstance(value, ModuleType):
+            modules.append(value)
+        yield str(function.__globals__.get("__name__")), name, value
+    for module in modules:  # which grows: a module may hold another
+        if is_the_users(module.__name__):
             for name in names & vars(module).keys():
                 value = vars(module)[name]
-                if isroutine(value):
-                    waiting.append(value)
+                if isinstance(value, ModuleType) and value not in modules:
+                    modules.append(value)
                 yield module.__name__, name, value
+
+
+def _places_of_class(cls: type, waiting: list[object]) -> Iterator[Place]:
+    if cls.__module__ != "__main__" and not is_the_users(cls.__module__):
+        return
+    waiting += cls.__bases__
+    at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
+    for name, value in vars(cls).items():
+        path = f"{cls.__qualname__}.{name}"
+        functions = [part for _, part in _parts(value) if isinstance(part, FunctionType)]
+        waiting += functions
+        if functions:
+            homes = map(home_of, functions)
+            strange = not all(home and f"{home[1]}.".startswith(f"{path}.") for home in homes)
+        else:  # data, but not what is the machinery of classes
+            strange = not (name.startswith("_") or hasattr(type(value), "__get__"))
+        if at_home and strange:
+            yield cls.__module__, path, value
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    """Take a class attribute apart: where its functions are, seen from the class."""
+    if isinstance(value, staticmethod | classmethod):
+        yield "", value.__func__
+    elif isinstance(value, property):
+        for name in ("fget", "fset", "fdel"):
+            if getattr(value, name) is not None:
+                yield f".{name}", getattr(value, name)
+    else:
+        yield "", value
+
+
+def _imported(names: set[str], variables: dict[str, Any]) -> Iterator[ModuleType]:
+    """Yield modules that a function imports itself."""
+    package = variables.get("__package__") or ""
+    for name in names:
+        for full in (name, f"{package}.{name}"):
+            module = sys.modules.get(full)
+            if module is not None and name not in variables:
+                yield module
+
+
+def _attributes(thing: object) -> dict[str, object]:
+    try:
+        return object.__getattribute__(thing, "__dict__")  # type: ignore[no-any-return]
+    except AttributeError:
+        return {}
 
 
 def _is_filled(cell: CellType) -> bool:
@@ -107,19 +254,6 @@ def _is_filled(cell: CellType) -> bool:
         return False
 
 
-def _plain_function(function: object) -> FunctionType | None:
-    """Return what runs when `function` is called, if that is written in the user's Python."""
-    while isinstance(function, partial):
-        function = function.func
-    if isinstance(function, MethodType):
-        function = function.__func__
-    function = getattr(function, "__wrapped__", function)
-    if not isinstance(function, FunctionType):
-        return None
-    module = function.__module__
-    return function if module == "__main__" or is_the_users(module) else None
-
-
 def _names(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
@@ -127,8 +261,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_variable(value: object) -> bool:
-    return not isinstance(value, ModuleType | type) and not isroutine(value)
+_Cached = type(cache(len))
 
 
 #: Not from `sysconfig`, which takes some milliseconds to import and to answer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _poolwise_worker import transfer, wire
+from _poolwise_worker import raised, transfer, wire
 from _poolwise_worker.exchange import Exchange
 from poolwise.task import Outcomes, Task
 
@@ -23,19 +23,19 @@ class RemoteTraceback(Exception):
 def outcomes_of(frame: wire.Frame, task: Task, exchange: Exchange) -> Outcomes:
     """Return the outcomes in a DONE or MIXED frame.
 
-    Values that do not unpickle here become errors of these calls. Nothing is raised but Ctrl-C,
-    which must not pass for an outcome.
+    Values that do not unpickle here become errors of these calls, also where reading one wants to
+    end the program. Nothing is raised but Ctrl-C, which must not pass for an outcome.
     """
     try:
         content: Any = exchange.loads(frame.payload)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = f"a result of {task.name} cannot be read: {transfer.describe(error)}"
         errors = {position: _transfer_error(why, error) for position in range(frame.count)}
         return Outcomes([None] * frame.count, errors, frame.service, frame.cpu)
     if frame.kind == wire.DONE:
         return Outcomes(content, {}, frame.service, frame.cpu)
-    values, raised = content
-    errors = {position: _error_of(task, *each) for position, each in raised.items()}
+    values, failed = content
+    errors = {position: _error_of(task, *each) for position, each in failed.items()}
     return Outcomes(values, errors, frame.service, frame.cpu)
 
 
@@ -64,14 +64,22 @@ def _error_of(task: Task, pickled: bytes | None, text: str) -> BaseException:
             f"{task.name} raised an exception that cannot be pickled: {last}", cause
         )
     try:
-        error = transfer.loads(pickled)
+        error = raised.unpack(pickled)
     except Exception as another:
         why = f"{task.name} raised an exception that cannot be read: "
         return _transfer_error(why + transfer.describe(another), cause)
     if isinstance(error, transfer.Untransferable):
         return _transfer_error(f"a call of {task.name} failed: {error}", None)
-    assert isinstance(error, BaseException)
-    error.__cause__ = cause
+    _first_cause(error).__cause__ = cause
+    return error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what began it all, which has no cause: its place is free for the traceback there."""
+    seen = {id(error)}
+    while error.__cause__ is not None and id(error.__cause__) not in seen:
+        error = error.__cause__
+        seen.add(id(error))
     return error
 
 

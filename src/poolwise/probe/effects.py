@@ -6,11 +6,10 @@ process the change would be lost, and threads would race on it.
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections.abc import Callable
 
 from poolwise.mechanisms.module_state import variables_of
+from poolwise.probe.picture import picture
 from poolwise.task import Columns, Refusal, Task
 from poolwise.units import Bytes
 
@@ -65,28 +64,14 @@ class EffectWatch:
 
 
 def _picture(function: Callable[..., object], columns: Columns) -> list[object]:
-    shared = [value for _, _, value in variables_of(function)]
-    shared += [getattr(function, "__self__", None), getattr(function, "__dict__", None)]
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            shared.append(cell.cell_contents)
-        except ValueError:  # a variable that has no value yet
-            continue
-    if not hasattr(function, "__code__"):
-        shared.append(function)  # an object with `__call__` may keep something in itself
-    return [_seen(value) for value in (columns, *shared)]
+    return [_seen(value) for value in (columns, *variables_of(function))]
 
 
 def _seen(value: object) -> object:
     """Return something that is equal as long as `value` is."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return value
-    buffers: list[pickle.PickleBuffer] = []
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-        raw = [buffer.raw() for buffer in buffers]
-        if len(data) + sum(each.nbytes for each in raw) > _LARGEST:
-            return None
-        return data, [zlib.crc32(each) for each in raw]
-    except Exception:
+        return picture(value, _LARGEST, _LARGEST)
+    except Exception:  # too large, or it does not pickle
         return None

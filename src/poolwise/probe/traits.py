@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextvars
+import dis
 import functools
 import inspect
+import io
+import signal
+import sys
+import threading
+from types import FunctionType, ModuleType
 
 from _poolwise_worker import transfer
+from poolwise.mechanisms.module_state import is_the_users, mock_in, names_reached_by
+from poolwise.probe.picture import TooLarge, picture
 from poolwise.task import Refusal, Task, TaskTraits
+from poolwise.units import Bytes
 
 
 def read_traits(task: Task) -> TaskTraits:
@@ -29,19 +39,108 @@ def read_traits(task: Task) -> TaskTraits:
                 "return a list instead",
             ),
         )
-    return TaskTraits()
+    return TaskTraits(concurrent=_tied_to_a_thread(task))
 
 
 def pickling_refusal(task: Task) -> Refusal | None:
-    """Say why the function cannot be pickled, or ``None``.
+    """Say why the function cannot be carried to another process, or ``None``.
 
     Apart from `read_traits`, because a function can hold gigabytes: ask only where processes are
     considered. What only the executed server cannot carry, such as a lock among the variables of
     the main script, is found out when workers are asked for.
     """
+    mock = mock_in(task.function)
+    if mock is not None:
+        return Refusal(
+            f"{mock} is a mock, which notes its calls in this process only",
+            "use threads or a plain loop",
+        )
     try:
         transfer.BETWEEN_FORKS.dumps(task.function)
     except Exception as error:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
-        return Refusal(why, "use threads")
+        return Refusal(why, "use threads or a plain loop")
     return None
+
+
+def carrying_refusal(task: Task) -> Refusal | None:
+    """Say why calls might do something else in another process, or ``None``. More than
+    `pickling_refusal`: a variable that does not pickle stays behind, and a worker has its own, as
+    it is after an import. Whoever pins a plan can know that this will do.
+    """
+    refusal = pickling_refusal(task)
+    if refusal is not None:
+        return refusal
+    for module, path, value in names_reached_by(task.function):
+        if is_the_users(module) and not isinstance(value, _ALIKE) and not _can_be_pickled(value):
+            return Refusal(
+                f"{module}.{path} cannot be pickled, and a worker's own may differ",
+                "use threads, or pin a process plan if each worker's own will do",
+            )
+    return None
+
+
+#: What does not pickle and is the same after every import, for all that calls can tell.
+_ALIKE = (
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    threading.Barrier,
+    threading.local,
+    io.IOBase,
+    contextvars.ContextVar,
+    ModuleType,
+    type,
+)
+
+#: Variables that are larger are taken to be data.
+_LOOKED_AT: Bytes = 1 << 20
+
+
+def _can_be_pickled(value: object) -> bool:
+    if inspect.isroutine(value):
+        return True
+    try:
+        picture(value, _LOOKED_AT, _LOOKED_AT)
+    except TooLarge:
+        return True
+    except Exception:  # cloudpickle may do better
+        try:
+            transfer.dumps(value)
+        except Exception:
+            return False
+    return True
+
+
+def _tied_to_a_thread(task: Task) -> Refusal | None:
+    """Say why calls cannot run in threads beside the one in which they would run in a loop."""
+    sqlite = sys.modules.get("sqlite3")
+    tied = () if sqlite is None else (sqlite.Connection, sqlite.Cursor)
+    for _, _, value in names_reached_by(task.function):
+        if isinstance(value, tied):
+            return Refusal(
+                f"{task.name} uses an SQLite connection, which only the thread that made it may",
+                "use a plain loop, or connect inside the call",
+            )
+        if value is signal.signal or (isinstance(value, FunctionType) and _sets_handlers(value)):
+            return Refusal(
+                f"{task.name} sets signal handlers, which only a main thread may",
+                "use processes with one thread each (such as process:4), or a plain loop",
+            )
+    return None
+
+
+def _sets_handlers(function: FunctionType) -> bool:
+    """Whether the code says ``signal.signal`` or ``signal.set_wakeup_fd``."""
+    named = map(function.__globals__.get, function.__code__.co_names)
+    if not any(value is signal for value in named):
+        return False
+    before = None
+    for instruction in dis.get_instructions(function):
+        if instruction.argval in ("signal", "set_wakeup_fd") and before is signal:
+            return True
+        loads = instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        before = function.__globals__.get(instruction.argval) if loads else None
+    return False

@@ -1,0 +1,129 @@
+"""Exceptions on their way between processes: whole, with what caused them and what they group.
+
+Pickling an exception calls its class again with its `args`. Where the constructor takes something
+else, that fails, or silently makes another exception; and causes, contexts and their order are
+left out. So a table of all that hang together travels, each made again without its constructor.
+"""
+
+from __future__ import annotations
+
+from _poolwise_worker import transfer
+from _poolwise_worker.transfer import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: One exception: itself (empty if it is part of a group before it), the rows of its cause, its
+#: context and its parts (-1: none), and whether the context is to be shown.
+Row = tuple[bytes, int, int, list[int], bool]
+
+#: Rows of a table, at most: a chain that is longer has been built by mistake.
+_MOST = 1000
+
+_IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class that was defined by a class statement
+
+
+def pack(error: BaseException) -> bytes | None:
+    """Return an exception in bytes, ``None`` if it cannot be carried. Causes that cannot are left
+    out.
+    """
+    rows: list[Row] = []
+    errors = [error]
+    numbers = {id(error): 0}
+    parts_of_groups: set[int] = set()
+
+    def number(other: BaseException | None) -> int:
+        if other is None or (id(other) not in numbers and len(errors) >= _MOST):
+            return -1
+        if id(other) not in numbers:
+            numbers[id(other)] = len(errors)
+            errors.append(other)
+        return numbers[id(other)]
+
+    for each in errors:  # which grows
+        inside = numbers[id(each)] in parts_of_groups
+        data = b"" if inside else _pickle(each)
+        if data is None:
+            if each is error:
+                return None
+            rows.append((b"", -1, -1, [], False))
+            continue
+        parts = [number(part) for part in getattr(each, "exceptions", ())] if _groups(each) else []
+        parts_of_groups.update(parts)
+        cause, context = number(each.__cause__), number(each.__context__)
+        rows.append((data, cause, context, parts, each.__suppress_context__))
+    if rows[0][1:] == (-1, -1, [], False):  # as most are
+        return rows[0][0]
+    return transfer.dumps(rows)
+
+
+def unpack(data: bytes) -> BaseException:
+    """Read what `pack` returned.
+
+    Raises whatever reading raises.
+    """
+    rows: list[Row] | BaseException = loads(data)
+    if isinstance(rows, BaseException):
+        return rows
+    errors: list[BaseException | None] = [None] * len(rows)
+    for number, (pickled, _, _, parts, _) in enumerate(rows):
+        error = errors[number]
+        if error is None and pickled:
+            error = errors[number] = loads(pickled)
+        for part, own in zip(parts, getattr(error, "exceptions", ()), strict=False):
+            errors[part] = own
+    for error, (_, cause, context, _, suppressed) in zip(errors, rows, strict=True):
+        if error is not None:
+            error.__cause__ = errors[cause] if cause >= 0 else None
+            error.__context__ = errors[context] if context >= 0 else None
+            error.__suppress_context__ = suppressed
+    assert errors[0] is not None
+    return errors[0]
+
+
+def _groups(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
+
+
+def _pickle(error: BaseException) -> bytes | None:
+    """Return the exception alone, if it can be read again."""
+    try:
+        data = transfer.to_caller.dumps(_Rebuilt(error) if _can_be_rebuilt(error) else error)
+        loads(data)
+    except Exception:
+        return None
+    return data
+
+
+class _Rebuilt:
+    """In the place of an exception; reading it makes the exception without its constructor."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[object, tuple[type, tuple[Any, ...], dict[str, Any]]]:
+        error = self._error
+        return _rebuild, (type(error), error.args, vars(error))
+
+
+def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = _in_c(cls).__new__(cls, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
+
+
+def _in_c(cls: type) -> type:
+    return next(each for each in cls.__mro__ if not each.__flags__ & _IN_PYTHON)
+
+
+def _can_be_rebuilt(error: BaseException) -> bool:
+    """Whether the class has a constructor of its own, and nothing but `args` and attributes."""
+    cls = type(error)
+    return (
+        cls.__init__ is not _in_c(cls).__init__  # type: ignore[misc]
+        and cls.__reduce__ is BaseException.__reduce__
+        and cls.__reduce_ex__ is object.__reduce_ex__
+        and _in_c(cls).__basicsize__ == BaseException.__basicsize__
+    )

@@ -1,0 +1,100 @@
+"""Modules of the user's, brought to the state that they have in the caller."""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from _thread import allocate_lock
+
+from _poolwise_worker import transfer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+#: What a place holds: a pickled value; a function of its own, of which the code travels, because
+#: a reference would lead to what is there already; or a module, by name.
+VALUE, CODE, MODULE = 0, 1, 2
+
+#: By module and path in it (``"Class.method"``): what it holds, and that in bytes.
+Places = dict[str, dict[str, tuple[int, bytes]]]
+
+#: Of two states, the one with the larger version is newer.
+ModuleState = tuple[int, Places]
+
+#: What came last, by module and path, with the version that brought it. Guarded by `_lock`, like
+#: the modules while they are changed: several threads may bring the same, and none may run its
+#: calls before all is there.
+_brought: dict[tuple[str, str], tuple[int, bytes]] = {}
+_lock = allocate_lock()
+
+
+def bring(version: int, places: Places) -> None:
+    """Make modules here what they were in the caller when it took `version`; versions grow.
+
+    What the caller has not changed since it came last is left as calls here have made it. What is
+    still as the import here made it keeps its identity. Late word of an older version is ignored.
+
+    Raises whatever importing, reading and setting raise.
+    """
+    with _lock:
+        for name, entries in places.items():
+            for path, (kind, data) in entries.items():
+                known, before = _brought.get((name, path), (0, None))
+                if known > version:
+                    continue
+                if before != data:
+                    _put(_module(name), path, kind, data)
+                _brought[name, path] = version, data
+
+
+def _module(name: str) -> ModuleType:
+    if name not in sys.modules:
+        __import__(name)
+    return sys.modules[name]
+
+
+def _put(module: ModuleType, path: str, kind: int, data: bytes) -> None:
+    if kind == CODE:
+        try:
+            _put_code(module, path, data)
+        except (AttributeError, ValueError):
+            # The module has changed so much since it was imported here that this function is not
+            # there, or is a closure over other variables.
+            from importlib import reload
+
+            reload(module)
+            _put_code(module, path, data)
+        return
+    owner, _, name = path.rpartition(".")
+    holder = _at(module, owner)
+    if kind == MODULE:
+        if getattr(getattr(holder, name, None), "__name__", "") != data.decode():
+            setattr(holder, name, _module(data.decode()))
+    elif not _is_there(holder, name, data):
+        setattr(holder, name, transfer.loads(data))
+
+
+def _at(module: ModuleType, path: str) -> Any:
+    """Return what lies at `path`; under a method, its function."""
+    thing: Any = module
+    for name in path.split(".") if path else ():
+        thing = getattr(thing, name)
+    return getattr(thing, "__func__", thing)
+
+
+def _put_code(module: ModuleType, path: str, data: bytes) -> None:
+    code, defaults, keyword_defaults = marshal.loads(data)
+    function = _at(module, path)
+    if function.__code__ != code:
+        function.__code__ = code
+    if defaults is not ...:
+        function.__defaults__, function.__kwdefaults__ = defaults, keyword_defaults
+
+
+def _is_there(holder: Any, name: str, data: bytes) -> bool:
+    try:
+        return transfer.dumps(getattr(holder, name)) == data
+    except Exception:
+        return False
