@@ -231,9 +231,12 @@ def test_the_look_ahead_is_bounded_by_default() -> None:
 
 def test_closing_early_stops_the_work(plan: str | None, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", wait_five_ms)
+    before = set(threading.enumerate())
     run = poolwise.map(journal, itertools.count(), plan=plan, buffersize=20)
     assert next(run) == 0
     run.close()
+    for abandoned in set(threading.enumerate()) - before:
+        abandoned.join(20)  # it ends with the call that it has taken
     started = journal.started()
     assert max(started.values()) == 1
     assert len(started) <= 40
@@ -246,6 +249,31 @@ def test_a_loop_that_is_left_ends_its_workers(plan: str | None) -> None:
         if value > 100:
             break
     # The leak check of this test suite finds what would be left.
+
+
+class WaitFor:
+    """Calls return at once, but for one, which waits at a named pipe."""
+
+    def __init__(self, path: Path, slow: int) -> None:
+        self.path = str(path)
+        self.slow = slow
+
+    def __call__(self, number: int) -> int:
+        if number == self.slow:
+            with open(self.path, "rb") as pipe:
+                pipe.read()
+        return number
+
+
+@pytest.mark.parametrize("several", ["thread:4", "process:2", "process:2x3", "process:2/500"])
+def test_a_slow_call_holds_up_none_that_waits_behind_it(several: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    function = WaitFor(tmp_path / "pipe", 700)
+    run = poolwise.map(function, range(3000), plan=several, ordered=False)
+    assert set(itertools.islice(run, 2999)) == set(range(3000)) - {700}
+    with open(tmp_path / "pipe", "wb"):
+        pass
+    assert list(run) == [700]
 
 
 def test_arguments_are_let_go() -> None:

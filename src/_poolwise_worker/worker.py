@@ -12,7 +12,18 @@ import mmap
 import os
 import select
 import sys
-from _signal import SIGINT, SIGKILL, SIGTERM, signal  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_SETMASK,
+    SIGINT,
+    SIGKILL,
+    SIGTERM,
+    default_int_handler,
+    getsignal,
+    pthread_sigmask,
+    signal,
+)
 from _socket import AF_UNIX, MSG_WAITALL, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 from _thread import allocate_lock, start_new_thread
 from collections import deque
@@ -504,6 +515,7 @@ def work(data: socket, control: socket, marks: memoryview, threads: int, pid: in
     # A process that a call forks is no worker. It must not hold the sockets open, and if it comes
     # back into this loop, its first attempt to send ends it.
     os.register_at_fork(after_in_child=let_go)
+    _give_signals_back_to_children()
     start_new_thread(_report, (control, intake, runners))
     finished = []
 
@@ -521,6 +533,29 @@ def work(data: socket, control: socket, marks: memoryview, threads: int, pid: in
     serve(runners[0])
     for gone in finished:
         gone.acquire()
+
+
+def _give_signals_back_to_children() -> None:
+    """Have processes that calls fork end by the signals that this one leaves to the caller.
+
+    They are blocked until the child has its own handlers: one that comes at once would be taken
+    for the worker's, and lost.
+    """
+    masks: list[set[int]] = []  # of forks under way; each ends in the thread that began it
+
+    def block() -> None:
+        masks.append(pthread_sigmask(SIG_BLOCK, [SIGINT, SIGTERM]))
+
+    def unblock() -> None:
+        pthread_sigmask(SIG_SETMASK, masks.pop())
+
+    def be_none_of_ours() -> None:
+        for number, handler in (SIGTERM, SIG_DFL), (SIGINT, default_int_handler):
+            if getsignal(number) is ignore:  # not another that a call has set
+                signal(number, handler)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=be_none_of_ours)
 
 
 def _serve_then_release(serve: Callable[[Runner], None], runner: Runner, gone: Any) -> None:

@@ -269,14 +269,10 @@ DOING: list[tuple[Callable[..., Any], list[Any]]] = [
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.leaves("the fork server and the resource tracker of multiprocessing, in this process")
 def test_whatever_calls_do_they_do_it_there(
-    request: pytest.FixtureRequest,
     plan: str | None,
     function: Callable[..., Any],
     inputs: list[Any],
 ) -> None:
-    if function is awkward.terminate_child and plan in ("process:1", "process:2x2"):
-        reason = "a child inherits the worker's handler of SIGTERM, and lives on"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     if function is awkward.ring and plan in ("thread:2", "process:2x2"):
         pytest.skip("a handler can be set in a main thread only: that was pinned away")
     assert mapped(function, inputs, plan) == in_a_loop(function, inputs)
@@ -286,14 +282,10 @@ def test_whatever_calls_do_they_do_it_there(
 @pytest.mark.parametrize(("function", "inputs"), DOING)
 @pytest.mark.leaves("the fork server and the resource tracker of multiprocessing, in this process")
 def test_whatever_submitted_calls_do_they_do_it_there(
-    request: pytest.FixtureRequest,
     plan: str | None,
     function: Callable[..., Any],
     inputs: list[Any],
 ) -> None:
-    if function is awkward.terminate_child and plan in ("process:1", "process:2x2"):
-        reason = "a child inherits the worker's handler of SIGTERM, and lives on"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     if function is awkward.ring and plan != "process:1":
         pytest.skip("a handler can be set in a main thread only: an executor's are others")
     if function in (awkward.fork, awkward.terminate_child) and sys.version_info >= (3, 12):

@@ -7,6 +7,7 @@ so nothing here is locked. A `Lane` is an open pool with its share of the calls.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from poolwise.units import Seconds
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
 _LATE: Seconds = 5e-3
 
+#: A batch is late when it has taken so many times as long as its calls take on average. Half of
+#: that it may have waited for the batch before it.
+_TIMES_LATE = 4.0
+
 #: Where inputs come slowly, results are waited for so many times a call's duration: most calls
 #: last no longer, and those that do delay the next input by less than a quarter of its own time.
 _PATIENCE = 1.5
@@ -41,6 +46,7 @@ class _Flight:
     batch: Batch
     open_calls: int
     sent_at: Seconds
+    due: Seconds  # when it is so late that its unstarted calls are wanted back
     recalled: bool = False
 
 
@@ -181,7 +187,8 @@ class Dispatch:
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
-        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now)
+        due = now + _LATE + _TIMES_LATE * len(batch) * (lane.mean_service or math.inf)
+        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now, due)
         lane.in_flight += 1
         lane.pool.send(batch)
         return len(batch)
@@ -203,8 +210,10 @@ class Dispatch:
 
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
-        if self.nothing_left and self._flights:
-            self._chase_stragglers()
+        if self._flights:
+            self._chase_late()
+            if self.nothing_left:
+                self._chase_stragglers()
         for lane in self.lanes:
             while not lane.inline and self._room(lane) > 0 and self.send_next(lane):
                 if self.workload.pace and self._let_results_out(lane):
@@ -240,6 +249,10 @@ class Dispatch:
         """Wait until something has happened, at most `timeout` seconds."""
         if self.nothing_left and self._flights and (timeout is None or timeout > _LATE):
             timeout = _LATE if self._idle_slots() else timeout
+        due = self._first_due()
+        if due < math.inf:
+            until_due = max(0.0, due - self.clock.now())
+            timeout = until_due if timeout is None else min(timeout, until_due)
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
@@ -281,6 +294,25 @@ class Dispatch:
 
     def _idle_slots(self) -> bool:
         return any(lane.active and lane.in_flight < lane.width for lane in self.lanes)
+
+    def _first_due(self) -> Seconds:
+        """When the next batch will be late."""
+        for flight in self._flights.values():
+            if not flight.recalled:
+                return flight.due
+        return math.inf
+
+    def _chase_late(self) -> None:
+        """Take unstarted calls from batches that are late: one of their calls lasts far longer than
+        others do, and the rest must not wait for it.
+        """
+        now = self.clock.now()
+        for flight in list(self._flights.values()):
+            if not flight.recalled:
+                if flight.due > now:
+                    return
+                flight.recalled = True
+                flight.lane.pool.take_back(flight.batch.id)
 
     def _chase_stragglers(self) -> None:
         """With nothing left to send and someone idle, take unstarted calls from the busy."""

@@ -228,7 +228,7 @@ class ProcessPool:
                     if not worker.sent:
                         self._replace(worker)
                 return
-            worker = min(able, key=lambda each: len(each.sent))
+            worker = min(able, key=lambda each: (each.is_held_up, len(each.sent)))
             self._waiting.popleft()
             encoder = self._encoders[worker.server]
             worker.introduce(batch.task, encoder.task(batch.task))

@@ -99,6 +99,11 @@ class WorkerLink:
         self.listen: Callable[[int], None] = _nobody
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether it runs a call that lasts so long that what waited behind it was taken back."""
+        return any(sent.recalled for sent in self.sent.values())
+
+    @property
     def writing(self) -> bool:
         """Whether something is still to be written."""
         return bool(self._outgoing)
