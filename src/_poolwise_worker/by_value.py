@@ -14,42 +14,43 @@ from types import FunctionType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import pickle
     from typing import Any
 
+    from _poolwise_worker.transfer import KeepInBand
 
-def dumps(value: object) -> bytes:
+
+def dumps(value: object, keep: KeepInBand | None = None) -> bytes:
     """Pickle for a worker that does not have this ``__main__``.
 
     Raises whatever pickling raises.
     """
     with io.BytesIO() as file:
-        _picklers()[0](file, 5).dump(value)
+        _picklers()[0](file, keep).dump(value)
         return file.getvalue()
 
 
-def dumps_between_forks(value: object) -> bytes:
+def dumps_between_forks(value: object, keep: KeepInBand | None = None) -> bytes:
     """Pickle for a fork: lambdas and closures by value, what can be found by name by reference.
 
     Raises whatever pickling raises.
     """
     with io.BytesIO() as file:
-        _picklers()[1](file, 5).dump(value)
+        _picklers()[1](file, keep).dump(value)
         return file.getvalue()
 
 
-_made: list[type[pickle.Pickler]] = []
+_made: list[Any] = []
 
 
-def _picklers() -> list[type[pickle.Pickler]]:
+def _picklers() -> list[Any]:
     """Return both picklers, made on first need: importing `cloudpickle` takes 20 ms."""
     if _made:
         return _made
     import cloudpickle
 
     class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-        def __init__(self, file: io.BytesIO, protocol: int) -> None:
-            super().__init__(file, protocol)
+        def __init__(self, file: io.BytesIO, keep: KeepInBand | None) -> None:
+            super().__init__(file, 5, buffer_callback=keep)
             self.globals_ref[id(_main_globals())] = _MainGlobals()
 
         def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:

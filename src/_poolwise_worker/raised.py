@@ -89,7 +89,7 @@ def _groups(error: BaseException) -> bool:
 def _pickle(error: BaseException) -> bytes | None:
     """Return the exception alone, if it can be read again."""
     try:
-        data = transfer.to_caller(_Rebuilt(error) if _can_be_rebuilt(error) else error)
+        data = transfer.to_caller.dumps(_Rebuilt(error) if _can_be_rebuilt(error) else error)
         loads(data)
     except Exception:
         return None

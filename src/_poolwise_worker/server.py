@@ -40,6 +40,8 @@ from _socket import (
 from _struct import Struct
 from marshal import loads as unmarshal
 
+from _poolwise_worker import transfer
+from _poolwise_worker.parting import part_from_caller
 from _poolwise_worker.worker import ignore, leave, run_worker
 
 #: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
@@ -296,16 +298,13 @@ def _serve(front_fd: int) -> None:
 
 def serve_as_fork(front_fd: int) -> None:
     """Run the server in a process that was just forked from the caller. Never returns."""
-    from _poolwise_worker import transfer
-    from _poolwise_worker.parting import part_from_caller
-
     code = 1
     try:
         _handle_signals()
         set_wakeup_fd(-1)
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
         part_from_caller(keep={front_fd})
-        transfer.to_caller = transfer.dumps_between_forks
+        transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0
     except BaseException:

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 #: worker. What a call runs in parallel by itself has to do with its share of the CPUs.
 siblings = 1
 
+#: The most bytes of an arena for results.
+arena_limit = 1 << 30
+
 
 def take_on(payload: bytes | bytearray) -> None:
     """Make this process look like the caller as it was when it packed `payload`."""
-    global siblings
+    global siblings, arena_limit
     surroundings: dict[str, Any] = unmarshal(payload)
     siblings = surroundings["siblings"]
+    arena_limit = surroundings["arena_limit"]
     try:
         os.chdir(surroundings["cwd"])
     except OSError:

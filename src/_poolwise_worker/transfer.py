@@ -11,13 +11,15 @@ from _pickle import dumps as _dumps
 from _pickle import loads
 
 __all__ = [
+    "BETWEEN_FORKS",
+    "TO_CALLER",
+    "TO_WORKER",
+    "Pickling",
     "Raised",
     "Untransferable",
     "describe",
     "dumps",
-    "dumps_between_forks",
     "dumps_error",
-    "dumps_from_worker",
     "load_function",
     "loads",
 ]
@@ -25,7 +27,12 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pickle import PickleBuffer
     from typing import Any
+
+    #: Whether a buffer stays in the pickle; what does not has been taken care of.
+    KeepInBand = Callable[[PickleBuffer], bool]
+    ByValue = Callable[[object, KeepInBand | None], bytes]
 
 #: What a call raised: the pickled exception, ``None`` if it does not survive pickling, and the
 #: worker's traceback as text.
@@ -59,62 +66,68 @@ def describe(error: BaseException) -> str:
         return f"{name}, whose text cannot be had: {type(another).__name__}"
 
 
-def dumps(value: object) -> bytes:
-    """Pickle `value`, by value where a reference would not resolve on the other side.
+class Pickling:
+    """How objects are pickled in one direction.
 
     A plain pickle that mentions ``__main__`` refers to a module that differs between caller and
-    worker. Looking for the word in the bytes costs a memory scan; a hook on every object would
-    cost a Python call for each. A false alarm costs a slower pickle, nothing else.
-
-    Raises whatever the object's pickling raises.
+    worker, unless `shares_main`. Looking for the word in the bytes costs a memory scan; a hook on
+    every object would cost a Python call for each. A false alarm costs a slower pickle, nothing
+    else.
     """
-    try:
-        data = _dumps(value, 5)
-        if b"__main__" not in data:
-            return data
-    except Exception:  # whatever it was, cloudpickle may do better
-        pass
+
+    def __init__(self, by_value: ByValue, *, shares_main: bool) -> None:
+        """Pickle with `by_value` what a plain pickle cannot carry; it may keep buffers apart."""
+        self.by_value = by_value
+        self.shares_main = shares_main
+
+    def dumps(self, value: object) -> bytes:
+        """Pickle `value`, by value where a reference would not resolve on the other side.
+
+        Raises whatever the object's pickling raises.
+        """
+        try:
+            data = _dumps(value, 5)
+            if self.shares_main or b"__main__" not in data:
+                return data
+        except Exception:  # whatever it was, cloudpickle may do better
+            pass
+        return self.by_value(value, None)
+
+
+def _for_worker(value: object, keep: KeepInBand | None) -> bytes:
     from _poolwise_worker import by_value
 
-    return by_value.dumps(value)
+    return by_value.dumps(value, keep)
 
 
-def dumps_from_worker(value: object) -> bytes:
-    """Pickle `value` for the caller, which has its own ``__main__``: nothing of it may change.
-
-    Raises whatever the object's pickling raises.
-    """
-    try:
-        data = _dumps(value, 5)
-        if b"__main__" not in data:
-            return data
-    except Exception:  # as above
-        pass
+def _for_caller(value: object, keep: KeepInBand | None) -> bytes:
     import cloudpickle
 
-    result: bytes = cloudpickle.dumps(value, 5)
+    result: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
     return result
 
 
-def dumps_between_forks(value: object) -> bytes:
-    """Pickle `value` for a process that has the same ``__main__``: one of the two was forked.
-
-    What ``__main__`` defines goes by reference, so that on the other side it is what is there
-    already: a copy of a class would make its instances strangers to ``isinstance``.
-
-    Raises whatever the object's pickling raises.
-    """
-    try:
-        return _dumps(value, 5)
-    except Exception:  # as above
-        pass
+def _for_fork(value: object, keep: KeepInBand | None) -> bytes:
     from _poolwise_worker import by_value
 
-    return by_value.dumps_between_forks(value)
+    return by_value.dumps_between_forks(value, keep)
 
 
-#: How results and exceptions are pickled for the caller; another function in forks of the caller.
-to_caller: Callable[[object], bytes] = dumps_from_worker
+#: To a worker that has a ``__main__`` of its own.
+TO_WORKER = Pickling(_for_worker, shares_main=False)
+
+#: To the caller from such a worker; nothing in the caller's ``__main__`` may change by it.
+TO_CALLER = Pickling(_for_caller, shares_main=False)
+
+#: Between the caller and its forks. What ``__main__`` defines goes by reference, so that on the
+#: other side it is what is there already: a copy of a class would make its instances strangers to
+#: ``isinstance``.
+BETWEEN_FORKS = Pickling(_for_fork, shares_main=True)
+
+dumps = TO_WORKER.dumps
+
+#: The way to the caller of this process; `BETWEEN_FORKS` in its forks.
+to_caller = TO_CALLER
 
 
 def load_function(payload: bytes | bytearray) -> Callable[..., Any]:

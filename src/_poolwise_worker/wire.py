@@ -17,6 +17,8 @@ DONE       ←         batch id     first call       calls   pickled values
 MIXED      ←         batch id     first call       calls   pickled (values, errors)
 RETURNED   ←         batch id     first call       calls   –
 UNREADABLE ←         batch id     –                –       why, as text
+ARENA      both      –            –                –       – (the descriptor comes along)
+RELEASED   both      –            –                –       slots that may be written again
 ========== ========= ============ ================ ======= =================================
 
 A batch ends in frames that together cover each of its calls once: DONE and MIXED for calls that
@@ -31,14 +33,21 @@ nothing else comes within the seconds in the header's field for service.
 
 from __future__ import annotations
 
-from _socket import MSG_DONTWAIT, socket
+import os
+from _socket import CMSG_SPACE, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET, socket
 from _struct import Struct
+from collections import deque
 
+ARENA, RELEASED = 32, 33
 TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
 READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 
-#: Payload bytes, kind, key, first, count, service seconds, CPU seconds.
-HEADER = Struct("<QBQIIdd")
+#: Payload bytes, kind, descriptors that come along, key, first, count, service and CPU seconds.
+HEADER = Struct("<QBBQIIdd")
+
+#: The most descriptors that one message can carry (SCM_MAX_FD).
+MOST_DESCRIPTORS = 253
+_ROOM = CMSG_SPACE(4 * MOST_DESCRIPTORS)
 
 #: On the control socket: the id of a batch whose unstarted calls the caller wants back, or `ALL`.
 RECALL = Struct("<Q")
@@ -63,7 +72,7 @@ def mark(batch: int, position: int = 0) -> int:
 class Frame:
     """One received frame."""
 
-    __slots__ = ("count", "cpu", "first", "key", "kind", "payload", "service")
+    __slots__ = ("count", "cpu", "descriptors", "first", "key", "kind", "payload", "service")
 
     def __init__(
         self,
@@ -74,6 +83,7 @@ class Frame:
         service: float,
         cpu: float,
         payload: bytes | bytearray,
+        descriptors: list[int],
     ) -> None:
         self.kind = kind
         self.key = key
@@ -82,6 +92,7 @@ class Frame:
         self.service = service
         self.cpu = cpu
         self.payload = payload
+        self.descriptors = descriptors  # who takes the frame takes them over
 
 
 def pack(
@@ -93,9 +104,11 @@ def pack(
     count: int = 0,
     service: float = 0.0,
     cpu: float = 0.0,
+    descriptors: int = 0,
 ) -> bytes:
-    """Return one frame as bytes."""
-    return HEADER.pack(len(payload), kind, key, first, count, service, cpu) + payload
+    """Return one frame as bytes; so many descriptors are to be sent with its first byte."""
+    size = len(payload)
+    return HEADER.pack(size, kind, descriptors, key, first, count, service, cpu) + payload
 
 
 class FrameReader:
@@ -108,7 +121,8 @@ class FrameReader:
     def __init__(self, sock: socket) -> None:
         self._sock = sock
         self._buffer = bytearray()
-        self._header: tuple[int, int, int, int, int, float, float] | None = None
+        self._header: tuple[int, int, int, int, int, int, float, float] | None = None
+        self._descriptors: deque[int] = deque()
         self._large: bytearray | None = None
         self._filled = 0
         self.closed = False
@@ -118,7 +132,7 @@ class FrameReader:
         """The id of the batch of which a part is here and more is to come."""
         if self._header is None or self.closed or self._header[1] not in (RUN, SINGLY):
             return None
-        return self._header[2]
+        return self._header[3]
 
     def read(self) -> bool:
         """Receive what is there. True if bytes came, False if there were none (yet).
@@ -128,12 +142,14 @@ class FrameReader:
         try:
             if self._large is not None and self._filled < len(self._large):
                 target = memoryview(self._large)[self._filled :]
-                got = self._sock.recv_into(target, 0, MSG_DONTWAIT)
+                got, came, _, _ = self._sock.recvmsg_into([target], _ROOM, MSG_DONTWAIT)
                 self._filled += got
             else:
-                chunk = self._sock.recv(_CHUNK, MSG_DONTWAIT)
+                chunk, came, _, _ = self._sock.recvmsg(_CHUNK, _ROOM, MSG_DONTWAIT)
                 got = len(chunk)
                 self._buffer += chunk
+            if came:
+                self._take_descriptors(came)
         except BlockingIOError:
             return False
         except ConnectionError:
@@ -141,6 +157,19 @@ class FrameReader:
         if not got:
             self.closed = True
         return bool(got)
+
+    def close(self) -> None:
+        """Let go of descriptors whose frames nobody has taken."""
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+
+    def _take_descriptors(self, came: list[tuple[int, int, bytes]]) -> None:
+        """Keep them for the frames that speak of them, which come in the same order."""
+        for level, kind, content in came:
+            if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                for descriptor in memoryview(content).cast("i"):
+                    os.set_inheritable(descriptor, False)  # not for programs that calls start
+                    self._descriptors.append(descriptor)
 
     def pop(self) -> Frame | None:
         """Return the next frame that has arrived whole."""
@@ -165,6 +194,9 @@ class FrameReader:
             end = HEADER.size + size
             payload = bytes(memoryview(self._buffer)[HEADER.size : end])
             del self._buffer[:end]
-        _, kind, key, first, count, service, cpu = self._header
+        _, kind, carried, key, first, count, service, cpu = self._header
         self._header = None
-        return Frame(kind, key, first, count, service, cpu, payload)
+        # Fewer have come if this process may open no more.
+        carried = min(carried, len(self._descriptors))
+        descriptors = [self._descriptors.popleft() for _ in range(carried)]
+        return Frame(kind, key, first, count, service, cpu, payload, descriptors)

@@ -13,12 +13,13 @@ import os
 import select
 import sys
 from _signal import SIGINT, SIGKILL, SIGTERM, signal  # type: ignore[import-not-found]
-from _socket import AF_UNIX, MSG_WAITALL, SOCK_STREAM, socket
+from _socket import AF_UNIX, MSG_WAITALL, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from time import perf_counter, thread_time
 
 from _poolwise_worker import surroundings, transfer, wire
+from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Untransferable, describe
 
 TYPE_CHECKING = False
@@ -33,6 +34,12 @@ FLUSH_AFTER = 1e-3
 #: Calls between two readings of the clock are doubled while they take less than this, in seconds;
 #: reading three clocks costs about 1 µs.
 STRIDE_FROM = 5e-5
+
+
+#: An idle worker gives back shared memory when it has been idle for so long, in milliseconds: not
+#: between two maps in a row, because pages that are made anew cost several times as much as writing
+#: them.
+TRIM_AFTER = 1000.0
 
 
 class Outbox:
@@ -50,6 +57,18 @@ class Outbox:
         except OSError:
             leave(0)
 
+    def announce(self, descriptor: int) -> None:
+        """Send an arena, and close the descriptor."""
+        frame = wire.pack(wire.ARENA, 0, descriptors=1)
+        rights = [(SOL_SOCKET, SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))]
+        try:
+            with self._lock:
+                sent = self._sock.sendmsg([frame], rights)
+                self._sock.sendall(frame[sent:])
+        except OSError:
+            leave(0)
+        os.close(descriptor)
+
 
 class Intake:
     """What has arrived and has not begun.
@@ -62,9 +81,10 @@ class Intake:
     socket is as empty as before; so the reporter rings the bell, a pipe, for what it leaves.
     """
 
-    def __init__(self, sock: socket, outbox: Outbox, pid: int) -> None:
+    def __init__(self, sock: socket, outbox: Outbox, exchange: Exchange, pid: int) -> None:
         self._reader = wire.FrameReader(sock)
         self._outbox = outbox
+        self._exchange = exchange
         self._pid = pid
         self._bell_read, self._bell_write = os.pipe()
         os.set_blocking(self._bell_write, False)
@@ -94,7 +114,10 @@ class Intake:
                     if self._reader.closed or self._over:
                         return False
                     patience = self._patience
-                events = self._poll.poll(patience)
+                events = self._poll.poll(patience and min(patience, TRIM_AFTER))
+                if not events and patience is not None and patience > TRIM_AFTER:
+                    self._exchange.trim()
+                    events = self._poll.poll(patience - TRIM_AFTER)
                 if not events:
                     self._over = True
                 for descriptor, _ in events:
@@ -118,6 +141,7 @@ class Intake:
             kept: deque[wire.Frame] = deque()
             for frame in self._pending:
                 if batch in (frame.key, wire.ALL):
+                    self._exchange.drop_received(frame.payload)
                     self._outbox.send(wire.pack(wire.RETURNED, frame.key, count=frame.count))
                 else:
                     kept.append(frame)
@@ -147,6 +171,11 @@ class Intake:
                     surroundings.take_on(frame.payload)
                 elif frame.kind == wire.PRIME:
                     self._outbox.send(wire.pack(wire.READY, self._pid))
+                elif frame.kind == wire.RELEASED:
+                    self._exchange.free(frame.payload)
+                elif frame.kind == wire.ARENA:
+                    for descriptor in frame.descriptors:
+                        self._exchange.accept(descriptor)
                 elif frame.kind == wire.REST:
                     self._tasks.clear()
                     self._patience = frame.service * 1000
@@ -162,8 +191,9 @@ class Runner:
     returned. `lock` guards everything about outcomes: flushing, and the count of what was flushed.
     """
 
-    def __init__(self, outbox: Outbox, marks: memoryview, slot: int) -> None:
+    def __init__(self, outbox: Outbox, exchange: Exchange, marks: memoryview, slot: int) -> None:
         self._outbox = outbox
+        self._exchange = exchange
         self._marks = marks
         self._slot = slot
         self._lock = allocate_lock()
@@ -198,7 +228,7 @@ class Runner:
             self._initialize(frame.payload)
             return
         try:
-            columns = transfer.loads(frame.payload)
+            columns = self._exchange.loads(frame.payload)
         except BaseException as error:
             self._outbox.send(
                 wire.pack(wire.UNREADABLE, frame.key, describe(error).encode("utf-8", "replace"))
@@ -300,10 +330,15 @@ class Runner:
                 self._begun = now
             service, self._service = self._service, 0.0
             cpu, self._cpu = self._cpu, 0.0
-            kind, payload = _encode(values, errors)
-            self._outbox.send(
-                wire.pack(kind, batch, payload, first=shift, count=count, service=service, cpu=cpu)
+            kind, payload = _encode(values, errors, self._exchange)
+            del values
+            message = wire.pack(
+                kind, batch, payload, first=shift, count=count, service=service, cpu=cpu
             )
+            released = self._exchange.released()
+            if released:
+                message = wire.pack(wire.RELEASED, 0, released) + message
+            self._outbox.send(message)
 
     def give_back(self, batch: int) -> None:
         """Return the calls that have not started.
@@ -327,21 +362,23 @@ class Runner:
             self._outbox.send(wire.pack(wire.RETURNED, batch, count=count))
 
 
-def _encode(values: list[object], errors: dict[int, transfer.Raised]) -> tuple[int, bytes]:
+def _encode(
+    values: list[object], errors: dict[int, transfer.Raised], exchange: Exchange
+) -> tuple[int, bytes]:
     """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
     try:
         if errors:
-            return wire.MIXED, transfer.to_caller((values, errors))
-        return wire.DONE, transfer.to_caller(values)
+            return wire.MIXED, exchange.dumps((values, errors))
+        return wire.DONE, exchange.dumps(values)
     except BaseException:
         for position, value in enumerate(values):
             try:
-                transfer.to_caller(value)
+                transfer.to_caller.dumps(value)
             except BaseException as error:
                 why = Untransferable(f"its result cannot be pickled: {describe(error)}")
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
-        return wire.MIXED, transfer.to_caller((values, errors))
+        return wire.MIXED, exchange.dumps((values, errors))
 
 
 #: Functions by task, in a process that was forked from the caller; written before the fork.
@@ -456,8 +493,9 @@ def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:
 def work(data: socket, control: socket, marks: memoryview, threads: int, pid: int) -> None:
     """Serve batches until the caller closes its sending direction; returns when all are done."""
     outbox = Outbox(data)
-    intake = Intake(data, outbox, pid)
-    runners = [Runner(outbox, marks, slot) for slot in range(threads)]
+    exchange = Exchange(transfer.to_caller, lambda: surroundings.arena_limit, outbox.announce)
+    intake = Intake(data, outbox, exchange, pid)
+    runners = [Runner(outbox, exchange, marks, slot) for slot in range(threads)]
 
     def let_go() -> None:
         data.close()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
-from poolwise.mechanisms import Readiness, Sink, WorkerOptions
+from poolwise.mechanisms import ANY_SIZE, Readiness, Sink, WorkerOptions
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
 
 MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), PoolCosts())
@@ -184,6 +184,8 @@ class SimulatedInbox:
 
 class SimulatedPool:
     """Workers of any mechanism; each call is flushed by itself."""
+
+    largest_batch = ANY_SIZE
 
     def __init__(
         self, world: World, inbox: SimulatedInbox, name: str, options: WorkerOptions, sink: Sink

@@ -493,15 +493,20 @@ def test_a_batch_that_is_still_being_written_can_be_taken_back(pipe: str) -> Non
     with opened() as pool:
         running = pool.send(wait_for, [pipe])
         with open(pipe, "wb"):
-            large = pool.send(same, [bytes(4 << 20)] * 2)
+            filling = [pool.send(same, [bytes(60_000)]) for _ in range(8)]
+            large = pool.send(same, [bytes(60_000)])
             small = pool.send(same, [1, 2])
             assert pool.pool._workers[0].writing  # type: ignore[attr-defined]
             pool.pool.take_back(small.id)
             assert pool.sink.has_ended(small)  # none of it has been written
             pool.pool.take_back(large.id)
-            pool.wait(lambda: pool.sink.has_ended(large))
+            assert pool.sink.has_ended(large)
+            for batch in filling:
+                pool.pool.take_back(batch.id)
+            pool.wait(lambda: pool.sink.has_ended(*filling))
         pool.wait(lambda: pool.sink.has_ended(running))
-        assert kinds(pool.sink.ends_of(large)) == ["returned"] * 2
+        for batch in [large, *filling]:
+            assert kinds(pool.sink.ends_of(batch)) == ["returned"]
         assert kinds(pool.sink.ends_of(small)) == ["returned"] * 2
 
 

@@ -24,6 +24,7 @@ from worker_calls import (
 )
 
 from _poolwise_worker import transfer, wire
+from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.worker import Runner
 
 
@@ -169,7 +170,11 @@ class Kept:
 
     def send(self, frame: bytes) -> None:
         header = wire.HEADER.unpack_from(frame)
-        self.frames.append(wire.Frame(*header[1:], frame[wire.HEADER.size :]))
+        self.frames.append(wire.Frame(*header[1:2], *header[3:], frame[wire.HEADER.size :], []))
+
+
+def no_exchange() -> Exchange:
+    return Exchange(transfer.TO_CALLER, lambda: 0, os.close)
 
 
 def test_what_the_reporter_sends_takes_its_service_along() -> None:
@@ -177,7 +182,7 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
     # second when it ends, and nothing is lost or counted twice.
     outbox = Kept()
     marks = memoryview(bytearray(8)).cast("Q")
-    runner = Runner(outbox, marks, 0)  # type: ignore[arg-type]
+    runner = Runner(outbox, no_exchange(), marks, 0)  # type: ignore[arg-type]
     entered, go_on = threading.Event(), threading.Event()
 
     def call(number: int) -> int:
@@ -189,7 +194,7 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
 
     runner._strides[7] = 2  # both calls between two readings of the clock
     payload = transfer.dumps(([0, 1],))
-    runner.accept(wire.Frame(wire.RUN, 1, 7, 2, 0.0, 0.0, payload), call)
+    runner.accept(wire.Frame(wire.RUN, 1, 7, 2, 0.0, 0.0, payload, []), call)
     begin = time.perf_counter()
     thread = threading.Thread(target=runner.run)
     thread.start()
@@ -207,10 +212,11 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
 
 def test_a_recall_between_two_batches_is_forgotten() -> None:
     outbox = Kept()
-    runner = Runner(outbox, memoryview(bytearray(8)).cast("Q"), 0)  # type: ignore[arg-type]
+    marks = memoryview(bytearray(8)).cast("Q")
+    runner = Runner(outbox, no_exchange(), marks, 0)  # type: ignore[arg-type]
     for batch in 1, 2:
         payload = transfer.dumps(([1, 2],))
-        runner.accept(wire.Frame(wire.RUN, batch, 7, 2, 0.0, 0.0, payload), same)
+        runner.accept(wire.Frame(wire.RUN, batch, 7, 2, 0.0, 0.0, payload, []), same)
         runner.run()
         runner.give_back(batch)  # ended, but nobody has said so yet
     ended = [0, 0, 0]

@@ -16,7 +16,7 @@ from poolwise.executor.lane import Lane
 from poolwise.executor.record import Phase, PlanUse
 from poolwise.executor.workload import Workload
 from poolwise.ipc import Inbox
-from poolwise.mechanisms import Mechanism, WorkerOptions
+from poolwise.mechanisms import ANY_SIZE, Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import batch_size
 from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task
@@ -30,10 +30,6 @@ _LATE: Seconds = 5e-3
 #: Where inputs come slowly, results are waited for so many times a call's duration: most calls
 #: last no longer, and those that do delay the next input by less than a quarter of its own time.
 _PATIENCE = 1.5
-
-
-#: Larger than any batch.
-_ANY_SIZE = 1 << 62
 
 
 @dataclass(slots=True)
@@ -128,10 +124,18 @@ class Dispatch:
     # ---- lanes -----------------------------------------------------------------------------
 
     def open(self, plan: Plan) -> Lane:
-        """Open a lane for `plan`; its workers start in the background."""
+        """Open a lane for `plan`; its workers start in the background.
+
+        Raises:
+            TransferError: the task cannot be sent to such workers.
+        """
         lane = Lane(self, plan, self.mechanism(plan.mechanism))
         self.lanes.append(lane)
-        lane.pool.grow(plan.workers)
+        try:
+            lane.pool.grow(plan.workers)
+        except BaseException:
+            self._close_lane(lane, grace=0.0)
+            raise
         return lane
 
     def retire(self, lane: Lane) -> None:
@@ -239,7 +243,7 @@ class Dispatch:
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
-        most = self.workers.calls_per_worker or _ANY_SIZE
+        most = min(self.workers.calls_per_worker or ANY_SIZE, lane.pool.largest_batch)
         if lane.plan.batch_size is not None:
             return min(most, lane.plan.batch_size)
         left = self.workload.remaining

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pickle import PicklingError
 
 from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.dispatch import Dispatch
@@ -54,7 +55,11 @@ class CurrentLane:
             return old
         if plan.mechanism == "process":
             old = self._step_aside(old, task)
-        new = dispatch.open(plan)
+        try:
+            new = dispatch.open(plan)
+        except PicklingError as error:
+            self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
+            return old
         while new.all_ready_at is None and new.active and not dispatch.finished:
             self._work_meanwhile(old, new)
             yield

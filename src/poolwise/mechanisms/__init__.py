@@ -4,7 +4,7 @@
 `table` lists them.
 """
 
-from poolwise.mechanisms.protocol import Mechanism, Pool, Readiness, Sink, WorkerOptions
+from poolwise.mechanisms.protocol import ANY_SIZE, Mechanism, Pool, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.table import mechanism
 
-__all__ = ["Mechanism", "Pool", "Readiness", "Sink", "WorkerOptions", "mechanism"]
+__all__ = ["ANY_SIZE", "Mechanism", "Pool", "Readiness", "Sink", "WorkerOptions", "mechanism"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from _poolwise_worker import transfer, wire
+from _poolwise_worker.exchange import Exchange
 from poolwise.mechanisms.carried import Brought, Carried
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
@@ -16,9 +15,8 @@ class Encoder:
 
     def __init__(self, *, for_forks: bool) -> None:
         self._for_forks = for_forks
-        self._dumps: Callable[[object], bytes] = (
-            transfer.dumps_between_forks if for_forks else transfer.dumps
-        )
+        self.way = transfer.BETWEEN_FORKS if for_forks else transfer.TO_WORKER
+        self._dumps = self.way.dumps
         self._tasks: dict[int, bytes] = {}
 
     def task(self, task: Task) -> bytes:
@@ -71,15 +69,15 @@ class Encoder:
         """Whether workers will import it to read their tasks."""
         return any(b"cloudpickle" in frame for frame in self._tasks.values())
 
-    def batch(self, batch: Batch) -> bytes:
+    def batch(self, batch: Batch, exchange: Exchange) -> bytes:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
-            payload = self._dumps(batch.columns)
+            payload = exchange.dumps(batch.columns)
         except Exception:
-            return self.singly(batch)
+            return self.singly(batch, exchange)
         return wire.pack(wire.RUN, batch.id, payload, first=batch.task.id, count=len(batch))
 
-    def singly(self, batch: Batch) -> bytes:
+    def singly(self, batch: Batch, exchange: Exchange) -> bytes:
         """Pickle each call by itself, so that one bad argument fails only its own."""
         calls = []
         for arguments in zip(*batch.columns, strict=True):
@@ -88,5 +86,5 @@ class Encoder:
             except Exception as error:
                 why = f"its arguments cannot be pickled: {transfer.describe(error)}"
                 calls.append(transfer.dumps(transfer.Unsendable(why)))
-        payload = transfer.dumps(calls)
+        payload = exchange.dumps(calls)
         return wire.pack(wire.SINGLY, batch.id, payload, first=batch.task.id, count=len(batch))

@@ -17,8 +17,8 @@ from poolwise.mechanisms.worker_link import WorkerLink
 from poolwise.task import Task
 from poolwise.units import Seconds
 
-#: Idle workers kept at once, per CPU; who closes a pool of many rarely opens several more.
-_PER_CPU = 2
+#: Idle workers kept at once: two for each CPU. Who closes a pool of many rarely opens several more.
+_AT_MOST = 2 * (os.cpu_count() or 1)
 
 #: Guards the stock: pools of several threads put and take.
 _lock = threading.RLock()
@@ -37,10 +37,10 @@ def put(worker: WorkerLink, seconds: Seconds) -> bool:
     dropped = []
     with _lock:
         _stock.append(worker)
-        while len(_stock) > _PER_CPU * (os.cpu_count() or 1):
+        while len(_stock) > _AT_MOST:
             dropped.append(_stock.pop(0))
     for each in dropped:
-        each.ends.close()
+        each.close()
     return True
 
 
@@ -55,7 +55,7 @@ def take(
         with _lock:
             for each in [each for each in _stock if not each.server.wanted]:
                 _stock.remove(each)
-                each.ends.close()
+                each.close()
             worker = next(
                 (
                     each
@@ -70,7 +70,7 @@ def take(
         if worker.is_silent() and worker.knows.hold(tasks):
             worker.reused = True
             return worker
-        worker.ends.close()
+        worker.close()
 
 
 def count(threads: int) -> int:
@@ -84,7 +84,7 @@ def clear() -> None:
     with _lock:
         stock, _stock[:] = _stock[:], []
     for worker in stock:
-        worker.ends.close()
+        worker.close()
 
 
 def _after_fork() -> None:
@@ -92,7 +92,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
     for worker in _stock:
-        worker.ends.close()
+        worker.close()
     _stock.clear()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poolwise.ipc import Inbox
-from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
+from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.running import initialize, strip
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
@@ -14,6 +14,8 @@ from poolwise.units import Seconds
 
 class InlinePool:
     """No workers at all. Owned, like everything here, by the one thread that uses it."""
+
+    largest_batch = ANY_SIZE
 
     def __init__(self, options: WorkerOptions, sink: Sink) -> None:
         self._initializer = options.initializer

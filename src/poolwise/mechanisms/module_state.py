@@ -58,7 +58,7 @@ def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
         if not module or not _is_variable(value):
             continue
         try:
-            pickled = transfer.dumps_between_forks(value)
+            pickled = transfer.BETWEEN_FORKS.dumps(value)
         except Exception:
             continue
         size += len(pickled)

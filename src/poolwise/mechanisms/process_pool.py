@@ -16,7 +16,7 @@ import selectors
 from collections import deque
 from functools import partial
 
-from _poolwise_worker import wire
+from _poolwise_worker import buffers, wire
 from _poolwise_worker.server import ENDED, FAILED, STARTED
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import idle_workers, servers
@@ -36,6 +36,13 @@ from poolwise.units import Seconds
 _STILLBORN = 3
 
 
+#: The bytes in an arena that a batch should need at most. A batch lasts some milliseconds; calls
+#: that only look at 8 MB arrays would need hundreds of megabytes for that, and as much again for
+#: the batch that is sent ahead. Pages that are made anew cost five times as much as those that are
+#: in use (``benchmarks/bench_data.py``).
+_BATCH_BYTES = 8 << 20
+
+
 class ProcessPool:
     """Worker processes. Everything here belongs to the owner."""
 
@@ -52,6 +59,8 @@ class ProcessPool:
         #: Workers that an initializer has changed, or with few calls left, serve this pool only.
         own = options.initializer is not None or options.calls_per_worker is not None
         self._idle_timeout = 0.0 if own else options.idle_timeout
+        #: Bytes in arenas for a recent call, of its arguments and of its result.
+        self._sent_bytes = self._returned_bytes = 0.0
         self._owner_process = os.getpid()
         self._closed = False
 
@@ -59,6 +68,11 @@ class ProcessPool:
     def workers(self) -> int:
         """Processes that live or are being started."""
         return sum(not worker.leaving for worker in self._workers.values())
+
+    @property
+    def largest_batch(self) -> int:
+        """So many calls that what they send and return stays in memory that is in use already."""
+        return max(1, int(_BATCH_BYTES / max(1.0, self._sent_bytes + self._returned_bytes)))
 
     def grow(self, workers: int) -> None:
         """Ask for workers; they answer when they are ready.
@@ -69,7 +83,8 @@ class ProcessPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        looks = surroundings(self._options.siblings, self._options.threads_per_worker)
+        options = self._options
+        looks = surroundings(options.siblings, options.threads_per_worker, options.arena_limit)
         try:
             for _ in range(workers):
                 self._start(looks)
@@ -129,7 +144,7 @@ class ProcessPool:
                 end_workers(left, grace)
         finally:
             for worker in left if ours else workers:
-                worker.ends.close()
+                worker.close()
 
     # ---- starting -------------------------------------------------------------------------
 
@@ -144,6 +159,7 @@ class ProcessPool:
         worker.listen(selectors.EVENT_READ)
         keeper = worker.ends.keeper.fileno()
         self._inbox.watch(keeper, selectors.EVENT_READ, partial(self._hear_keeper, worker))
+        worker.release()
         worker.adopt(looks)
         for task in tasks:
             worker.introduce(task, encoder.task(task))
@@ -190,7 +206,8 @@ class ProcessPool:
             ends.close()
             raise
         ends.hand_over()
-        worker = WorkerLink(ends, server, threads, spawned=spawned)
+        worker = WorkerLink(ends, server, threads, encoder.way, options.arena_limit)
+        worker.spawned = spawned
         if isinstance(server, Fork):
             worker.told = server.surroundings
         return worker
@@ -215,7 +232,10 @@ class ProcessPool:
             self._waiting.popleft()
             encoder = self._encoders[worker.server]
             worker.introduce(batch.task, encoder.task(batch.task))
-            worker.send(batch, encoder.batch(batch))
+            frame = encoder.batch(batch, worker.exchange)
+            placed = buffers.placed(memoryview(frame)[wire.HEADER.size :])
+            self._sent_bytes = _follow(self._sent_bytes, placed / len(batch))
+            worker.send(batch, frame)
 
     def _may_take(self, worker: WorkerLink, calls: int) -> bool:
         """Whether a worker has not had too many calls; the first batch is never too many."""
@@ -243,6 +263,8 @@ class ProcessPool:
             worker.write_on()
         if worker.reader.read():
             self._take_in_all(worker)
+            if worker.number in self._workers:
+                worker.release()
         if worker.reader.closed and worker.number in self._workers:
             self._inbox.unwatch(worker.ends.data.fileno())
             if worker.orphan:  # nobody will tell us how it ended
@@ -258,6 +280,13 @@ class ProcessPool:
             worker.ready, worker.pid = True, frame.key
             self._stillborn.clear()
             self._sink.ready(worker.number)
+            return
+        if frame.kind == wire.ARENA:
+            for descriptor in frame.descriptors:
+                worker.exchange.accept(descriptor)
+            return
+        if frame.kind == wire.RELEASED:
+            worker.exchange.free(frame.payload)
             return
         if frame.kind == wire.UNREADY:
             self._fail(initializer_failed(frame))
@@ -275,13 +304,17 @@ class ProcessPool:
         if frame.kind == wire.RETURNED:
             self._sink.returned(frame.key, sent.end, frame.count)
         else:
-            self._sink.done(frame.key, frame.first, outcomes_of(frame, sent.batch.task))
+            placed = buffers.placed(frame.payload)
+            self._returned_bytes = _follow(self._returned_bytes, placed / frame.count)
+            self._sink.done(
+                frame.key, frame.first, outcomes_of(frame, sent.batch.task, worker.exchange)
+            )
 
     def _send_singly(self, worker: WorkerLink, sent: Sent, why: bytes) -> None:
         """Send a batch that did not unpickle again, so that only the call at fault fails."""
         batch, count = sent.batch, len(sent.batch)
         if not sent.singly and not sent.recalled:
-            worker.send_again(sent, self._encoders[worker.server].singly(batch))
+            worker.send_again(sent, self._encoders[worker.server].singly(batch, worker.exchange))
             return
         del worker.sent[batch.id]
         if sent.recalled:  # the worker found nothing that could be given back
@@ -327,10 +360,10 @@ class ProcessPool:
         del self._workers[worker.number]
         self._ignore(worker)
         if worker.leaving:
-            worker.ends.close()
+            worker.close()
             return
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
-        worker.ends.close()
+        worker.close()
         for batch, sent in worker.sent.items():
             if started[batch] > sent.begin and not self._closed:
                 self._sink.lost(batch, sent.begin, started[batch] - sent.begin, exit)
@@ -363,6 +396,11 @@ class ProcessPool:
                 self._sink.returned(batch.id, 0, len(batch))
         if not self._closed:
             self._sink.failed(error)
+
+
+def _follow(mean: float, new: float) -> float:
+    """Return a mean over recent batches, which grows at once and shrinks slowly."""
+    return new if new > mean else mean + 0.25 * (new - mean)
 
 
 def _exit_of(pid: int, status: int) -> Exit:

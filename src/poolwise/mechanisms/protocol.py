@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from poolwise.ipc import Inbox
 from poolwise.task import Batch, BatchId, Exit, Outcomes, Refusal, Task, TaskTraits, WorkerId
-from poolwise.units import Seconds
+from poolwise.units import Bytes, Seconds
 
 #: A function that each worker calls before anything else, and its arguments.
 Initializer: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
@@ -30,7 +30,8 @@ class WorkerOptions:
 
     For processes: `siblings` is how many share the CPUs; `start_method` is ``"fork"``,
     ``"forkserver"``, ``"spawn"`` or ``None`` for what is safe and fast now; a worker is replaced
-    after `calls_per_worker`; idle workers wait `idle_timeout` seconds for the next pool.
+    after `calls_per_worker`; idle workers wait `idle_timeout` seconds for the next pool; large
+    buffers take at most `arena_limit` bytes of shared memory for each worker and direction.
     """
 
     threads_per_worker: int = 1
@@ -41,6 +42,7 @@ class WorkerOptions:
     start_method: str | None = None
     calls_per_worker: int | None = None
     idle_timeout: Seconds = 30.0
+    arena_limit: Bytes = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class Readiness:
 
     server: bool = False
     idle: int = 0
+
+
+#: As `Pool.largest_batch`: no reason for a limit.
+ANY_SIZE = 1 << 62
 
 
 class Sink(Protocol):
@@ -87,6 +93,11 @@ class Pool(Protocol):
     @property
     def workers(self) -> int:
         """Workers that are there or on their way."""
+        ...
+
+    @property
+    def largest_batch(self) -> int:
+        """So many calls should be sent at once at most: their arguments and results are large."""
         ...
 
     def grow(self, workers: int) -> None:

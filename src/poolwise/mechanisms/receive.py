@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from _poolwise_worker import raised, transfer, wire
+from _poolwise_worker.exchange import Exchange
 from poolwise.task import Outcomes, Task
 
 
@@ -19,14 +20,14 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text}"""'
 
 
-def outcomes_of(frame: wire.Frame, task: Task) -> Outcomes:
+def outcomes_of(frame: wire.Frame, task: Task, exchange: Exchange) -> Outcomes:
     """Return the outcomes in a DONE or MIXED frame.
 
     Values that do not unpickle here become errors of these calls, also where reading one wants to
     end the program. Nothing is raised but Ctrl-C, which must not pass for an outcome.
     """
     try:
-        content: Any = transfer.loads(frame.payload)
+        content: Any = exchange.loads(frame.payload)
     except (Exception, SystemExit) as error:
         why = f"a result of {task.name} cannot be read: {transfer.describe(error)}"
         errors = {position: _transfer_error(why, error) for position in range(frame.count)}

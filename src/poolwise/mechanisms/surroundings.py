@@ -10,10 +10,12 @@ import warnings
 from _locale import LC_ALL, setlocale
 from functools import lru_cache
 
+from poolwise.units import Bytes
 
-def surroundings(siblings: int, threads: int = 1) -> bytes:
+
+def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) -> bytes:
     """Return what `_poolwise_worker.surroundings.take_on` takes on, in a worker of so many threads
-    beside so many siblings.
+    beside so many siblings, whose results may take so much shared memory.
 
     Equal bytes mean equal surroundings, so a worker is told only what it has not been told.
     """
@@ -24,9 +26,11 @@ def surroundings(siblings: int, threads: int = 1) -> bytes:
     return marshal.dumps(
         {
             "siblings": siblings,
+            "arena_limit": arena_limit,
             "inner_threads": _inner_threads(siblings * threads),
             "cwd": folder,
-            "environ": dict(os.environb),
+            # What `os.environb` copies item by item, through two layers of Python.
+            "environ": dict(os.environb._data),  # type: ignore[attr-defined]
             # Anything may lie in these lists; `marshal` takes plain strings only.
             "path": [str(entry) for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in sys.argv],

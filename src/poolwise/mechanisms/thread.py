@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from poolwise.ipc import Inbox
-from poolwise.mechanisms.protocol import Readiness, Sink, WorkerOptions
+from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.running import Running, initialize
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
@@ -30,6 +30,8 @@ class ThreadPool:
     `_running` *before* it looks into `_recalled`: one of them sees the other. All else belongs
     to the owner.
     """
+
+    largest_batch = ANY_SIZE
 
     def __init__(self, options: WorkerOptions, sink: Sink, inbox: Inbox) -> None:
         self._initializer = options.initializer

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from _poolwise_worker import wire
+from _poolwise_worker.exchange import Exchange
+from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Batch, BatchId, Task
-from poolwise.units import Seconds
+from poolwise.units import Bytes, Seconds
 
 
 class Sent:
@@ -30,24 +33,54 @@ class Sent:
 
 
 class _Outgoing:
-    """A frame of which not all is written yet; `batch` is 0 where it is not a batch."""
+    """A frame of which not all is written yet; `batch` is 0 where it is not a batch.
 
-    __slots__ = ("batch", "begun", "rest")
+    Its descriptors go with its first byte, and are closed then.
+    """
 
-    def __init__(self, frame: bytes, written: int, batch: BatchId) -> None:
-        self.rest = memoryview(frame)[written:]
-        self.begun = written > 0
+    __slots__ = ("batch", "begun", "descriptors", "frame", "rest")
+
+    def __init__(self, frame: bytes, descriptors: Sequence[int], batch: BatchId) -> None:
+        self.frame = frame
+        self.rest = memoryview(frame)
+        self.begun = False
+        self.descriptors = descriptors
         self.batch = batch
+
+    def send(self, sock: socket.socket) -> bool:
+        """Send what goes; whether that was all.
+
+        Raises:
+            BlockingIOError: nothing goes now.
+            OSError: the worker is gone.
+        """
+        if self.descriptors:
+            sent = socket.send_fds(sock, [self.rest], self.descriptors)
+            self.let_go()
+        else:
+            sent = sock.send(self.rest)
+        self.begun = True
+        self.rest = self.rest[sent:]
+        return not self.rest
+
+    def let_go(self) -> None:
+        """Close the descriptors, which are sent or never will be."""
+        descriptors, self.descriptors = self.descriptors, ()
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 class WorkerLink:
     """One worker, of one pool or of none. Belongs to the pool's owner; idle, to the stock."""
 
-    def __init__(self, ends: WorkerEnds, server: Server, threads: int, *, spawned: bool) -> None:
+    def __init__(
+        self, ends: WorkerEnds, server: Server, threads: int, way: Pickling, arena_limit: Bytes
+    ) -> None:
         self.ends = ends
         self.server = server
         self.threads = threads
-        self.spawned = spawned
+        self.spawned = False  # in an interpreter of its own
+        self.exchange = Exchange(way, lambda: arena_limit, self._announce)
         self.reader = wire.FrameReader(ends.data)
         self.sent: dict[BatchId, Sent] = {}
         self.number = 0  # in its pool
@@ -98,6 +131,7 @@ class WorkerLink:
     def rest(self, seconds: Seconds) -> None:
         """Let it forget its tasks, and end itself if it hears nothing for so long."""
         self._tasks.clear()
+        self.exchange.trim()
         self.ready = False
         self._write(wire.pack(wire.REST, 0, service=seconds))
 
@@ -118,6 +152,8 @@ class WorkerLink:
         for frame in self._outgoing:
             if frame.batch == batch and not frame.begun:
                 self._outgoing.remove(frame)
+                frame.let_go()
+                self.exchange.drop_unsent(memoryview(frame.frame)[wire.HEADER.size :])
                 return True
         sent.recalled = True
         self.ends.recall(batch)
@@ -132,40 +168,49 @@ class WorkerLink:
         with suppress(OSError):
             self.ends.data.shutdown(socket.SHUT_WR)
 
+    def release(self) -> None:
+        """Tell which slots of the worker's arena are free again."""
+        released = self.exchange.released()
+        if released:
+            self._write(wire.pack(wire.RELEASED, 0, released))
+
     def write_on(self) -> None:
         """Write what is left, as far as that goes without waiting."""
         while self._outgoing:
-            frame = self._outgoing[0]
             try:
-                sent = self.ends.data.send(frame.rest)
+                if not self._outgoing[0].send(self.ends.data):
+                    return
             except BlockingIOError:
                 return
             except OSError:
-                self._outgoing.clear()
+                self._drop_outgoing()
                 break
-            frame.begun = True
-            if sent < len(frame.rest):
-                frame.rest = frame.rest[sent:]
-                return
             self._outgoing.popleft()
         self.listen(selectors.EVENT_READ)
         late_recalls, self._recalls = self._recalls, []
         for batch in late_recalls:
             self.ends.recall(batch)
 
-    def _write(self, frame: bytes, batch: BatchId = 0) -> None:
-        sent = 0
+    def _announce(self, descriptor: int) -> None:
+        self._write(wire.pack(wire.ARENA, 0, descriptors=1), descriptors=[descriptor])
+
+    def _write(self, frame: bytes, batch: BatchId = 0, descriptors: Sequence[int] = ()) -> None:
+        outgoing = _Outgoing(frame, descriptors, batch)
         if not self._outgoing:
             try:
-                sent = self.ends.data.send(frame)
+                if outgoing.send(self.ends.data):
+                    return
             except BlockingIOError:
                 pass
             except OSError:
+                outgoing.let_go()
                 return  # it is dead, and word of that is on its way
-            if sent == len(frame):
-                return
             self.listen(selectors.EVENT_READ | selectors.EVENT_WRITE)
-        self._outgoing.append(_Outgoing(frame, sent, batch))
+        self._outgoing.append(outgoing)
+
+    def _drop_outgoing(self) -> None:
+        while self._outgoing:
+            self._outgoing.popleft().let_go()
 
     # ---- hearing ---------------------------------------------------------------------------
 
@@ -185,6 +230,13 @@ class WorkerLink:
             return True
         except OSError:
             return False
+
+    def close(self) -> None:
+        """Let go of everything; a worker that still lives is killed."""
+        self._drop_outgoing()
+        self.reader.close()
+        self.ends.close()
+        self.exchange.close()
 
     def is_silent(self) -> bool:
         """Whether the worker lives and has nothing to say."""

@@ -46,7 +46,8 @@ def pickling_refusal(task: Task) -> Refusal | None:
     """Say why the function cannot be carried to another process, or ``None``.
 
     Apart from `read_traits`, because a function can hold gigabytes: ask only where processes are
-    considered.
+    considered. What only the executed server cannot carry, such as a lock among the variables of
+    the main script, is found out when workers are asked for.
     """
     mock = mock_in(task.function)
     if mock is not None:
@@ -55,7 +56,7 @@ def pickling_refusal(task: Task) -> Refusal | None:
             "use threads or a plain loop",
         )
     try:
-        transfer.dumps(task.function)
+        transfer.BETWEEN_FORKS.dumps(task.function)
     except Exception as error:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
         return Refusal(why, "use threads or a plain loop")
