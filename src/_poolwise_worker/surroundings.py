@@ -45,6 +45,10 @@ def take_on(payload: bytes | bytearray) -> None:
         _take_filters(surroundings["warnings"])
     if surroundings["logging"] or _levelled:
         _take_levels(*surroundings["logging"] or (0, {}))
+    if surroundings["authkey"] is not None:
+        from multiprocessing.process import current_process
+
+        current_process().authkey = surroundings["authkey"]
 
 
 def _limit_inner_threads(inner: dict[str, int]) -> None:

@@ -101,6 +101,11 @@ def extend(items: list[int]) -> int:
     return sum(items)
 
 
+def set_level(level: str) -> None:
+    global LEVEL
+    LEVEL = awkward_settings.LEVEL = level
+
+
 # ---- what they raise ----
 
 
@@ -274,8 +279,7 @@ class Slowly:
         return self.function(*args)
 
 
-def connected() -> Callable[[int], int]:
-    connection = sqlite3.connect(":memory:")
+def connected(connection: sqlite3.Connection) -> Callable[[int], int]:
     connection.execute("create table numbers (square)")
     connection.executemany("insert into numbers values (?)", [(n * n,) for n in range(500)])
 

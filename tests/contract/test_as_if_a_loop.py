@@ -5,11 +5,12 @@ side effects, or a refusal that says why and what would do.
 from __future__ import annotations
 
 import logging
-import os
+import sqlite3
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
@@ -120,6 +121,22 @@ def test_globals_are_as_they_are_now(
         module.setattr(awkward_settings, "LEVEL", level)
         inputs = range(number_of_calls(plan))
         assert mapped(function, inputs, plan) == [("value", (n, level)) for n in inputs]
+
+
+@plans
+@pytest.mark.parametrize("function", [awkward.read_global, awkward.read_module])
+def test_what_an_initializer_has_set_stays(
+    module: pytest.MonkeyPatch, plan: str | None, function: Callable[..., Any]
+) -> None:
+    module.setattr(awkward_settings, "LEVEL", awkward_settings.LEVEL)  # put back afterwards
+    options: dict[str, Any] = {"initializer": awkward.set_level, "initargs": ("prepared",)}
+    inputs = range(number_of_calls(plan))
+    slowly = awkward.Slowly(function, SECONDS if plan is None else 0.0)
+    expected = [(n, "prepared") for n in inputs]
+    assert list(poolwise.map(slowly, inputs, plan=plan, **options)) == expected
+    with poolwise.Executor(None, None, plan=plan, **options) as pool:
+        futures = [pool.submit(function, n) for n in inputs]
+        assert [future.result(30) for future in futures] == expected
 
 
 @plans
@@ -318,7 +335,8 @@ def test_signal_handlers_stay_in_the_main_thread_under_auto() -> None:
 
 def test_a_database_connection_stays_in_its_thread_under_auto() -> None:
     inputs = range(CALLS)
-    found = mapped(awkward.connected(), inputs, None)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        found = mapped(awkward.connected(connection), inputs, None)
     assert found == [("value", n * n) for n in inputs]
 
 
@@ -359,13 +377,22 @@ def test_coroutines_come_back_as_from_a_loop() -> None:
             each.send(None)
 
 
+@pytest.mark.parametrize(
+    ("plan", "why", "remedy"),
+    [("process:1", "cannot be pickled", "plain loop"), ("thread:2", "SQLite", "plain loop")],
+)
+def test_a_database_connection_is_refused_elsewhere(plan: str, why: str, remedy: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        run = poolwise.map(awkward.connected(connection), range(9), plan=plan)
+        with pytest.raises(poolwise.PlanRefused, match=f"{why}.*{remedy}"):
+            next(run)
+
+
 REFUSED: list[tuple[str, Callable[[], Callable[..., Any]], str, str]] = [
     ("process:1", awkward.locked, "cannot be pickled", "use threads"),
-    ("process:1", awkward.connected, "cannot be pickled", "use threads|plain loop"),
     ("process:1", lambda: awkward.generate, "generator", "return a list"),
     ("process:1", lambda: awkward.coroutine, "coroutine", "plain function"),
     ("thread:2", lambda: awkward.coroutine, "coroutine", "plain function"),
-    ("thread:2", awkward.connected, "SQLite", "plain loop"),
     ("thread:2", lambda: awkward.ring, "main thread", "process:"),
     ("process:1x2", lambda: awkward.ring, "main thread", "one thread"),
 ]
@@ -383,6 +410,3 @@ def test_what_a_worker_cannot_send_back_fails_alone() -> None:
     found = outcomes(poolwise.map(awkward.return_generator, range(3), plan="process:1"))
     assert [kind for kind, _ in found] == ["raised"] * 3
     assert all(error[0] is poolwise.TransferError for _, error in found)
-
-
-assert os.name == "posix"

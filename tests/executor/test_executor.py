@@ -538,13 +538,15 @@ def test_what_cannot_be_submitted_after_shutdown_is_said_at_its_place(make: Make
 
 
 def test_map_checks_its_options(make: Make) -> None:
-    for options, error in (
-        ({"chunksize": 0}, ValueError),
-        ({"buffersize": 0}, ValueError),
-        ({"buffersize": 2.0}, TypeError),
+    for options, error, text in (
+        ({"chunksize": 0}, ValueError, "chunksize must be >= 1, not 0"),
+        ({"buffersize": 0}, ValueError, "buffersize must be None or > 0, not 0"),
+        ({"buffersize": 2.0}, TypeError, "buffersize must be an integer or None, not 2.0"),
     ):
-        with pytest.raises(error, match="size"):
-            make("thread:1").map(square, [1], **options)
+        inputs = iter([1])
+        with pytest.raises(error, match=text):
+            make("thread:1").map(square, inputs, **options)  # type: ignore[arg-type]
+        assert next(inputs) == 1
 
 
 def test_ctrl_c_while_a_result_is_awaited_cancels_the_rest(make: Make, gate: Gate) -> None:

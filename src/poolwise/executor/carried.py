@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Any
 
 from _poolwise_worker.apply import apply, second
-from _poolwise_worker.state import ModuleState, Places, bring
+from _poolwise_worker.state import ModuleState, Places
+from poolwise.mechanisms.carried import Brought, Carried
 from poolwise.mechanisms.module_state import module_state
 from poolwise.task import Task
 from poolwise.units import Bytes
@@ -24,36 +25,6 @@ _LOOK_AFTER = 100
 APPLY = Task(apply)
 
 
-class _Brought:
-    """A state; a worker that reads it brings its modules there."""
-
-    __slots__ = ("_state",)
-
-    def __init__(self, state: ModuleState) -> None:
-        self._state = state
-
-    def __reduce__(self) -> tuple[object, ModuleState]:
-        return bring, self._state
-
-
-class _Carried:
-    """In the place of a function in a batch. A worker reads the state first: by then the function
-    is there, also one that a module has only had since it was reloaded.
-    """
-
-    __slots__ = ("_brought", "_function")
-
-    def __init__(self, brought: _Brought, function: Callable[..., Any]) -> None:
-        self._brought, self._function = brought, function
-
-    def __reduce__(self) -> tuple[object, tuple[object, object]]:
-        return second, (self._brought, self._function)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function here: its call came back from a process and runs in a thread."""
-        return self._function(*args, **kwargs)
-
-
 class _Heavy:
     """The function of a task whose frame, sent once to each worker, holds large values.
 
@@ -61,7 +32,7 @@ class _Heavy:
     """
 
     def __init__(self, state: ModuleState, name: str) -> None:
-        self._brought = _Brought(state)
+        self._brought = Brought(state)
         self.__qualname__ = name
 
     def __reduce__(self) -> tuple[object, tuple[object, object]]:
@@ -81,7 +52,7 @@ class Reach:
 
     def __init__(self) -> None:
         self.task = APPLY  # that its calls are of
-        self._along: _Brought | None = None
+        self._along: Brought | None = None
         self._heavy: Places = {}
         self._look_at = 0.0
 
@@ -95,7 +66,7 @@ class Reach:
         except Exception:  # whatever a thing that looks like a function does
             version, places = 0, {}
         light, heavy = _split(places)
-        self._along = _Brought((version, light)) if light else None
+        self._along = Brought((version, light)) if light else None
         if heavy != self._heavy:
             self._heavy = heavy
             self.task = Task(_Heavy((version, heavy), name)) if heavy else APPLY
@@ -103,7 +74,7 @@ class Reach:
 
     def carried(self, function: Callable[..., Any]) -> object:
         """Return what to send for `function`: itself, if nothing has to go along."""
-        return _Carried(self._along, function) if self._along is not None else function
+        return Carried(self._along, function) if self._along is not None else function
 
 
 def _split(places: Places) -> tuple[Places, Places]:

@@ -20,7 +20,7 @@ from poolwise.executor.routing import make_router
 from poolwise.executor.submission import Submission
 from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
-from poolwise.plan import Plan, check_count
+from poolwise.plan import Plan
 from poolwise.task import Refusal
 
 P = ParamSpec("P")
@@ -160,7 +160,7 @@ class Executor(StandardExecutor):
         Raises:
             TimeoutError: from the results, if one is not there `timeout` seconds after this call.
             ValueError: `chunksize` or `buffersize` is below 1.
-            TypeError: one of them is no whole number.
+            TypeError: `buffersize` is no whole number.
         """
         inputs = zip(*iterables, strict=False)
         return self.starmap(fn, inputs, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
@@ -175,9 +175,13 @@ class Executor(StandardExecutor):
         buffersize: int | None = None,
     ) -> Results[T]:
         """Apply `fn` to each tuple of arguments; all else is as in `map`."""
-        check_count("chunksize", chunksize)
-        if buffersize is not None:
-            check_count("buffersize", buffersize)
+        # In the words of the standard executors.
+        if chunksize < 1:
+            raise ValueError(f"chunksize must be >= 1, not {chunksize}")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
         return Results(self.submit, fn, iterable, timeout, buffersize)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.exchange import Exchange
+from poolwise.mechanisms.carried import Brought, Carried
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Task
@@ -41,11 +42,17 @@ class Encoder:
     def initializer(self, initializer: Initializer) -> bytes:
         """Return what makes a worker run the initializer.
 
+        It brings the modules that it uses along: what it changes in them is then known to be the
+        worker's own, and calls that come later do not bring it back.
+
         Raises:
             TransferError: it cannot be pickled.
         """
         try:
-            return self._dumps(initializer)
+            function, arguments = initializer
+            state = state_for_fork if self._for_forks else module_state
+            carried = Carried(Brought(state(function) or (0, {})), function)
+            return self._dumps((carried, arguments))
         except Exception as error:
             from poolwise.errors import TransferError
 

@@ -38,6 +38,7 @@ def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) 
             "locale": setlocale(LC_ALL),
             "warnings": [pickled for each in warnings.filters if (pickled := _pickled(each))],
             "logging": _levels(),
+            "authkey": _authkey(),
         },
         # Without references between equal objects, which depend on how often each is held.
         2,
@@ -72,6 +73,17 @@ def _pickled(filter: tuple[object, ...]) -> bytes:
         return pickle.dumps(filter)
     except Exception:  # of a category that only this process has
         return b""
+
+
+def _authkey() -> bytes | None:
+    """Return what objects of a `multiprocessing` manager ask of whoever uses them, if there may be
+    some.
+    """
+    if "multiprocessing.managers" not in sys.modules:
+        return None
+    from multiprocessing.process import current_process
+
+    return bytes(current_process().authkey)
 
 
 def _levels() -> tuple[int, dict[str, int]] | None:

@@ -1,0 +1,39 @@
+"""Functions that bring along what they use: a worker has that before it has the function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from _poolwise_worker.apply import second
+from _poolwise_worker.state import ModuleState, bring
+
+
+class Brought:
+    """A state. A worker that reads it brings its modules there, and has ``None``."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: ModuleState) -> None:
+        self._state = state
+
+    def __reduce__(self) -> tuple[object, ModuleState]:
+        return bring, self._state
+
+
+class Carried:
+    """In the place of a function. A worker reads the state first: by then the function is there,
+    also one that a module has only had since it was reloaded.
+    """
+
+    __slots__ = ("_brought", "_function")
+
+    def __init__(self, brought: Brought, function: Callable[..., Any]) -> None:
+        self._brought, self._function = brought, function
+
+    def __reduce__(self) -> tuple[object, tuple[object, object]]:
+        return second, (self._brought, self._function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here: its call came back from a process and runs in a thread."""
+        return self._function(*args, **kwargs)
