@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from _poolwise_worker import surroundings
 from poolwise.units import Bytes
@@ -34,15 +32,16 @@ class Facts:
         return max(1, math.ceil(self.usable_cpus))
 
 
-def read_facts(root: Path = Path("/")) -> Facts:
+def read_facts(root: str | os.PathLike[str] = "/") -> Facts:
     """Read the facts; `root` is where ``proc`` and ``sys`` lie (tests give their own)."""
+    root = os.fspath(root)
     affinity = float(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     quota = _cpu_quota(root)
     limit = "cgroup quota" if quota < affinity else "affinity"
     return Facts(
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=_python(),
         gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
         usable_cpus=min(affinity, quota) / surroundings.siblings,
         cpu_limit="other workers" if surroundings.siblings > 1 else limit,
@@ -50,39 +49,53 @@ def read_facts(root: Path = Path("/")) -> Facts:
     )
 
 
-def _cgroup_folders(root: Path, controller: str) -> list[Path]:
+def _python() -> str:
+    # Not from `platform`, whose import takes as long as all the rest.
+    name = {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name)
+    return f"{name or sys.implementation.name} {sys.version.split()[0]}"
+
+
+def _read(*parts: str) -> str:
+    with open(os.path.join(*parts), encoding="utf-8") as file:
+        return file.read()
+
+
+def _cgroup_folders(root: str, controller: str) -> list[str]:
     """Return the folders whose limits bind this process, the innermost first.
 
     A limit of any ancestor binds too. Inside a container the path in ``/proc/self/cgroup`` may
     lie outside of what is mounted; then only the mount's own root is left.
     """
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = _read(root, "proc/self/cgroup").splitlines()
     except (OSError, ValueError):
         return []
-    folders: list[Path] = []
+    folders: list[str] = []
     for line in lines:
         match line.split(":", 2):
             case [_, "", path]:  # cgroup v2: one tree for all controllers
-                mount = root / "sys/fs/cgroup"
+                mount = os.path.join(root, "sys/fs/cgroup")
             case [_, names, path] if controller in names.split(","):
-                mount = root / "sys/fs/cgroup" / controller
+                mount = os.path.join(root, "sys/fs/cgroup", controller)
             case _:
                 continue
-        inner = mount / path.lstrip("/")
-        folders += [folder for folder in (inner, *inner.parents) if folder.is_relative_to(mount)]
+        folder = path.strip("/")
+        while folder:
+            folders.append(os.path.join(mount, folder))
+            folder = os.path.dirname(folder)
+        folders.append(mount)
     return folders
 
 
-def _cpu_quota(root: Path) -> float:
+def _cpu_quota(root: str) -> float:
     quotas = []
     for folder in _cgroup_folders(root, "cpu"):
         try:
-            if (folder / "cpu.max").exists():  # cgroup v2: "quota period", quota may be "max"
-                quota, period = (folder / "cpu.max").read_text().split()
+            if os.path.exists(os.path.join(folder, "cpu.max")):  # cgroup v2: "quota period"
+                quota, period = _read(folder, "cpu.max").split()
             else:  # cgroup v1: a quota of -1 means none
-                quota = (folder / "cpu.cfs_quota_us").read_text()
-                period = (folder / "cpu.cfs_period_us").read_text()
+                quota = _read(folder, "cpu.cfs_quota_us")
+                period = _read(folder, "cpu.cfs_period_us")
             if quota != "max" and int(quota) > 0:
                 quotas.append(int(quota) / int(period))
         except (OSError, ValueError, ZeroDivisionError):
@@ -90,10 +103,10 @@ def _cpu_quota(root: Path) -> float:
     return min(quotas, default=math.inf)
 
 
-def _free_memory(root: Path) -> Bytes | None:
+def _free_memory(root: str) -> Bytes | None:
     free: list[int] = []
     try:
-        for line in (root / "proc/meminfo").read_text().splitlines():
+        for line in _read(root, "proc/meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 free.append(int(line.split()[1]) * 1024)
     except (OSError, ValueError, IndexError):
@@ -104,8 +117,7 @@ def _free_memory(root: Path) -> Bytes | None:
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
             try:
-                allowed = int((folder / limit).read_text())
-                free.append(max(0, allowed - int((folder / usage).read_text())))
+                free.append(max(0, int(_read(folder, limit)) - int(_read(folder, usage))))
             except (OSError, ValueError):
                 continue
     return min(free, default=None)
