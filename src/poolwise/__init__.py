@@ -13,23 +13,48 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from poolwise.api import Advice, Run, advise, last_run, map, shutdown
     from poolwise.cost.forecast import Ceilings, Forecast
-    from poolwise.errors import PlanRefused, PoolwiseError, TransferError, WorkerCrashed
+    from poolwise.errors import (
+        ChannelClosed,
+        OwnerDied,
+        PlanRefused,
+        PoolwiseError,
+        TransferError,
+        WorkerCrashed,
+    )
     from poolwise.executor.executor import Executor
     from poolwise.explain import Explanation
+    from poolwise.ipc import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        Semaphore,
+    )
     from poolwise.plan import Plan
 
 #: Where each public name lives. Imported when it is first used (PEP 562), so that a command or a
 #: script that only passes by pays a millisecond, not fifty.
 _HOMES = {
     "Advice": "api",
+    "Barrier": "ipc",
+    "BoundedSemaphore": "ipc",
     "Ceilings": "cost.forecast",
+    "ChannelClosed": "errors",
+    "Condition": "ipc",
+    "Event": "ipc",
     "Executor": "executor.executor",
     "Explanation": "explain",
     "Forecast": "cost.forecast",
+    "Lock": "ipc",
+    "OwnerDied": "errors",
     "Plan": "plan",
     "PlanRefused": "errors",
     "PoolwiseError": "errors",
+    "RLock": "ipc",
     "Run": "api",
+    "Semaphore": "ipc",
     "TransferError": "errors",
     "WorkerCrashed": "errors",
     "advise": "api",
@@ -42,14 +67,23 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Advice",
+    "Barrier",
+    "BoundedSemaphore",
     "Ceilings",
+    "ChannelClosed",
+    "Condition",
+    "Event",
     "Executor",
     "Explanation",
     "Forecast",
+    "Lock",
+    "OwnerDied",
     "Plan",
     "PlanRefused",
     "PoolwiseError",
+    "RLock",
     "Run",
+    "Semaphore",
     "TransferError",
     "WorkerCrashed",
     "advise",

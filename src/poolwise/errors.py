@@ -5,6 +5,8 @@
     PoolwiseError
     ├── WorkerCrashed    (also concurrent.futures.process.BrokenProcessPool)
     ├── TransferError    (also pickle.PicklingError)
+    ├── OwnerDied
+    ├── ChannelClosed    (also EOFError)
     └── PlanRefused      (also ValueError)
 
 A call's own exception is none of these: it is raised unchanged, with the worker's traceback as
@@ -13,15 +15,21 @@ its cause.
 
 from __future__ import annotations
 
-import pickle
 import signal
 from concurrent.futures.process import BrokenProcessPool
 
+# Those that workers raise too are made where they can import them.
+from _poolwise_worker.errors import ChannelClosed, OwnerDied, PoolwiseError, TransferError
 from poolwise.task import Exit, Refusal
 
-
-class PoolwiseError(Exception):
-    """The root: whatever poolwise itself has to complain about."""
+__all__ = [
+    "ChannelClosed",
+    "OwnerDied",
+    "PlanRefused",
+    "PoolwiseError",
+    "TransferError",
+    "WorkerCrashed",
+]
 
 
 class WorkerCrashed(PoolwiseError, BrokenProcessPool):
@@ -52,13 +60,6 @@ def _how(exit: Exit) -> str:
     if exit.code is not None:
         return f"ended with exit code {exit.code} (pid {exit.pid})"
     return f"ended in an unknown way (pid {exit.pid})"
-
-
-class TransferError(PoolwiseError, pickle.PicklingError):
-    """A function, argument or result could not be sent to or from a worker process.
-
-    Whose fault: the object's. Threads or a plain loop can carry it.
-    """
 
 
 class PlanRefused(PoolwiseError, ValueError):

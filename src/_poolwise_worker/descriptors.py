@@ -1,0 +1,219 @@
+"""How objects that rest on descriptors travel: a pickle, and its descriptors beside it.
+
+Who pickles says what the descriptors travel by; the objects do not know::
+
+    with Parcel() as parcel:                      # sender
+        with collecting(parcel):
+            payload = dumps(value)                # a lock in it calls carry(descriptor)
+        send_with_descriptors(payload, parcel.descriptors)
+
+    with providing(descriptors):                  # receiver; it now owns the descriptors
+        value = loads(payload)                    # the lock calls claim(...)
+
+`multiprocessing` has ways of its own, for a process that it starts and for its connections; they
+work too. A pickle that nothing carries descriptors for is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import _local
+
+from _poolwise_worker.errors import TransferError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any, Self, TypeAlias
+
+    #: What stands for a descriptor in a pickle: its place in the parcel, or an object of
+    #: multiprocessing with a method `detach`.
+    Token: TypeAlias = Any
+
+#: The most descriptors that Linux passes with one message (SCM_MAX_FD).
+MOST = 253
+
+
+class _Carriers(_local):
+    """What carries descriptors now, in this thread; pickling does not change threads."""
+
+    carry: Callable[[int], Token] | None = None
+    received: list[int] | None = None
+
+
+_carriers = _Carriers()
+
+
+class Parcel:
+    """The descriptors that go with one pickle. Owns duplicates, so the pickle may be kept.
+
+    The object that was pickled may be gone by the time that the pickle is sent, and its
+    descriptor may then be something else.
+    """
+
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
+        self._places: dict[int, int] = {}
+
+    def add(self, descriptor: int) -> int:
+        """Take a duplicate along; return its place. The same descriptor travels once."""
+        place = self._places.get(descriptor)
+        if place is None:
+            if len(self.descriptors) == MOST:
+                raise TransferError(
+                    f"more than {MOST} descriptors in one message: each lock, event or pipe takes "
+                    f"one, a queue two; send fewer of them at once"
+                )
+            self.descriptors.append(os.dup(descriptor))
+            place = self._places[descriptor] = len(self.descriptors) - 1
+        return place
+
+    def close(self) -> None:
+        """Let go of the duplicates; a second call does nothing."""
+        self._places.clear()
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Carrying:
+    """Within the block, this thread's pickles hand their descriptors to `carry`."""
+
+    def __init__(self, carry: Callable[[int], Token]) -> None:
+        self._carry = carry
+
+    def __enter__(self) -> None:
+        self._before = _carriers.carry
+        _carriers.carry = self._carry
+
+    def __exit__(self, *_: object) -> None:
+        _carriers.carry = self._before
+
+
+def collecting(parcel: Parcel) -> _Carrying:
+    """Within the block, what this thread pickles puts its descriptors into `parcel`."""
+    return _Carrying(parcel.add)
+
+
+class providing:  # reads as a verb
+    """Within the block, what this thread unpickles finds its descriptors.
+
+    Owns `descriptors`, and closes them at the end; objects keep duplicates.
+    """
+
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        self._descriptors = list(descriptors)
+
+    def __enter__(self) -> None:
+        self._before = _carriers.received
+        _carriers.received = self._descriptors
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _carriers.received = self._before
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def require_carrier(owner: object) -> None:
+    """Refuse to pickle `owner` where nothing would carry its descriptors.
+
+    Raises:
+        TransferError: saying what would.
+    """
+    if _carriers.carry is None and _spawning() is None:
+        use_with_multiprocessing()
+        name = type(owner).__qualname__
+        raise TransferError(
+            f"a {name} cannot become plain bytes: it lives in memory and descriptors that another "
+            f"process has to be handed. Pass it to a worker of poolwise (as an argument, in a "
+            f"closure, to an initializer), through poolwise.Pipe, or to multiprocessing.Process"
+        )
+
+
+def carry(descriptor: int) -> Token:
+    """Send `descriptor` along with what is being pickled; return what `claim` takes.
+
+    Call `require_carrier` first.
+    """
+    if _carriers.carry is not None:
+        return _carriers.carry(descriptor)
+    return _duplicate_for_multiprocessing(descriptor)
+
+
+def claim(token: Token) -> int:
+    """Return the descriptor that `carry` sent along; the caller owns it.
+
+    Raises:
+        TransferError: if it did not arrive.
+    """
+    use_with_multiprocessing()
+    if not isinstance(token, int):
+        descriptor: int = token.detach()
+        os.set_inheritable(descriptor, False)
+        return descriptor
+    if _carriers.received is None or not 0 <= token < len(_carriers.received):
+        raise TransferError(
+            "an object of poolwise arrived without its descriptors: it was read by something "
+            "that does not carry them"
+        )
+    return os.dup(_carriers.received[token])
+
+
+# ---- multiprocessing -----------------------------------------------------------------------------
+
+#: Classes that its pickler knows, or will know once it is loaded.
+_travellers: list[type] = []
+_known_to_multiprocessing = 0
+
+
+def travels(cls: type) -> None:
+    """Let objects of `cls` pass through the connections of multiprocessing too."""
+    _travellers.append(cls)
+    use_with_multiprocessing()
+
+
+def use_with_multiprocessing() -> None:
+    """Tell its pickler of our classes, if it is loaded; loading it would take 10 ms and more.
+
+    Plain pickles and those for its connections look alike to ``__reduce__``; only the latter ask
+    this table first.
+    """
+    global _known_to_multiprocessing
+    reduction = sys.modules.get("multiprocessing.reduction")
+    pickler = getattr(reduction, "ForkingPickler", None)
+    if pickler is not None:
+        for cls in _travellers[_known_to_multiprocessing:]:
+            pickler.register(cls, _reduce_for_multiprocessing)
+        _known_to_multiprocessing = len(_travellers)
+
+
+def _reduce_for_multiprocessing(traveller: Any) -> Any:
+    with _Carrying(_duplicate_for_multiprocessing):
+        return traveller.__reduce__()
+
+
+def _duplicate_for_multiprocessing(descriptor: int) -> Token:
+    from multiprocessing.reduction import DupFd
+
+    return DupFd(descriptor)
+
+
+def _spawning() -> object:
+    """Return what multiprocessing is starting in this thread, or ``None``."""
+    context = sys.modules.get("multiprocessing.context")
+    return None if context is None else context.get_spawning_popen()

@@ -1,0 +1,185 @@
+"""`Semaphore` and `BoundedSemaphore`: permits, and who holds them."""
+
+from __future__ import annotations
+
+from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker.errors import OwnerDied
+from _poolwise_worker.identity import Holders
+from _poolwise_worker.monitor import Monitor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
+
+#: Words of the state. Free permits are the permits there are, less those that are held by name;
+#: so taking and giving is one store, and who is killed inside the guard does not damage the count.
+_PERMITS, _BOUND, _DEATHS, _HOLDERS = 0, 1, 2, 8
+_MOST_HOLDERS = 256
+
+
+class Semaphore:
+    """A ``threading.Semaphore`` that also works between processes.
+
+    A permit taken by ``with`` is held by this process. If it dies, those who wait get `OwnerDied`
+    and the permit is there again; if nobody waits, the next who finds no permit does. A permit
+    taken by `acquire` belongs to nobody, since anybody may release it: `BoundedSemaphore` looks
+    after those too.
+
+    Args:
+        value: How many permits there are at first.
+
+    Raises:
+        NotImplementedError: if this system is not Linux.
+    """
+
+    __slots__ = ("__weakref__", "_holders", "_monitor", "_state")
+
+    _bounded: ClassVar[bool] = False
+
+    def __init__(self, value: int = 1) -> None:
+        value = timeouts.count("value", value, 0)
+        self._attach(Monitor.create())
+        self._state[_PERMITS] = self._state[_BOUND] = value
+
+    def _attach(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._state = monitor.state
+        self._holders = Holders(self._state[_HOLDERS : _HOLDERS + _MOST_HOLDERS], "permits")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        descriptors.require_carrier(self)
+        return _arrived, (type(self), self._monitor.carry())
+
+    def __repr__(self) -> str:
+        with self._monitor.guard:
+            free = self._free()
+        return f"<poolwise.{type(self).__name__} value={free} at {id(self):#x}>"
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Take a permit; return whether there was one.
+
+        Args:
+            blocking: Whether to wait for one.
+            timeout: Seconds to wait at most; ``None`` for ever.
+
+        Raises:
+            OwnerDied: if a process died that held one; then its permits are free.
+        """
+        until = 0.0
+        if blocking:
+            until = timeouts.until(timeout)  # type: ignore[assignment]
+        elif timeout is not None:
+            raise ValueError(f"timeout={timeout!r} with blocking=False: a wait that does not wait")
+        return self._take(until, by_name=self._bounded)
+
+    def release(self, n: int = 1) -> None:
+        """Give back `n` permits, wherever they were taken.
+
+        Raises:
+            ValueError: if `n` is less than 1.
+        """
+        n = timeouts.count("n", n, 1)
+        with self._monitor.guard:
+            self._state[_PERMITS] += n
+            self._monitor.announce()
+
+    def __enter__(self) -> bool:
+        return self._take(None, by_name=True)
+
+    def __exit__(self, *_: object) -> None:
+        with self._monitor.guard:
+            if not self._give_by_name():
+                self._state[_PERMITS] += 1
+            self._monitor.announce()
+
+    def _free(self) -> int:
+        return self._state[_PERMITS] - self._holders.held()
+
+    def _take(self, until: float | None, *, by_name: bool) -> bool:
+        deaths = self._state[_DEATHS]
+
+        def attempt() -> bool:
+            if self._state[_DEATHS] != deaths:
+                raise OwnerDied(self._told())
+            if self._free() > 0:
+                if by_name:
+                    self._holders.take()
+                else:
+                    self._state[_PERMITS] -= 1
+                return True
+            self._look_for_dead()
+            return False
+
+        return self._monitor.wait_until(attempt, until)
+
+    def _give_by_name(self) -> bool:
+        """Give back a permit that this process holds; false if it holds none."""
+        if not self._holders.mine():
+            return False
+        self._holders.give()
+        return True
+
+    def _look_for_dead(self) -> None:
+        found = False
+        for _, count in self._holders.dead():
+            found = True
+            if self._bounded:
+                # What others have released in its place came on top of what it held.
+                over = self._free() + count - self._state[_BOUND]
+                if over > 0:
+                    self._state[_PERMITS] -= over
+        if found:
+            self._state[_DEATHS] += 1
+            self._monitor.announce()
+            raise OwnerDied(self._told())
+
+    def _told(self) -> str:
+        name = type(self).__name__
+        return (
+            f"a process that held a permit of this {name} ended without releasing it; what it "
+            f"worked on may be half changed. The permit is free again"
+        )
+
+
+class BoundedSemaphore(Semaphore):
+    """A `Semaphore` whose permits are never more than at first.
+
+    Each is taken before it is given back, so every permit is held by the process that took it, by `acquire` too, until a release.
+
+    Args:
+        value: How many permits there are.
+
+    Raises:
+        NotImplementedError: if this system is not Linux.
+    """
+
+    __slots__ = ()
+    _bounded = True
+
+    def release(self, n: int = 1) -> None:
+        """Give back `n` permits.
+
+        Raises:
+            ValueError: if `n` is less than 1, or more than are taken.
+        """
+        n = timeouts.count("n", n, 1)
+        with self._monitor.guard:
+            taken = self._state[_BOUND] - self._free()
+            if n > taken:
+                raise ValueError(
+                    f"release of {n} where {taken} of {self._state[_BOUND]} permits are taken"
+                )
+            for _ in range(n):
+                if not self._give_by_name():
+                    self._state[_PERMITS] += 1
+            self._monitor.announce()
+
+
+def _arrived(cls: type[Semaphore], token: descriptors.Token) -> Semaphore:
+    semaphore = cls.__new__(cls)
+    semaphore._attach(Monitor.claim(token))
+    return semaphore
+
+
+descriptors.travels(Semaphore)
+descriptors.travels(BoundedSemaphore)
