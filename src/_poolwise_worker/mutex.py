@@ -12,6 +12,7 @@ taking it again would cost more than the call; the one that waits lets it go.
 from __future__ import annotations
 
 import errno
+from _thread import get_native_id
 from ctypes import (
     CDLL,
     PyDLL,
@@ -22,6 +23,7 @@ from ctypes import (
     c_long,
     c_uint32,
 )
+from os.path import exists
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -90,6 +92,12 @@ except AttributeError:  # glibc before 2.30, musl: a clock that may jump, but ne
         return code
 
 
+#: Mutexes that a thread of this process holds though the last handle here is gone. The kernel and
+#: the C library keep a list through the mutexes that a thread holds: unmapping one that is in it
+#: would crash that thread at its next lock.
+_held_without_handle: list[Any] = []
+
+
 class Mutex:
     """A mutex at an offset of shared memory. It belongs to the *thread* that takes it.
 
@@ -125,6 +133,17 @@ class Mutex:
         """Whether a living thread holds it."""
         word = self.words[0]
         return bool(word & HOLDER) and not word & _HOLDER_DIED
+
+    def __del__(self) -> None:
+        holder = self.words[0] & HOLDER
+        if not holder:
+            return
+        if holder == get_native_id():
+            self.deaths[0] += 1  # nobody can release it any more: to others that is a death
+            while not unlock(self.at):
+                pass
+        elif exists(f"/proc/self/task/{holder}"):
+            _held_without_handle.append(self.at)
 
     def held_by(self, thread: int) -> bool:
         """Whether the thread of that native id holds it."""

@@ -144,7 +144,8 @@ class Semaphore:
 class BoundedSemaphore(Semaphore):
     """A `Semaphore` whose permits are never more than at first.
 
-    Each is taken before it is given back, so every permit is held by the process that took it, by `acquire` too, until a release.
+    Each is taken before it is given back, so it is held by the process that took it, by `acquire`
+    too, until a release.
 
     Args:
         value: How many permits there are.

@@ -1,0 +1,118 @@
+"""What peers and worker threads run in the tests of channels; importable, so it pickles by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from _poolwise_worker import descriptors
+from _poolwise_worker.memory import Memory
+from poolwise import Event, Lock, OwnerDied
+
+
+def hold(lock: Any, held: Event) -> None:
+    """Acquire, say so, and wait for the end that somebody else prepares."""
+    lock.acquire()
+    held.set()
+    signal.pause()
+
+
+def hold_within(lock: Any, held: Event) -> None:
+    with lock:
+        held.set()
+        signal.pause()
+
+
+def acquire(lock: Any, timeout: float | None = None) -> str:
+    """Acquire and release; return how it went."""
+    try:
+        if not lock.acquire(timeout=timeout):
+            return "timed out"
+    except OwnerDied:
+        return "owner died"
+    lock.release()
+    return "acquired"
+
+
+def say_then_acquire(lock: Any, asking: Event) -> str:
+    asking.set()
+    return acquire(lock)
+
+
+def increment(lock: Any, counter: Any, times: int, threads: int = 1) -> None:
+    """Increment a shared counter the way that loses counts where two do it at once."""
+
+    def run() -> None:
+        for _ in range(times):
+            with lock:
+                value = counter[0]
+                if value % 64 == 0:
+                    time.sleep(0)
+                counter[0] = value + 1
+
+    in_threads(run, threads)
+
+
+def in_threads(target: Any, count: int) -> None:
+    threads = [threading.Thread(target=target) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def storm(lock: Any, inside: Any) -> None:
+    """Acquire and release for ever, to be killed at any moment; note it if two were inside."""
+    me = os.getpid()
+    while True:
+        try:
+            with lock:
+                inside[0] = me
+                for _ in range(3):
+                    if inside[0] != me:  # the dead write nothing
+                        inside[1] = 1
+        except OwnerDied:
+            continue
+
+
+def is_locked(lock: Lock) -> bool:
+    return lock.locked()
+
+
+def pid_of(*_: object) -> int:
+    return os.getpid()
+
+
+class Shared:
+    """The first words of a memory, for tests to write in at will."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _shared, (descriptors.carry(self.memory.descriptor),)
+
+    def __getitem__(self, place: Any) -> Any:
+        words = self.memory.words[:8]
+        return words[place].tolist() if isinstance(place, slice) else words[place]
+
+    def __setitem__(self, place: int, value: int) -> None:
+        self.memory.words[:8][place] = value
+
+
+def _shared(token: Any) -> Shared:
+    return Shared(Memory(descriptors.claim(token)))
+
+
+def report(connection: Any, every: list[Any]) -> None:
+    """Say what came with the start, then send back what comes."""
+    connection.send([type(each).__name__ for each in every])
+    while (came := connection.recv()) is not None:
+        connection.send(came)
+
+
+def open_descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))
