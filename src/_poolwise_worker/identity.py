@@ -88,9 +88,20 @@ class Holders:
         self._words[self._mine] = word + 1
 
     def give(self) -> None:
-        """Note that this process holds one less, of at least one."""
-        left = self.mine() - 1
-        self._words[self._mine] = me() << _COUNT_BITS | left if left else 0
+        """Note one less: of this process, or if it holds none, of whoever does.
+
+        Raises:
+            ValueError: if nobody holds any.
+        """
+        place = self._mine if self.mine() else self._first()
+        word = self._words[place] - 1
+        self._words[place] = word if word & _MOST else 0
+
+    def _first(self) -> int:
+        for place, word in enumerate(self._words.tolist()):
+            if word:
+                return place
+        raise ValueError(f"nobody holds {self._name}")
 
     def dead(self) -> Iterator[tuple[int, int]]:
         """Give the process ids of the dead and how many they held; one is forgotten at the next."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Words of the state. Free permits are the permits there are, less those that are held by name;
 #: so taking and giving is one store, and who is killed inside the guard does not damage the count.
-_PERMITS, _BOUND, _DEATHS, _HOLDERS = 0, 1, 2, 8
+_PERMITS, _DEATHS, _HOLDERS = 0, 1, 8
 _MOST_HOLDERS = 256
 
 
@@ -39,7 +39,7 @@ class Semaphore:
     def __init__(self, value: int = 1) -> None:
         value = timeouts.count("value", value, 0)
         self._attach(Monitor.create())
-        self._state[_PERMITS] = self._state[_BOUND] = value
+        self._state[_PERMITS] = value
 
     def _attach(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -88,7 +88,9 @@ class Semaphore:
 
     def __exit__(self, *_: object) -> None:
         with self._monitor.guard:
-            if not self._give_by_name():
+            if self._bounded or self._holders.mine():
+                self._holders.give()
+            else:  # entered before this process was forked from the one that holds it
                 self._state[_PERMITS] += 1
             self._monitor.announce()
 
@@ -112,23 +114,8 @@ class Semaphore:
 
         return self._monitor.wait_until(attempt, until)
 
-    def _give_by_name(self) -> bool:
-        """Give back a permit that this process holds; false if it holds none."""
-        if not self._holders.mine():
-            return False
-        self._holders.give()
-        return True
-
     def _look_for_dead(self) -> None:
-        found = False
-        for _, count in self._holders.dead():
-            found = True
-            if self._bounded:
-                # What others have released in its place came on top of what it held.
-                over = self._free() + count - self._state[_BOUND]
-                if over > 0:
-                    self._state[_PERMITS] -= over
-        if found:
+        if sum(count for _, count in self._holders.dead()):
             self._state[_DEATHS] += 1
             self._monitor.announce()
             raise OwnerDied(self._told())
@@ -145,7 +132,7 @@ class BoundedSemaphore(Semaphore):
     """A `Semaphore` whose permits are never more than at first.
 
     Each is taken before it is given back, so it is held by the process that took it, by `acquire`
-    too, until a release.
+    too, until that process releases it, or another does in its place.
 
     Args:
         value: How many permits there are.
@@ -165,14 +152,13 @@ class BoundedSemaphore(Semaphore):
         """
         n = timeouts.count("n", n, 1)
         with self._monitor.guard:
-            taken = self._state[_BOUND] - self._free()
+            taken = self._holders.held()
             if n > taken:
                 raise ValueError(
-                    f"release of {n} where {taken} of {self._state[_BOUND]} permits are taken"
+                    f"release of {n} where {taken} of {self._state[_PERMITS]} permits are taken"
                 )
             for _ in range(n):
-                if not self._give_by_name():
-                    self._state[_PERMITS] += 1
+                self._holders.give()
             self._monitor.announce()
 
 

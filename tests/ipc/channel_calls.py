@@ -92,12 +92,16 @@ class Shared:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
+    @classmethod
+    def create(cls) -> Shared:
+        return cls(Memory.of_size(4096))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _shared, (descriptors.carry(self.memory.descriptor),)
 
     def __getitem__(self, place: Any) -> Any:
         words = self.memory.words[:8]
-        return words[place].tolist() if isinstance(place, slice) else words[place]
+        return words.tolist()[place] if isinstance(place, slice) else words[place]
 
     def __setitem__(self, place: int, value: int) -> None:
         self.memory.words[:8][place] = value
@@ -116,3 +120,104 @@ def report(connection: Any, every: list[Any]) -> None:
 
 def open_descriptors() -> list[str]:
     return sorted(os.listdir("/proc/self/fd"))
+
+
+def crowd(semaphore: Any, inside: Shared, place: int, times: int) -> int:
+    """Go in and out with two threads; return the most that were seen inside."""
+    most = 0
+    mine = threading.Lock()
+
+    def run() -> None:
+        nonlocal most
+        for _ in range(times):
+            with semaphore:
+                with mine:
+                    inside[place] += 1
+                most = max(most, sum(inside[:]))
+                with mine:
+                    inside[place] -= 1
+
+    in_threads(run, 2)
+    return most
+
+
+def ball(there: Any, back: Any, times: int) -> None:
+    for _ in range(times):
+        there.acquire()
+        back.release()
+
+
+def use_for_ever(semaphore: Any) -> None:
+    while True:
+        try:
+            with semaphore:
+                pass
+        except OwnerDied:
+            continue
+
+
+def take_turns(ping: Any, pong: Any, times: int) -> None:
+    for _ in range(times):
+        ping.wait()
+        ping.clear()
+        pong.set()
+
+
+def say_then_wait(event: Any, asking: Event) -> bool:
+    asking.set()
+    return event.wait(30)
+
+
+def flap(event: Any) -> None:
+    while True:
+        event.set()
+        event.clear()
+
+
+def wait_on(condition: Any, asking: Event) -> bool:
+    with condition:
+        asking.set()
+        return condition.wait(30)
+
+
+def fill(condition: Any, buffer: Shared, times: int) -> None:
+    for _ in range(times):
+        with condition:
+            assert condition.wait_for(lambda: buffer[0] < 3, 30)
+            buffer[0] += 1
+            condition.notify_all()
+
+
+def drain(condition: Any, buffer: Shared, times: int) -> None:
+    for _ in range(times):
+        with condition:
+            assert condition.wait_for(lambda: buffer[0] > 0, 30)
+            assert buffer[0] <= 3
+            buffer[0] -= 1
+            condition.notify_all()
+
+
+def march(barrier: Any, steps: Shared, place: int, parties: int, times: int) -> list[int]:
+    places = []
+    for step in range(1, times + 1):
+        steps[place] = step
+        places.append(barrier.wait(30))
+        # All have made this step, and nobody can be two ahead.
+        assert all(step <= other <= step + 1 for other in steps[:parties])
+    return places
+
+
+def pass_by(barrier: Any, timeout: float | None) -> str:
+    try:
+        barrier.wait(timeout)
+    except threading.BrokenBarrierError:
+        return "broken"
+    return "passed"
+
+
+def why_broken(barrier: Any) -> str:
+    try:
+        barrier.wait(30)
+    except threading.BrokenBarrierError as error:
+        return str(error)
+    return "not"
