@@ -190,13 +190,14 @@ class Guard:
     """A mutex around state whose every change is one store, or can be told from what is there.
 
     So who dies inside leaves nothing half done, and nobody needs to be told. Held for microseconds.
+    Use it as a context manager, or where 0.1 µs matter as ``__enter__`` and ``__exit__`` do.
     """
 
-    __slots__ = ("_at", "_mutex")
+    __slots__ = ("_mutex", "at")
 
     def __init__(self, memory: Memory, offset: int) -> None:
         self._mutex = Mutex(memory, offset)
-        self._at = self._mutex.at
+        self.at = self._mutex.at
 
     def create(self) -> None:
         """Initialise it; once, before any other process knows of it."""
@@ -208,27 +209,44 @@ class Guard:
         return self._mutex.deaths[0]
 
     def __enter__(self, trylock: Any = trylock) -> None:
+        code = 0
         try:
-            code = trylock(self._at)
-            while code:
-                if code == DIED:
-                    self._mutex.note_death()
-                    return
-                if code == OWN:
-                    break
-                code = _lock_within(self._at, LOOK_UP)
+            code = trylock(self.at)
+            if code and (code := self.settle(code)):
+                raise self.reentered()
         except BaseException:  # of a signal handler; it may have come just after the lock did
-            _consistent(self._at)
-            unlock(self._at)  # refused if it had not
+            if code != OWN:
+                unlock(self.at)  # refused if it had not
             raise
-        if code == OWN:
-            raise RuntimeError(
-                "a signal handler, or code run by the garbage collector, uses an object of "
-                "poolwise in the midst of which it interrupted its own thread"
-            )
 
     def __exit__(self, *_: object, unlock: Any = unlock) -> None:
-        unlock(self._at)
+        unlock(self.at)
+
+    def settle(self, code: int) -> int:
+        """Go on from what `trylock` said; return 0 when this thread is inside.
+
+        Returns `OWN` if it was inside before: the only case in which it must not leave.
+        """
+        while code in (BUSY, TIMED_OUT):
+            code = _lock_within(self.at, LOOK_UP)
+        if code == DIED:
+            self._mutex.note_death()
+            return 0
+        return code
+
+    def reentered(self) -> RuntimeError:
+        """Return what to raise after `OWN`."""
+        return RuntimeError(
+            "a signal handler, or code that the garbage collector runs, uses an object of "
+            "poolwise in the midst of which it interrupted its own thread"
+        )
+
+    def try_enter(self) -> bool:
+        """Enter if nobody is inside; who enters so leaves by ``__exit__``."""
+        code = trylock(self.at)
+        if code == DIED:
+            self._mutex.note_death()
+        return code in (0, DIED)
 
 
 class Futex:
