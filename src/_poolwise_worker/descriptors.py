@@ -40,6 +40,7 @@ class _Carriers(_local):
     """What carries descriptors now, in this thread; pickling does not change threads."""
 
     carry: Callable[[int], Token] | None = None
+    refusing = False
     received: list[int] | None = None
 
 
@@ -100,6 +101,17 @@ class _Carrying:
         _carriers.carry = self._before
 
 
+class refusing:
+    """Within the block, what this thread pickles goes where no descriptor can follow."""
+
+    def __enter__(self) -> None:
+        self._before = _carriers.refusing
+        _carriers.refusing = True
+
+    def __exit__(self, *_: object) -> None:
+        _carriers.refusing = self._before
+
+
 def collecting(parcel: Parcel) -> _Carrying:
     """Within the block, what this thread pickles puts its descriptors into `parcel`."""
     return _Carrying(parcel.add)
@@ -135,7 +147,7 @@ def require_carrier(owner: object) -> None:
     Raises:
         TransferError: saying what would.
     """
-    if _carriers.carry is None and _spawning() is None:
+    if _carriers.refusing or (_carriers.carry is None and _spawning() is None):
         use_with_multiprocessing()
         name = type(owner).__qualname__
         raise TransferError(

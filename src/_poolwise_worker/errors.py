@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from _pickle import PicklingError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["ChannelClosed", "OwnerDied", "PoolwiseError", "TransferError"]
 
 
@@ -21,6 +25,9 @@ class TransferError(PoolwiseError, PicklingError):
 
     Whose fault: the object's. Threads or a plain loop can carry it.
     """
+
+    #: Where several messages were to be read at once: those that could be.
+    readable: Sequence[object] = ()
 
     __module__ = "poolwise.errors"
 

@@ -11,8 +11,8 @@ not. Where the oldest entry begins (``HEAD``) is only noted: entries whose messa
 are skipped. Positions are bytes, counted from the beginning of the queue and never reset; an entry
 lies where its position says, modulo the capacity.
 
-An entry is a header of three words (the number of its first message, its size, and how many
-messages it has) and its payload. The number of the *next* entry's first message is written
+An entry is a header of two words (the number of its first message; its size and what it is) and
+its payload. The number of the *next* entry's first message is written
 before the tail is moved, so how many were put needs no word of its own.
 
 When the ring is full it grows: entries keep their positions, so only those whose place is another
@@ -24,23 +24,35 @@ from __future__ import annotations
 
 import os
 import sys
+from _pickle import dumps, loads
 from time import monotonic
 
 from _poolwise_worker import descriptors, identity
+from _poolwise_worker.identity import me
 from _poolwise_worker.memory import LINE, Memory, create, mapped
 from _poolwise_worker.mutex import LOOK_UP, OWN, Futex, Guard, trylock, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from mmap import mmap
+    from typing import Any, TypeAlias
 
-#: What the third word of a header says: one message; or how many, shifted by one, and `_MANY`, with
-#: a pickled list of pickles.
-_ONE, _MANY = 0, 1
+    #: Messages, whether they are values already, the hand that they are in.
+    Taken: TypeAlias = tuple[list[Any], bool, int]
+
+#: The second word of a header: the size, and in so many bits below, what the entry is: 0 for one
+#: message; for several together, how many, with a pickled list of plain values (those load without
+#: running code of anybody, so in the guard too); or that it has none.
+_BITS = 16
+_TOGETHER = (1 << _BITS) - 1
+_NO_MESSAGES = _TOGETHER
+
+#: In the word of the shape: its capacity, a power of two, and whether the queue is closed.
+_CLOSED = 1
 
 #: Bytes of a header; entries begin at multiples of it, so none is torn at the end of the ring.
-HEADER = 32
+HEADER = 16
 
 #: Bytes at first: some hundred small messages, and little enough to stay in the cache of a CPU.
 SMALLEST = 1 << 16
@@ -49,7 +61,7 @@ SMALLEST = 1 << 16
 SHRINK_ABOVE = 1 << 20
 
 #: The control page: the guards, what producers write, what consumers write, the hands.
-_TAIL, _CLOSED, _PUTTERS, _CAPACITY, _MAXSIZE = (2 * LINE // 8 + word for word in range(5))
+_TAIL, _SHAPE, _PUTTERS, _MAXSIZE = (2 * LINE // 8 + word for word in range(4))
 _TAKEN, _HEAD, _GETTERS, _LOST = (3 * LINE // 8 + word for word in range(4))
 _HANDS = 4 * LINE // 8
 _MOST_HANDS = 256
@@ -57,6 +69,11 @@ _MOST_HANDS = 256
 #: How often a consumer that finds nothing lets others run before it sleeps: falling asleep and
 #: being woken takes some 50 µs, in which a producer puts as many messages.
 _YIELDS = 20
+
+#: What `Ring.take_first` returns where there is no message for it.
+NOTHING = object()
+
+_NOTHING_OPENED: tuple[int, list[Any]] = (-1, [])
 
 _UNLIMITED = sys.maxsize
 
@@ -76,7 +93,6 @@ class Ring:
     __slots__ = (
         "__weakref__",
         "_arrived",
-        "_capacity",
         "_control",
         "_data",
         "_entries",
@@ -84,8 +100,10 @@ class Ring:
         "_hand",
         "_left",
         "_map",
+        "_mask",
         "_opened",
         "_put_guard",
+        "_shape",
         "_words",
         "maxsize",
     )
@@ -100,10 +118,10 @@ class Ring:
         low = 0 if sys.byteorder == "little" else 4
         self._arrived = Futex(control, _TAIL * 8 + low)
         self._left = Futex(control, _TAKEN * 8 + low)
-        self._capacity = 0
+        self._mask = self._shape = 0
         self._hand = _HANDS  # the word that was free last time
-        #: The entry of several messages that was looked into last: its position, its pickles.
-        self._opened: tuple[int, list[bytes]] = (-1, [])
+        #: The entry of several messages that was looked into last: its position, its values.
+        self._opened = _NOTHING_OPENED
         self.maxsize: int = self._words[_MAXSIZE]
 
     @classmethod
@@ -112,7 +130,7 @@ class Ring:
         control = Memory.of_size(4096)
         Guard(control, 0).create()
         Guard(control, LINE).create()
-        control.words[_CAPACITY] = SMALLEST
+        control.words[_SHAPE] = SMALLEST
         control.words[_MAXSIZE] = maxsize
         return cls(control, create(SMALLEST))
 
@@ -139,7 +157,7 @@ class Ring:
     @property
     def closed(self) -> bool:
         """Whether nothing can be put any more."""
-        return self._words[_CLOSED] != 0
+        return self._words[_SHAPE] & _CLOSED != 0
 
     def lost(self) -> int:
         """Return how many messages were in the hands of processes that were killed in `take`."""
@@ -150,63 +168,84 @@ class Ring:
     # ---- putting ----
 
     def append(self, payload: bytes, until: float | None) -> bool | None:
-        """Put one message.
+        """Put one message, waiting for room until `until`.
 
-        Returns true; false if there was no room until `until`; ``None`` if the ring is closed.
+        Returns true; false if there was no room in time; ``None`` if the ring is closed.
         """
-        words, guard = self._words, self._put_guard
-        while True:
-            done = False
-            code = 0
-            try:  # as in Guard.__enter__
-                code = trylock(guard.at)
-                if code and (code := guard.settle(code)):
-                    raise guard.reentered()
-                if self._room():
-                    self._write(payload, _ONE, 1)
-                    done = True
-            finally:
-                if code != OWN:
-                    unlock(guard.at)
-            if done:
-                break
+        while not self.append_now(payload):
             room = self._wait_for_room(until)
             if not room:
                 return room
+        return True
+
+    def append_now(self, payload: bytes) -> bool:
+        """Put one message if there is room and the ring is not closed.
+
+        `_room` and `_write` for the usual case in one: the former would cost as much as all this.
+        """
+        words, guard = self._words, self._put_guard
+        code = 0
+        try:  # as in Guard.__enter__
+            code = trylock(guard.at)
+            if code and (code := guard.settle(code)):
+                raise guard.reentered()
+            shape = words[_SHAPE]
+            if shape != self._shape:
+                self._follow()
+            tail, entries, mask = words[_TAIL], self._entries, self._mask
+            at = (tail & mask) >> 3
+            number = entries[at]
+            if shape & _CLOSED or (self.maxsize and number - words[_TAKEN] >= self.maxsize):
+                return False
+            size = len(payload)
+            after = tail + (size + 2 * HEADER - 1 & -HEADER)
+            start = tail + HEADER & mask
+            if start + size > mask or after + HEADER - words[_HEAD] > mask:
+                self._write(payload, 0, 1)
+            else:
+                entries[at + 1] = size << _BITS
+                self._map[start : start + size] = payload
+                entries[(after & mask) >> 3] = number + 1
+                words[_TAIL] = after
+        finally:
+            if code != OWN:
+                unlock(guard.at)
         if words[_GETTERS]:
             self._arrived.wake(1)
         return True
 
-    def extend(self, payloads: Sequence[bytes], until: float | None) -> int | None:
-        """Put the first of several messages, as many as there is room for but at least one.
+    def extend(self, values: list[Any], until: float | None) -> tuple[int, int] | None:
+        """Put the first of several plain values, as many as there is room for but at least one.
 
-        Returns how many; 0 if there was no room until `until`; ``None`` if the ring is closed.
+        Returns how many, and in how many bytes; no value if there was no room until `until`;
+        ``None`` if the ring is closed.
         """
-        from _pickle import dumps
-
+        count = len(values)
+        payload = dumps(values, 5)
         while True:
             with self._put_guard:
-                count = min(self._room(), len(payloads))
-                if count:
-                    some = payloads if count == len(payloads) else payloads[:count]
-                    self._write(dumps(some, 5), count << 1 | _MANY, count)
+                if room := self._room():
+                    if room < count:
+                        count = room
+                        payload = dumps(values[:count], 5)
+                    self._write(payload, count, count)
                     break
-            room = self._wait_for_room(until)
-            if not room:
-                return None if room is None else 0
+            found = self._wait_for_room(until)
+            if not found:
+                return None if found is None else (0, 0)
         if self._words[_GETTERS]:
             self._arrived.wake(count)
-        return count
+        return count, len(payload)
 
     def close(self) -> None:
         """Put the end behind the last message; a second time it does nothing."""
         with self._put_guard:
-            if not self._words[_CLOSED]:
-                self._words[_CLOSED] = 1
+            if not self._words[_SHAPE] & _CLOSED:
+                self._words[_SHAPE] |= _CLOSED
                 self._follow()
                 # An entry without messages moves the tail, so that nobody falls asleep who has
                 # seen the queue open.
-                self._write(b"", _MANY, 0)
+                self._write(b"", _NO_MESSAGES, 0)
         self._arrived.wake()
         self._left.wake()
 
@@ -215,9 +254,9 @@ class Ring:
     def _room(self) -> int:
         """Return how many messages may be put now; 0 also if the ring is closed."""
         words = self._words
-        if self._capacity != words[_CAPACITY]:
+        if self._shape != words[_SHAPE]:
             self._follow()
-        if words[_CLOSED]:
+        if self._shape & _CLOSED:
             return 0
         if not self.maxsize:
             return _UNLIMITED
@@ -225,29 +264,24 @@ class Ring:
 
     def _number(self) -> int:
         """Return the number of the message that is put next: how many were put before."""
-        return self._entries[(self._words[_TAIL] & self._capacity - 1) >> 3]
+        return self._entries[(self._words[_TAIL] & self._mask) >> 3]
 
-    def _write(self, payload: bytes, meta: int, count: int) -> None:
-        """Write an entry behind the last."""
+    def _write(self, payload: bytes, together: int, count: int) -> None:
+        """Write an entry behind the last; `together` says what it is."""
         words = self._words
         size = len(payload)
         tail = words[_TAIL]
         after = tail + (size + 2 * HEADER - 1 & -HEADER)
         # One more header: the number of the next entry's first message is written already.
-        if after + HEADER - words[_HEAD] > self._capacity:
+        if after + HEADER - words[_HEAD] > self._mask:
             self._grow(after + HEADER - words[_HEAD])
-        entries, mask = self._entries, self._capacity - 1
+        entries, mask = self._entries, self._mask
         at = (tail & mask) >> 3
-        entries[at + 1] = size
-        entries[at + 2] = meta
+        entries[at + 1] = size << _BITS | together
         start = tail + HEADER & mask
-        stop = start + size
-        if stop <= self._capacity:
-            self._map[start:stop] = payload
-        else:
-            split = self._capacity - start
-            self._map[start:] = payload[:split]
-            self._map[: size - split] = payload[split:]
+        split = min(size, mask + 1 - start)
+        self._map[start : start + split] = payload[:split]
+        self._map[: size - split] = payload[split:]
         entries[(after & mask) >> 3] = entries[at] + count
         words[_TAIL] = after
 
@@ -261,7 +295,7 @@ class Ring:
                 seen = words[_TAKEN]
                 if self._room():
                     return True
-                if words[_CLOSED]:
+                if self._shape & _CLOSED:
                     return None
                 left = LOOK_UP if until is None else until - monotonic()
                 if left <= 0:
@@ -278,15 +312,16 @@ class Ring:
     # ---- the memory; with a guard ----
 
     def _follow(self) -> None:
-        """Map the ring again if it has another capacity by now."""
-        capacity = self._words[_CAPACITY]
-        if self._capacity != capacity:
-            self._use(mapped(self._data, capacity), capacity)
+        """Take note of the shape that the ring has by now, and map it again if it must be."""
+        shape = self._words[_SHAPE]
+        if shape & ~_CLOSED != self._mask + 1:
+            self._use(mapped(self._data, shape & ~_CLOSED))
+        self._shape = shape
 
-    def _use(self, room: mmap, capacity: int) -> None:
+    def _use(self, room: mmap) -> None:
         self._map = room
         self._entries = memoryview(room).cast("q")
-        self._capacity = capacity
+        self._mask = len(room) - 1
 
     def _grow(self, needed: int) -> None:
         """Double the capacity until `needed` bytes fit; with the put guard."""
@@ -297,20 +332,21 @@ class Ring:
                 self._grow_alone(needed)
 
     def _grow_alone(self, needed: int) -> None:
-        while self._capacity < needed:
-            old = self._capacity
+        words = self._words
+        while self._mask < needed:
+            old = self._mask + 1
             os.ftruncate(self._data, 2 * old)
             wider = mapped(self._data, 2 * old)
             # What has an odd quotient of position and old capacity belongs to the upper half.
-            position, end = self._words[_HEAD], self._words[_TAIL] + HEADER
+            position, end = words[_HEAD], words[_TAIL] + HEADER
             while position < end:
                 stop = min(end, (position // old + 1) * old)
                 if position // old % 2:
                     at = position % old
                     wider[old + at : old + at + stop - position] = wider[at : at + stop - position]
                 position = stop
-            self._use(wider, 2 * old)
-            self._words[_CAPACITY] = 2 * old
+            self._use(wider)
+            self._shape = words[_SHAPE] = 2 * old | words[_SHAPE] & _CLOSED
 
     def _shrink(self) -> None:
         """Give memory back, if no producer is at work; with the get guard, when empty.
@@ -323,7 +359,7 @@ class Ring:
         try:
             if words[_HEAD] == words[_TAIL]:
                 self._entries[(words[_TAIL] & SMALLEST - 1) >> 3] = self._number()
-                words[_CAPACITY] = SMALLEST
+                words[_SHAPE] = SMALLEST | words[_SHAPE] & _CLOSED
                 os.ftruncate(self._data, SMALLEST)
                 self._follow()
         finally:
@@ -331,11 +367,49 @@ class Ring:
 
     # ---- taking ----
 
-    def take(self, most: int, until: float | None) -> tuple[list[bytes], int] | None:
+    def take_first(self, decode: Callable[[bytes], Any]) -> Any:
+        """Take the first message and decode it, if it is there and was put by `append`.
+
+        `take` for the usual case; `NOTHING` if it is another case.
+        """
+        words, guard = self._words, self._get_guard
+        code = 0
+        try:  # as in Guard.__enter__
+            code = trylock(guard.at)
+            if code and (code := guard.settle(code)):
+                raise guard.reentered()
+            head, tail = words[_HEAD], words[_TAIL]
+            if head == tail or self._shape != words[_SHAPE]:
+                return NOTHING
+            entries, mask, hand = self._entries, self._mask, self._hand
+            at = (head & mask) >> 3
+            number, meta, start = entries[at], entries[at + 1], head + HEADER & mask
+            size = meta >> _BITS
+            stop = start + size
+            if meta & _TOGETHER or number != words[_TAKEN] or stop > mask or words[hand]:
+                return NOTHING
+            message = self._map[start:stop]
+            words[hand] = me() << 16 | 1
+            words[_TAKEN] = number + 1
+            words[_HEAD] = head = head + (size + 2 * HEADER - 1 & -HEADER)
+            if head == tail and mask > SHRINK_ABOVE:
+                self._shrink()
+        finally:
+            if code != OWN:
+                unlock(guard.at)
+        if words[_PUTTERS]:
+            self._left.wake(1)
+        try:
+            return decode(message)
+        finally:
+            words[hand] = 0
+
+    def take(self, most: int, until: float | None) -> Taken | None:
         """Take from 1 to `most` messages, waiting for the first until `until`.
 
-        Returns their pickles, in order, and what to give to `handed_out` when the caller has them;
-        no pickles if none came in time; ``None`` at the end of a closed ring.
+        Returns the payloads of `append` or the values of `extend`, which of the two, and what to
+        give to `handed_out` when the caller has them; none if none came in time; ``None`` at the
+        end of a closed ring.
         """
         words, guard = self._words, self._get_guard
         asleep = 0
@@ -353,11 +427,11 @@ class Ring:
                 if words[_HEAD] != tail and (taken := self._take(most, tail)):
                     break
                 # The tail once more: nothing is put after the end, so what is there now is all.
-                if words[_CLOSED] and tail == words[_TAIL]:
+                if words[_SHAPE] & _CLOSED and tail == words[_TAIL]:
                     return None
                 left = LOOK_UP if until is None else until - monotonic()
                 if left <= 0:
-                    return [], 0
+                    return [], False, 0
                 if not patience:
                     words[_GETTERS] += 1
                     asleep = 1
@@ -394,55 +468,57 @@ class Ring:
 
     # ---- with the get guard ----
 
-    def _take(self, most: int, tail: int) -> tuple[list[bytes], int] | None:
-        """Take the next messages, at most so many; ``None`` if there are none before `tail`."""
+    def _take(self, most: int, tail: int) -> Taken | None:
+        """Take the next messages of one kind, at most so many; ``None`` if there are none."""
         words = self._words
-        if self._capacity != words[_CAPACITY]:
+        if self._shape != words[_SHAPE]:
             self._follow()
-        entries, mask = self._entries, self._capacity - 1
+        entries, mask = self._entries, self._mask
         position, taken = words[_HEAD], words[_TAKEN]
-        pickles: list[bytes] = []
+        found: list[Any] = []
+        plain = False
         while position != tail:
             at = (position & mask) >> 3
-            size, meta = entries[at + 1], entries[at + 2]
-            if meta == _ONE:
+            size, together = entries[at + 1] >> _BITS, entries[at + 1] & _TOGETHER
+            if not together:
                 if entries[at] == taken:
-                    if len(pickles) == most:
+                    if plain or len(found) == most:
                         break
-                    pickles.append(self._read(position + HEADER & mask, size))
+                    found.append(self._read(position + HEADER & mask, size))
                     taken += 1
-            else:
-                end = entries[at] + (meta >> 1)
+            elif together != _NO_MESSAGES:
+                end = entries[at] + together
                 if taken < end:
-                    wanted = min(end - taken, most - len(pickles))
-                    inside = self._open(position, size)
+                    if found and not plain:
+                        break
+                    plain = True
+                    wanted = min(end - taken, most - len(found))
                     first = taken - entries[at]
-                    pickles += inside[first : first + wanted]
+                    found += self._open(position, size)[first : first + wanted]
                     taken += wanted
-                if taken < end:
-                    break
+                    if taken < end:
+                        break
+                    self._opened = _NOTHING_OPENED
             position += size + 2 * HEADER - 1 & -HEADER
-        if not pickles:
+        if not found:
             return None
-        hand = self._take_in_hand(len(pickles))
+        hand = self._take_in_hand(len(found))
         words[_TAKEN] = taken
         words[_HEAD] = position
-        if position == tail and self._capacity > SHRINK_ABOVE:
+        if position == tail and mask > SHRINK_ABOVE:
             self._shrink()
-        return pickles, hand
+        return found, plain, hand
 
     def _read(self, start: int, size: int) -> bytes:
         stop = start + size
-        if stop <= self._capacity:
+        if stop <= self._mask + 1:
             return self._map[start:stop]
-        return self._map[start:] + self._map[: stop - self._capacity]
+        return self._map[start:] + self._map[: stop - self._mask - 1]
 
-    def _open(self, position: int, size: int) -> list[bytes]:
-        """Return the pickles in an entry of several; who takes one at a time reads it once."""
-        from _pickle import loads
-
+    def _open(self, position: int, size: int) -> list[Any]:
+        """Return the values in an entry of several; who takes one at a time reads it once."""
         if self._opened[0] != position:
-            read = self._read(position + HEADER & self._capacity - 1, size)
+            read = self._read(position + HEADER & self._mask, size)
             self._opened = position, loads(read)
         return self._opened[1]
 
@@ -455,7 +531,7 @@ class Ring:
         lost.
         """
         words, hand = self._words, self._hand
-        word = identity.me() << 16 | min(count, 0xFFFF)
+        word = me() << 16 | min(count, 0xFFFF)
         for _ in range(2):
             if not words[hand]:
                 words[hand] = word

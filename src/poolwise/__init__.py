@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Condition,
         Event,
         Lock,
+        Queue,
         RLock,
         Semaphore,
     )
@@ -52,6 +53,7 @@ _HOMES = {
     "Plan": "plan",
     "PlanRefused": "errors",
     "PoolwiseError": "errors",
+    "Queue": "ipc",
     "RLock": "ipc",
     "Run": "api",
     "Semaphore": "ipc",
@@ -81,6 +83,7 @@ __all__ = [
     "Plan",
     "PlanRefused",
     "PoolwiseError",
+    "Queue",
     "RLock",
     "Run",
     "Semaphore",

@@ -8,6 +8,7 @@ from _poolwise_worker.barriers import Barrier
 from _poolwise_worker.conditions import Condition
 from _poolwise_worker.events import Event
 from _poolwise_worker.locks import Lock, RLock
+from _poolwise_worker.queues import Queue
 from _poolwise_worker.semaphores import BoundedSemaphore, Semaphore
 from poolwise.ipc.inbox import Inbox
 
@@ -18,6 +19,7 @@ __all__ = [
     "Event",
     "Inbox",
     "Lock",
+    "Queue",
     "RLock",
     "Semaphore",
 ]

@@ -1,0 +1,175 @@
+"""Large buffers in shared memory: copied in once, read in place by whoever takes the message.
+
+A reader sees a block through a private mapping: it reads without a copy, and what it writes is
+seen by nobody else. A block is used again only when the last view of it is gone. One that a
+process held when it was killed is found to be free when room is looked for.
+"""
+
+from __future__ import annotations
+
+import os
+from ctypes import CDLL, c_char, c_int, c_long, c_size_t, c_void_p
+from weakref import ref
+
+from _poolwise_worker import descriptors, identity
+from _poolwise_worker.memory import Memory, mapped
+from _poolwise_worker.mutex import Guard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: The first pages are a table: the guard, where the blocks end, how many there are; then for each
+#: block its place and size class, and who has it.
+_TABLE = 1 << 14
+_END, _BLOCKS = 8, 9
+_FIRST = 16
+_MOST = (4096 // 8 - _FIRST) // 2
+
+#: Who has a block, unless it is the identity of a process that writes it or reads it.
+_FREE, _SENT, _RETIRED = 0, 1, 2
+
+_libc = CDLL(None)
+_mmap = _libc["mmap"]
+_mmap.restype = c_void_p
+_mmap.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
+_munmap = _libc["munmap"]
+_munmap.argtypes = (c_void_p, c_size_t)
+_PROT_READ_WRITE, _MAP_PRIVATE = 3, 2
+_FAILED = c_void_p(-1).value
+
+
+class Heap:
+    """Blocks of shared memory. A block's size is a power of two; only touched pages take memory."""
+
+    __slots__ = ("__weakref__", "_guard", "_map", "_memory", "_words")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._guard = Guard(memory, 0)
+        self._words = memory.words
+        self._map = memoryview(memory.map)
+
+    @classmethod
+    def create(cls) -> Heap:
+        """Create one without blocks."""
+        heap = cls(Memory.of_size(_TABLE))
+        heap._guard.create()
+        heap._words[_END] = _TABLE
+        return heap
+
+    @classmethod
+    def claim(cls, token: descriptors.Token) -> Heap:
+        """Return the one that `carry` sent."""
+        return cls(Memory(descriptors.claim(token)))
+
+    def carry(self) -> descriptors.Token:
+        """Send it along with what is being pickled."""
+        return descriptors.carry(self._memory.descriptor)
+
+    def store(self, data: memoryview) -> int | None:
+        """Copy `data` into a block of this process; return its number; ``None`` if all are taken.
+
+        It belongs to this process until `send`.
+        """
+        size = 1 << max(12, (data.nbytes - 1).bit_length())
+        with self._guard:
+            block = self._find(size)
+            if block is None:
+                return None
+            self._words[block + 1] = identity.me() << 2
+            place = self._words[block] & ~63
+        if len(self._map) < place + size:
+            self._map = memoryview(mapped(self._memory.descriptor))
+        self._map[place : place + data.nbytes] = data.cast("B")
+        return block
+
+    def send(self, block: int) -> None:
+        """Let go of a block that another process is about to be told of."""
+        self._words[block + 1] = _SENT
+
+    def free(self, block: int) -> None:
+        """Let go of a block that nobody is told of, or whose last view is gone."""
+        self._words[block + 1] = _FREE
+
+    def view(self, block: int, size: int) -> memoryview:
+        """Return a view of a block that was sent here; the block is free when the view is gone."""
+        self._words[block + 1] = identity.me() << 2
+        address = _mmap(
+            None,
+            size,
+            _PROT_READ_WRITE,
+            _MAP_PRIVATE,
+            self._memory.descriptor,
+            self._words[block] & ~63,
+        )
+        if address == _FAILED:
+            self.free(block)
+            raise MemoryError(f"cannot map {size:,} bytes of a message")
+        room = (c_char * size).from_address(address)
+        _Lease(self, block, room, address, size)
+        return memoryview(room).cast("B")
+
+    # ---- with the guard ----
+
+    def _find(self, size: int) -> int | None:
+        """Return a block of `size` that is free, be it by a death, or a new one."""
+        words = self._words
+        kind = size.bit_length()
+        blocks = range(_FIRST, _FIRST + 2 * words[_BLOCKS], 2)
+        fitting = [block for block in blocks if words[block] & 63 == kind]
+        for block in fitting:
+            if words[block + 1] == _FREE:
+                return block
+        for block in fitting:
+            holder = words[block + 1]
+            if holder > _RETIRED and not identity.alive(holder >> 2):
+                return block
+        if words[_BLOCKS] == _MOST:
+            return None
+        block = _FIRST + 2 * words[_BLOCKS]
+        end = words[_END]
+        os.ftruncate(self._memory.descriptor, end + size)
+        words[block] = end | kind
+        words[block + 1] = _FREE
+        words[_END] = end + size
+        words[_BLOCKS] += 1
+        return block
+
+
+class _Lease:
+    """One view of a block. Unmaps and frees it when the view is gone.
+
+    A process forked meanwhile has the mapping too, and nobody would know when it is done: then
+    the block is never used again.
+    """
+
+    __slots__ = ("_address", "_block", "_heap", "_pid", "_room", "_size", "retired")
+
+    def __init__(self, heap: Heap, block: int, room: Any, address: int, size: int) -> None:
+        self._heap = heap
+        self._block = block
+        self._address = address
+        self._size = size
+        self._pid = os.getpid()
+        self.retired = False
+        self._room = ref(room, self._end)
+        _leases.add(self)
+
+    def _end(self, _: object) -> None:
+        _leases.discard(self)
+        _munmap(self._address, self._size)
+        if not self.retired and self._pid == os.getpid():
+            self._heap.free(self._block)
+
+
+_leases: set[_Lease] = set()
+
+
+def _retire() -> None:
+    for lease in list(_leases):
+        lease.retired = True
+        lease._heap._words[lease._block + 1] = _RETIRED
+
+
+os.register_at_fork(before=_retire)

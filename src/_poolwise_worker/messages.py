@@ -1,0 +1,115 @@
+"""How one message becomes bytes: a pickle, and large buffers beside it in shared memory."""
+
+from __future__ import annotations
+
+from _pickle import dumps as _dumps
+from _pickle import loads as _loads
+
+from _poolwise_worker import culprit
+from _poolwise_worker.errors import TransferError
+from _poolwise_worker.transfer import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from _poolwise_worker.heap import Heap
+
+#: Buffers of this many bytes and more go beside the pickle. Found with
+#: ``benchmarks/bench_channels.py``: mapping a block costs some 30 µs, as does copying as much.
+LARGE = 1 << 18
+
+#: The first byte of a pickle, and of a message that has buffers beside it.
+_PICKLE, _BESIDE = 0x80, b"B"
+
+#: Types whose pickles are the same everywhere, and hold no buffers.
+PLAIN = frozenset((bytes, str, int, float, bool, type(None)))
+
+
+class Codec:
+    """Turns messages into bytes and back, for the processes that share a heap."""
+
+    __slots__ = ("_heap",)
+
+    def __init__(self, heap: Heap) -> None:
+        self._heap = heap
+
+    def encode(self, item: Any) -> bytes:
+        """Turn `item` into bytes, its large buffers into blocks of the heap.
+
+        Raises:
+            TransferError: with the path to what cannot be pickled.
+        """
+        if item.__class__ in PLAIN:
+            return _dumps(item, 5)
+        buffers: list[memoryview] = []
+
+        def keep_inside(buffer: Any) -> bool:
+            try:
+                raw: memoryview = buffer.raw()
+            except BufferError:  # not contiguous
+                return True
+            if raw.nbytes < LARGE:
+                return True
+            buffers.append(raw)
+            return False
+
+        try:
+            data = _pickled(item, keep_inside, buffers)
+        except Exception as error:
+            raise TransferError(culprit.explain(item, "the item", error)) from error
+        return self._beside(data, buffers) if buffers else data
+
+    def decode(self, message: bytes) -> Any:
+        """Turn what `encode` returned into an equal object.
+
+        Raises:
+            TransferError: if it cannot be read here; the message is gone then.
+        """
+        try:
+            if message[0] == _PICKLE:
+                return _loads(message)
+            return self._with_blocks(message)
+        except Exception as error:
+            raise TransferError(f"a message cannot be read here: {describe(error)}") from error
+
+    def discard(self, message: bytes) -> None:
+        """Free what `encode` took for a message that is not sent after all."""
+        if message[0] != _PICKLE:
+            for each in _loads(memoryview(message)[1:])[1]:
+                if isinstance(each, tuple):
+                    self._heap.free(each[0])
+
+    def _beside(self, data: bytes, buffers: list[memoryview]) -> bytes:
+        blocks: list[tuple[int, int] | bytes] = []
+        for buffer in buffers:
+            block = self._heap.store(buffer)
+            blocks.append(bytes(buffer) if block is None else (block, buffer.nbytes))
+        message = _BESIDE + _dumps((data, blocks), 5)
+        for each in blocks:
+            if isinstance(each, tuple):
+                self._heap.send(each[0])
+        return message
+
+    def _with_blocks(self, message: bytes) -> Any:
+        data, blocks = _loads(memoryview(message)[1:])
+        views = [
+            bytearray(each) if isinstance(each, bytes) else self._heap.view(*each)
+            for each in blocks
+        ]
+        return _loads(data, buffers=views)
+
+
+def _pickled(item: object, keep_inside: Any, buffers: list[memoryview]) -> bytes:
+    """Pickle plainly, or by value what another process would not find by reference."""
+    try:
+        data = _dumps(item, 5, buffer_callback=keep_inside)
+        if b"__main__" not in data:
+            return data
+    except Exception:  # whatever it was, cloudpickle may do better
+        pass
+    import cloudpickle
+
+    buffers.clear()  # they are inside this time
+    result: bytes = cloudpickle.dumps(item, 5)
+    return result
