@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _poolwise_worker.errors import TransferError
+from _poolwise_worker.timeouts import kind
 from _poolwise_worker.transfer import describe, dumps
 
 TYPE_CHECKING = False
@@ -15,15 +17,15 @@ _TRIES = 1000
 def explain(value: object, name: str, error: BaseException) -> str:
     """Say which part of `value`, itself called `name`, raised `error` when it was pickled."""
     path, part, error = _smallest(value, name, error)
-    where = name if path == name else f"{path} (in {name}, a {type(value).__qualname__})"
-    return f"{where} is a {type(part).__qualname__} that cannot be pickled: {describe(error)}"
+    where = name if path == name else f"{path} (in {name}, {kind(value)})"
+    return f"{where} is {kind(part)} that cannot be pickled: {describe(error)}"
 
 
 def _smallest(value: object, path: str, error: BaseException) -> tuple[str, object, BaseException]:
     """Descend into the first part that does not pickle either, as far as there is one."""
     seen = {id(value)}
     tries = 0
-    while True:
+    while not isinstance(error, TransferError):  # that says enough, of an object of poolwise
         for step, part in _parts(value):
             tries += 1
             if id(part) in seen or tries > _TRIES:
@@ -35,7 +37,8 @@ def _smallest(value: object, path: str, error: BaseException) -> tuple[str, obje
                 value, path, error = part, path + step, another
                 break
         else:
-            return path, value, error
+            break
+    return path, value, error
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:

@@ -21,6 +21,7 @@ import sys
 from _thread import _local
 
 from _poolwise_worker.errors import TransferError
+from _poolwise_worker.timeouts import kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,10 +150,9 @@ def require_carrier(owner: object) -> None:
     """
     if _carriers.refusing or (_carriers.carry is None and _spawning() is None):
         use_with_multiprocessing()
-        name = type(owner).__qualname__
         raise TransferError(
-            f"a {name} cannot become plain bytes: it lives in memory and descriptors that another "
-            f"process has to be handed. Pass it to a worker of poolwise (as an argument, in a "
+            f"{kind(owner)} cannot become plain bytes: it lives in memory and descriptors that "
+            f"another process has to be handed. Pass it to a worker of poolwise (as an argument, in a "
             f"closure, to an initializer), through poolwise.Pipe, or to multiprocessing.Process"
         )
 

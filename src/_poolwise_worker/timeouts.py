@@ -25,7 +25,7 @@ def until(timeout: Any, default: float | None = None) -> float | None:
 def check(timeout: Any) -> None:
     """Refuse what is no time-out."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout={timeout!r}: a number of seconds or None, not {_kind(timeout)}")
+        raise TypeError(f"timeout={timeout!r}: a number of seconds or None, not {kind(timeout)}")
     if not timeout >= 0:  # so that nan is refused too
         raise ValueError(f"timeout={timeout!r}: at least 0 seconds; to wait for ever, give None")
 
@@ -46,13 +46,14 @@ def count(name: str, value: Any, least: int) -> int:
         TypeError, ValueError: naming the argument, what was given and what is accepted.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}={value!r}: a whole number, not {_kind(value)}")
+        raise TypeError(f"{name}={value!r}: a whole number, not {kind(value)}")
     number: int = value.__index__()
     if number < least:
         raise ValueError(f"{name}={value!r}: at least {least}")
     return number
 
 
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+def kind(value: object) -> str:
+    """Return the name of the type of `value`, with its article."""
+    name = type(value).__qualname__
+    return f"an {name}" if name[0] in "AEIOUaeiou" else f"a {name}"

@@ -221,3 +221,115 @@ def why_broken(barrier: Any) -> str:
     except threading.BrokenBarrierError as error:
         return str(error)
     return "not"
+
+
+def consume(queue: Any) -> list[Any]:
+    return list(queue)
+
+
+def get(queue: Any) -> Any:
+    return queue.get(timeout=30)
+
+
+def get_and_call(queue: Any, argument: object) -> object:
+    return queue.get(timeout=30)(argument)
+
+
+def get_and_pause(queue: Any, held: Event) -> None:
+    got = queue.get(timeout=30)
+    held.set()
+    signal.pause()
+    del got
+
+
+def echo(there: Any, back: Any) -> None:
+    for each in there:
+        back.put(each)
+
+
+class Holding:
+    """Has a lock, which does not pickle."""
+
+    def __init__(self) -> None:
+        self.held = threading.Lock()
+
+
+class KillsWhoReadsIt:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kill_oneself, ()
+
+
+def _kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def produce_in_some_way(queue: Any, number: int, times: int) -> None:
+    """Put so many messages, one by one and several together."""
+    index = 0
+    while index < times:
+        if index % 7:
+            queue.put((number, index))
+            index += 1
+        else:
+            some = range(index, min(times, index + 5))
+            queue.put_many((number, each) for each in some)
+            index += len(some)
+
+
+def consume_in_some_way(queue: Any) -> list[Any]:
+    got: list[Any] = []
+    try:
+        while True:
+            if len(got) % 5:
+                got.append(queue.get())
+            else:
+                got += queue.get_many(9)
+    except EOFError:
+        return got
+
+
+def produce_many(queue: Any, number: int, times: int) -> None:
+    queue.put_many(range(number * times, (number + 1) * times))
+
+
+def count_many(queue: Any, producers: int) -> tuple[bool, int, int]:
+    """Return whether all came in order, how many, and the sum of their squares."""
+    last = [-1] * producers
+    in_order, count, squares = True, 0, 0
+    try:
+        while True:
+            for index in queue.get_many(500):
+                in_order = in_order and index > last[index // 250_000]
+                last[index // 250_000] = index
+                count += 1
+                squares += index * index
+    except EOFError:
+        return in_order, count, squares
+
+
+def most_seen(queue: Any, times: int) -> int:
+    return max(queue.qsize() for _ in range(times))
+
+
+def produce_for_ever(queue: Any, number: int, notes: Shared) -> None:
+    index = 0
+    while True:
+        queue.put((number, index))
+        index += 1
+        notes[0] = index
+
+
+def produce_many_for_ever(queue: Any, number: int, notes: Shared) -> None:
+    while True:
+        queue.put_many(range(20))
+
+
+def sum_for_ever(queue: Any, number: int, notes: Shared) -> None:
+    while True:
+        queue.get()
+        notes[0] += 1
+
+
+def sum_many_for_ever(queue: Any, number: int, notes: Shared) -> None:
+    while True:
+        queue.get_many(13)
