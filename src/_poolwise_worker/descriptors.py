@@ -152,8 +152,9 @@ def require_carrier(owner: object) -> None:
         use_with_multiprocessing()
         raise TransferError(
             f"{kind(owner)} cannot become plain bytes: it lives in memory and descriptors that "
-            f"another process has to be handed. Pass it to a worker of poolwise (as an argument, in a "
-            f"closure, to an initializer), through poolwise.Pipe, or to multiprocessing.Process"
+            f"another process has to be handed. Pass it to a worker of poolwise (as an argument, "
+            f"in a closure, to an initializer), through poolwise.Pipe, or to "
+            f"multiprocessing.Process"
         )
 
 

@@ -8,35 +8,20 @@ process held when it was killed is found to be free when room is looked for.
 from __future__ import annotations
 
 import os
-from ctypes import CDLL, c_char, c_int, c_long, c_size_t, c_void_p
-from weakref import ref
 
 from _poolwise_worker import descriptors, identity
-from _poolwise_worker.memory import Memory, mapped
+from _poolwise_worker.memory import Memory, mapped, private_view
 from _poolwise_worker.mutex import Guard
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 #: The first pages are a table: the guard, where the blocks end, how many there are; then for each
 #: block its place and size class, and who has it.
-_TABLE = 1 << 14
+_TABLE = 1 << 16
 _END, _BLOCKS = 8, 9
 _FIRST = 16
-_MOST = (4096 // 8 - _FIRST) // 2
+_MOST = (_TABLE // 8 - _FIRST) // 2
 
 #: Who has a block, unless it is the identity of a process that writes it or reads it.
 _FREE, _SENT, _RETIRED = 0, 1, 2
-
-_libc = CDLL(None)
-_mmap = _libc["mmap"]
-_mmap.restype = c_void_p
-_mmap.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
-_munmap = _libc["munmap"]
-_munmap.argtypes = (c_void_p, c_size_t)
-_PROT_READ_WRITE, _MAP_PRIVATE = 3, 2
-_FAILED = c_void_p(-1).value
 
 
 class Heap:
@@ -47,8 +32,8 @@ class Heap:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._guard = Guard(memory, 0)
-        self._words = memory.words
         self._map = memoryview(memory.map)
+        self._words = self._map[:_TABLE].cast("q")
 
     @classmethod
     def create(cls) -> Heap:
@@ -95,20 +80,13 @@ class Heap:
     def view(self, block: int, size: int) -> memoryview:
         """Return a view of a block that was sent here; the block is free when the view is gone."""
         self._words[block + 1] = identity.me() << 2
-        address = _mmap(
-            None,
-            size,
-            _PROT_READ_WRITE,
-            _MAP_PRIVATE,
-            self._memory.descriptor,
-            self._words[block] & ~63,
-        )
-        if address == _FAILED:
-            self.free(block)
-            raise MemoryError(f"cannot map {size:,} bytes of a message")
-        room = (c_char * size).from_address(address)
-        _Lease(self, block, room, address, size)
-        return memoryview(room).cast("B")
+        lease = _Lease(self, block)
+        _leases.add(lease)
+        try:
+            return private_view(self._memory.descriptor, self._words[block] & ~63, size, lease.end)
+        except BaseException:
+            lease.end()
+            raise
 
     # ---- with the guard ----
 
@@ -138,29 +116,26 @@ class Heap:
 
 
 class _Lease:
-    """One view of a block. Unmaps and frees it when the view is gone.
+    """One view of a block, which is free when the view is gone.
 
-    A process forked meanwhile has the mapping too, and nobody would know when it is done: then
-    the block is never used again.
+    A process forked meanwhile has the view too, and nobody would know when it is done: then the
+    block is never used again.
     """
 
-    __slots__ = ("_address", "_block", "_heap", "_pid", "_room", "_size", "retired")
+    __slots__ = ("_block", "_heap", "_pid")
 
-    def __init__(self, heap: Heap, block: int, room: Any, address: int, size: int) -> None:
+    def __init__(self, heap: Heap, block: int) -> None:
         self._heap = heap
         self._block = block
-        self._address = address
-        self._size = size
         self._pid = os.getpid()
-        self.retired = False
-        self._room = ref(room, self._end)
-        _leases.add(self)
 
-    def _end(self, _: object) -> None:
+    def end(self) -> None:
         _leases.discard(self)
-        _munmap(self._address, self._size)
-        if not self.retired and self._pid == os.getpid():
+        if self._pid == os.getpid() and self._heap._words[self._block + 1] != _RETIRED:
             self._heap.free(self._block)
+
+    def retire(self) -> None:
+        self._heap._words[self._block + 1] = _RETIRED
 
 
 _leases: set[_Lease] = set()
@@ -168,8 +143,7 @@ _leases: set[_Lease] = set()
 
 def _retire() -> None:
     for lease in list(_leases):
-        lease.retired = True
-        lease._heap._words[lease._block + 1] = _RETIRED
+        lease.retire()
 
 
 os.register_at_fork(before=_retire)

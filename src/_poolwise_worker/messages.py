@@ -29,10 +29,12 @@ PLAIN = frozenset((bytes, str, int, float, bool, type(None)))
 class Codec:
     """Turns messages into bytes and back, for the processes that share a heap."""
 
-    __slots__ = ("_heap",)
+    __slots__ = ("_heap", "_most")
 
-    def __init__(self, heap: Heap) -> None:
+    def __init__(self, heap: Heap, most: int | None = None) -> None:
+        """Make one whose messages have at most `most` bytes, if there is a limit."""
         self._heap = heap
+        self._most = most
 
     def encode(self, item: Any) -> bytes:
         """Turn `item` into bytes, its large buffers into blocks of the heap.
@@ -41,7 +43,7 @@ class Codec:
             TransferError: with the path to what cannot be pickled.
         """
         if item.__class__ in PLAIN:
-            return _dumps(item, 5)
+            return self._checked(_dumps(item, 5))
         buffers: list[memoryview] = []
 
         def keep_inside(buffer: Any) -> bool:
@@ -58,7 +60,7 @@ class Codec:
             data = _pickled(item, keep_inside, buffers)
         except Exception as error:
             raise TransferError(culprit.explain(item, "the item", error)) from error
-        return self._beside(data, buffers) if buffers else data
+        return self._checked(self._beside(data, buffers) if buffers else data)
 
     def decode(self, message: bytes) -> Any:
         """Turn what `encode` returned into an equal object.
@@ -76,27 +78,44 @@ class Codec:
     def discard(self, message: bytes) -> None:
         """Free what `encode` took for a message that is not sent after all."""
         if message[0] != _PICKLE:
-            for each in _loads(memoryview(message)[1:])[1]:
+            inside, blocks = _loads(memoryview(message)[1:])
+            for each in (inside, *blocks):
                 if isinstance(each, tuple):
                     self._heap.free(each[0])
 
     def _beside(self, data: bytes, buffers: list[memoryview]) -> bytes:
-        blocks: list[tuple[int, int] | bytes] = []
-        for buffer in buffers:
-            block = self._heap.store(buffer)
-            blocks.append(bytes(buffer) if block is None else (block, buffer.nbytes))
-        message = _BESIDE + _dumps((data, blocks), 5)
-        for each in blocks:
+        inside = data if self._most is None or len(data) < self._most // 2 else self._stored(data)
+        blocks = [self._stored(buffer) for buffer in buffers]
+        message = _BESIDE + _dumps((inside, blocks), 5)
+        for each in (inside, *blocks):
             if isinstance(each, tuple):
                 self._heap.send(each[0])
         return message
 
+    def _stored(self, data: bytes | memoryview) -> tuple[int, int] | bytes:
+        """Copy `data` into a block; return its number and size, or `data` if all are taken."""
+        block = self._heap.store(memoryview(data))
+        return bytes(data) if block is None else (block, len(data))
+
+    def _checked(self, message: bytes) -> bytes:
+        if self._most is None or len(message) <= self._most:
+            return message
+        if message[0] == _PICKLE:
+            message = self._beside(message, [])
+        if len(message) <= self._most:
+            return message
+        self.discard(message)
+        raise TransferError(
+            "too many large messages are on their way or in use; let go of some that were received"
+        )
+
     def _with_blocks(self, message: bytes) -> Any:
-        data, blocks = _loads(memoryview(message)[1:])
+        inside, blocks = _loads(memoryview(message)[1:])
         views = [
             bytearray(each) if isinstance(each, bytes) else self._heap.view(*each)
             for each in blocks
         ]
+        data = inside if isinstance(inside, bytes) else self._heap.view(*inside)
         return _loads(data, buffers=views)
 
 

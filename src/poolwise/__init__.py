@@ -29,9 +29,13 @@ if TYPE_CHECKING:
         Condition,
         Event,
         Lock,
+        Pipe,
+        PipeEnd,
         Queue,
         RLock,
         Semaphore,
+        Shared,
+        share,
     )
     from poolwise.plan import Plan
 
@@ -50,6 +54,8 @@ _HOMES = {
     "Forecast": "cost.forecast",
     "Lock": "ipc",
     "OwnerDied": "errors",
+    "Pipe": "ipc",
+    "PipeEnd": "ipc",
     "Plan": "plan",
     "PlanRefused": "errors",
     "PoolwiseError": "errors",
@@ -57,11 +63,13 @@ _HOMES = {
     "RLock": "ipc",
     "Run": "api",
     "Semaphore": "ipc",
+    "Shared": "ipc",
     "TransferError": "errors",
     "WorkerCrashed": "errors",
     "advise": "api",
     "last_run": "api",
     "map": "api",
+    "share": "ipc",
     "shutdown": "api",
 }
 
@@ -80,6 +88,8 @@ __all__ = [
     "Forecast",
     "Lock",
     "OwnerDied",
+    "Pipe",
+    "PipeEnd",
     "Plan",
     "PlanRefused",
     "PoolwiseError",
@@ -87,11 +97,13 @@ __all__ = [
     "RLock",
     "Run",
     "Semaphore",
+    "Shared",
     "TransferError",
     "WorkerCrashed",
     "advise",
     "last_run",
     "map",
+    "share",
     "shutdown",
 ]
 

@@ -333,3 +333,45 @@ def sum_for_ever(queue: Any, number: int, notes: Shared) -> None:
 def sum_many_for_ever(queue: Any, number: int, notes: Shared) -> None:
     while True:
         queue.get_many(13)
+
+
+def answer(end: Any) -> int:
+    count = 0
+    for each in end:
+        end.send((each,))
+        count += 1
+    return count
+
+
+def receive_and_use(end: Any) -> None:
+    came = end.recv(timeout=30)
+    with came["lock"]:
+        came["event"].set()
+        assert came["end"].recv(timeout=30) == "go on"
+        came["end"].send(came["queue"].get(timeout=30) + " and back")
+
+
+def send_and_pause(end: Any, message: object) -> None:
+    end.send(message)
+    signal.pause()
+
+
+def send_numbers(end: Any, number: int, times: int) -> None:
+    for index in range(times):
+        end.send((number, index))
+
+
+def value_of(handle: Any) -> Any:
+    return handle.value
+
+
+def bytes_of(handle: Any) -> bytes:
+    return bytes(handle.value)
+
+
+def add_in_place(handle: Any, times: int) -> None:
+    counts = handle.value["counts"]
+    for _ in range(times):
+        with handle.lock:
+            for place in range(3):
+                counts[place] += 1
