@@ -59,7 +59,8 @@ def _started(pid: int) -> int | None:
 class Holders:
     """How many of something each process holds: one word each. Guarded by its owner's guard.
 
-    A word is changed by one store, so who dies inside the guard leaves it before or after.
+    A word is changed by one store, so who dies inside the guard leaves it before or after. The
+    first word says how many of the others were ever used, so that only those are looked at.
     """
 
     __slots__ = ("_mine", "_name", "_words")
@@ -67,11 +68,14 @@ class Holders:
     def __init__(self, words: memoryview, name: str) -> None:
         self._words = words
         self._name = name
-        self._mine = 0
+        self._mine = 1
 
     def held(self) -> int:
         """How many all processes hold, dead ones too."""
-        return sum(word & _MOST for word in self._words.tolist() if word)
+        words = self._words
+        if words[0] == 1:
+            return words[1] & _MOST
+        return sum(word & _MOST for word in self._used())
 
     def mine(self) -> int:
         """How many this process holds."""
@@ -79,7 +83,11 @@ class Holders:
         return word & _MOST if word >> _COUNT_BITS == me() else self._find() & _MOST
 
     def take(self) -> None:
-        """Note that this process holds one more."""
+        """Note that this process holds one more.
+
+        Raises:
+            OverflowError: if the word, or all words, are full.
+        """
         word = self._words[self._mine]
         if word >> _COUNT_BITS != me():
             word = self._find() or self._settle()
@@ -97,26 +105,30 @@ class Holders:
         word = self._words[place] - 1
         self._words[place] = word if word & _MOST else 0
 
-    def _first(self) -> int:
-        for place, word in enumerate(self._words.tolist()):
-            if word:
-                return place
-        raise ValueError(f"nobody holds {self._name}")
-
     def dead(self) -> Iterator[tuple[int, int]]:
         """Give the process ids of the dead and how many they held; one is forgotten at the next."""
-        for place, word in enumerate(self._words.tolist()):
+        for place, word in enumerate(self._used(), 1):
             if word and not alive(word >> _COUNT_BITS):
                 yield pid(word >> _COUNT_BITS), word & _MOST
                 self._words[place] = 0
 
     def clear(self) -> None:
         """Forget everybody."""
-        for place in range(len(self._words)):
+        for place in range(1, self._words[0] + 1):
             self._words[place] = 0
 
+    def _used(self) -> list[int]:
+        words: list[int] = self._words[1 : self._words[0] + 1].tolist()
+        return words
+
+    def _first(self) -> int:
+        for place, word in enumerate(self._used(), 1):
+            if word:
+                return place
+        raise ValueError(f"nobody holds {self._name}")
+
     def _find(self) -> int:
-        for place, word in enumerate(self._words.tolist()):
+        for place, word in enumerate(self._used(), 1):
             if word >> _COUNT_BITS == me():
                 self._mine = place
                 return word
@@ -124,8 +136,11 @@ class Holders:
 
     def _settle(self) -> int:
         """Choose a free word; return what an empty one of this process would say."""
-        for place, word in enumerate(self._words.tolist()):
-            if not word:
-                self._mine = place
-                return me() << _COUNT_BITS
-        raise OverflowError(f"more than {len(self._words)} processes hold {self._name}")
+        used = self._used()
+        if 0 in used:
+            self._mine = used.index(0) + 1
+        elif len(used) + 1 < len(self._words):
+            self._mine = self._words[0] = len(used) + 1
+        else:
+            raise OverflowError(f"more than {len(used)} processes hold {self._name}")
+        return me() << _COUNT_BITS

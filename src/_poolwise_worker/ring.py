@@ -66,8 +66,8 @@ _TAKEN, _HEAD, _GETTERS, _LOST = (3 * LINE // 8 + word for word in range(4))
 _HANDS = 4 * LINE // 8
 _MOST_HANDS = 256
 
-#: How often a consumer that finds nothing lets others run before it sleeps: falling asleep and
-#: being woken takes some 50 µs, in which a producer puts as many messages.
+#: How often who has to wait lets others run before it sleeps: falling asleep and being woken takes
+#: some 50 µs, in which others put or take as many messages.
 _YIELDS = 20
 
 #: What `Ring.take_first` returns where there is no message for it.
@@ -288,10 +288,13 @@ class Ring:
     def _wait_for_room(self, until: float | None) -> bool | None:
         """Wait, without the guard; ``None`` if the ring is closed, false if time is over."""
         words = self._words
-        asleep = False
+        asleep = 0
+        patience = _YIELDS
         while True:
             with self._put_guard:
-                words[_PUTTERS] -= asleep
+                if asleep:
+                    words[_PUTTERS] -= 1
+                    asleep = 0
                 seen = words[_TAKEN]
                 if self._room():
                     return True
@@ -300,14 +303,28 @@ class Ring:
                 left = LOOK_UP if until is None else until - monotonic()
                 if left <= 0:
                     return False
-                words[_PUTTERS] += 1
-                asleep = True
+                if not patience:
+                    words[_PUTTERS] += 1
+                    asleep = 1
+            if patience:
+                patience = self._let_others_run(_TAKEN, seen, patience)
+                continue
             try:
                 self._left.wait(seen & 0xFFFFFFFF, min(left, LOOK_UP))
             except BaseException:
                 with self._put_guard:
                     words[_PUTTERS] -= 1
                 raise
+
+    def _let_others_run(self, word: int, seen: int, patience: int) -> int:
+        """Yield the CPU until `word` is not as `seen`; return the patience that is left."""
+        words, give_way = self._words, os.sched_yield
+        while patience:
+            give_way()
+            patience -= 1
+            if words[word] != seen:
+                return max(patience, 1)
+        return 0
 
     # ---- the memory; with a guard ----
 
@@ -439,7 +456,7 @@ class Ring:
                 if code != OWN:
                     unlock(guard.at)
             if patience:
-                patience = self._let_others_run(tail, patience)
+                patience = self._let_others_run(_TAIL, tail, patience)
                 continue
             try:
                 self._arrived.wait(tail & 0xFFFFFFFF, min(left, LOOK_UP))
@@ -455,16 +472,6 @@ class Ring:
         """Note that what `take` returned is with its caller now."""
         if hand:
             self._words[hand] = 0
-
-    def _let_others_run(self, tail: int, patience: int) -> int:
-        """Yield the CPU until something may have come; return the patience that is left."""
-        words, give_way = self._words, os.sched_yield
-        while patience:
-            give_way()
-            patience -= 1
-            if words[_TAIL] != tail:
-                return max(patience, 1)
-        return 0
 
     # ---- with the get guard ----
 

@@ -94,25 +94,34 @@ class Semaphore:
                 self._state[_PERMITS] += 1
             self._monitor.announce()
 
+    def _take(self, until: float | None, *, by_name: bool) -> bool:
+        with self._monitor.guard:
+            if self._try(by_name=by_name):
+                return True
+            deaths = self._state[_DEATHS]
+        return self._monitor.wait_until(lambda: self._try_again(deaths, by_name=by_name), until)
+
+    # ---- inside the guard ----
+
     def _free(self) -> int:
         return self._state[_PERMITS] - self._holders.held()
 
-    def _take(self, until: float | None, *, by_name: bool) -> bool:
-        deaths = self._state[_DEATHS]
-
-        def attempt() -> bool:
-            if self._state[_DEATHS] != deaths:
-                raise OwnerDied(self._told())
-            if self._free() > 0:
-                if by_name:
-                    self._holders.take()
-                else:
-                    self._state[_PERMITS] -= 1
-                return True
-            self._look_for_dead()
+    def _try(self, *, by_name: bool) -> bool:
+        if self._free() <= 0:
             return False
+        if by_name:
+            self._holders.take()
+        else:
+            self._state[_PERMITS] -= 1
+        return True
 
-        return self._monitor.wait_until(attempt, until)
+    def _try_again(self, deaths: int, *, by_name: bool) -> bool:
+        if self._state[_DEATHS] != deaths:
+            raise OwnerDied(self._told())
+        if self._try(by_name=by_name):
+            return True
+        self._look_for_dead()
+        return False
 
     def _look_for_dead(self) -> None:
         if sum(count for _, count in self._holders.dead()):
