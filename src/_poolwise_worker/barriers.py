@@ -219,6 +219,3 @@ def _arrived(
     barrier = Barrier.__new__(Barrier)
     barrier._attach(Monitor.claim(token), parties, action, timeout)
     return barrier
-
-
-descriptors.travels(Barrier)

@@ -221,6 +221,3 @@ def _arrived(token: descriptors.Token, lock: Lock | RLock) -> Condition:
     condition = Condition.__new__(Condition)
     condition._attach(Monitor.claim(token), lock)
     return condition
-
-
-descriptors.travels(Condition)

@@ -26,7 +26,7 @@ from _poolwise_worker.timeouts import kind
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Any, Self, TypeAlias
 
     #: What stands for a descriptor in a pickle: its place in the parcel, or an object of
@@ -148,8 +148,7 @@ def require_carrier(owner: object) -> None:
     Raises:
         TransferError: saying what would.
     """
-    if _carriers.refusing or (_carriers.carry is None and _spawning() is None):
-        use_with_multiprocessing()
+    if _carriers.refusing or (_carriers.carry is None and not _multiprocessing_pickles()):
         raise TransferError(
             f"{kind(owner)} cannot become plain bytes: it lives in memory and descriptors that "
             f"another process has to be handed. Pass it to a worker of poolwise (as an argument, "
@@ -174,7 +173,6 @@ def claim(token: Token) -> int:
     Raises:
         TransferError: if it did not arrive.
     """
-    use_with_multiprocessing()
     if not isinstance(token, int):
         descriptor: int = token.detach()
         os.set_inheritable(descriptor, False)
@@ -189,36 +187,6 @@ def claim(token: Token) -> int:
 
 # ---- multiprocessing -----------------------------------------------------------------------------
 
-#: Classes that its pickler knows, or will know once it is loaded.
-_travellers: list[type] = []
-_known_to_multiprocessing = 0
-
-
-def travels(cls: type) -> None:
-    """Let objects of `cls` pass through the connections of multiprocessing too."""
-    _travellers.append(cls)
-    use_with_multiprocessing()
-
-
-def use_with_multiprocessing() -> None:
-    """Tell its pickler of our classes, if it is loaded; loading it would take 10 ms and more.
-
-    Plain pickles and those for its connections look alike to ``__reduce__``; only the latter ask
-    this table first.
-    """
-    global _known_to_multiprocessing
-    reduction = sys.modules.get("multiprocessing.reduction")
-    pickler = getattr(reduction, "ForkingPickler", None)
-    if pickler is not None:
-        for cls in _travellers[_known_to_multiprocessing:]:
-            pickler.register(cls, _reduce_for_multiprocessing)
-        _known_to_multiprocessing = len(_travellers)
-
-
-def _reduce_for_multiprocessing(traveller: Any) -> Any:
-    with _Carrying(_duplicate_for_multiprocessing):
-        return traveller.__reduce__()
-
 
 def _duplicate_for_multiprocessing(descriptor: int) -> Token:
     from multiprocessing.reduction import DupFd
@@ -226,7 +194,21 @@ def _duplicate_for_multiprocessing(descriptor: int) -> Token:
     return DupFd(descriptor)
 
 
-def _spawning() -> object:
-    """Return what multiprocessing is starting in this thread, or ``None``."""
-    context = sys.modules.get("multiprocessing.context")
-    return None if context is None else context.get_spawning_popen()
+def _multiprocessing_pickles() -> bool:
+    """Whether it starts a process, or its pickler is at work for a connection or a queue of its.
+
+    The pickler can be told of classes, but only once it is loaded, which may be long after they
+    are; loading it would take 10 ms and more. So it is looked for among those who called.
+    """
+    reduction = sys.modules.get("multiprocessing.reduction")
+    if reduction is None:
+        return False
+    if sys.modules["multiprocessing.context"].get_spawning_popen() is not None:
+        return True
+    picklers = (reduction.ForkingPickler.dumps.__func__.__code__, reduction.dump.__code__)
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code in picklers:
+            return True
+        frame = frame.f_back
+    return False

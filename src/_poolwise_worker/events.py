@@ -77,6 +77,3 @@ def _arrived(token: descriptors.Token) -> Event:
     event = Event.__new__(Event)
     event._attach(Monitor.claim(token))
     return event
-
-
-descriptors.travels(Event)

@@ -222,7 +222,3 @@ def _arrived(cls: type[_RobustLock], token: descriptors.Token) -> _RobustLock:
     lock = cls.__new__(cls)
     lock._attach(Memory(descriptors.claim(token)))
     return lock
-
-
-descriptors.travels(Lock)
-descriptors.travels(RLock)

@@ -219,6 +219,3 @@ def Pipe() -> tuple[PipeEnd, PipeEnd]:
 def _arrived(sock: descriptors.Token, heap: descriptors.Token) -> PipeEnd:
     claimed = Heap.claim(heap)
     return PipeEnd(socket(fileno=descriptors.claim(sock)), claimed)
-
-
-descriptors.travels(PipeEnd)

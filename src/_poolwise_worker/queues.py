@@ -423,8 +423,6 @@ def _arrived(control: descriptors.Token, data: descriptors.Token, heap: descript
 #: Queues that are not shared yet.
 _unshared: WeakSet[Queue] = WeakSet()
 
-descriptors.travels(Queue)
-
 
 def _share_all() -> None:
     """Before a fork: the child is to have the same queues, not copies of them."""

@@ -175,7 +175,3 @@ def _arrived(cls: type[Semaphore], token: descriptors.Token) -> Semaphore:
     semaphore = cls.__new__(cls)
     semaphore._attach(Monitor.claim(token))
     return semaphore
-
-
-descriptors.travels(Semaphore)
-descriptors.travels(BoundedSemaphore)

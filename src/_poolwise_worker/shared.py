@@ -192,6 +192,3 @@ def _read(descriptor: int, *, writable: bool) -> Any:
 
 def _arrived(token: descriptors.Token, lock: Lock | None) -> Shared[Any]:
     return Shared(descriptors.claim(token), lock)
-
-
-descriptors.travels(Shared)

@@ -8,6 +8,8 @@ import os
 import pickle
 import signal
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -333,6 +335,29 @@ def test_a_pickle_that_nothing_carries_is_refused(make: Callable[[], Any]) -> No
         pickle.dumps(make())
     with pytest.raises(TransferError):
         copy.deepcopy(make())
+
+
+def test_multiprocessing_may_be_imported_last() -> None:
+    program = """
+import os, poolwise, sys
+lock = poolwise.Lock()
+assert "multiprocessing" not in sys.modules
+import multiprocessing
+one, other = multiprocessing.Pipe()
+if os.fork() == 0:
+    with one.recv():
+        one.send("locked")
+        one.recv()
+    os._exit(0)
+other.send(lock)
+assert other.recv() == "locked"
+assert not lock.acquire(False)
+other.send("go on")
+assert lock.acquire(timeout=30)
+"""
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("make", EVERY)
