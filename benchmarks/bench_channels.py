@@ -104,7 +104,7 @@ def one_by_one(make: Callable[[], Any], message: object, count: int) -> float:
 def many_at_once(make: Callable[[], Any], count: int) -> float:
     """Put and get many at once, for each message."""
     channel = make()
-    messages = [SMALL] * MANY
+    messages = [b"%064d" % number for number in range(MANY)]
 
     def produce() -> None:
         for _ in range(count // MANY):
@@ -283,7 +283,7 @@ class Topic(NamedTuple):
 
 def topics(less: int) -> list[Topic]:
     """Return everything that is compared."""
-    calls, few = 100_000 // less, max(2, 100 // less)
+    calls, few = 100_000 // less, max(2, 300 // less)
     processes = multiprocessing.get_context("fork")
     small = {
         "multiprocessing.Queue": partial(one_by_one, processes.Queue, SMALL, calls // 2),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from _poolwise_worker import descriptors, identity
-from _poolwise_worker.memory import Memory, mapped, private_view
+from _poolwise_worker.memory import Memory, private_view, shared_view
 from _poolwise_worker.mutex import Guard
 
 #: The first pages are a table: the guard, where the blocks end, how many there are; then for each
@@ -27,13 +27,13 @@ _FREE, _SENT, _RETIRED = 0, 1, 2
 class Heap:
     """Blocks of shared memory. A block's size is a power of two; only touched pages take memory."""
 
-    __slots__ = ("__weakref__", "_guard", "_map", "_memory", "_words")
+    __slots__ = ("__weakref__", "_guard", "_memory", "_rooms", "_words")
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._guard = Guard(memory, 0)
-        self._map = memoryview(memory.map)
-        self._words = self._map[:_TABLE].cast("q")
+        self._words = memoryview(memory.map)[:_TABLE].cast("q")
+        self._rooms: dict[int, memoryview] = {}
 
     @classmethod
     def create(cls) -> Heap:
@@ -64,9 +64,12 @@ class Heap:
                 return None
             self._words[block + 1] = identity.me() << 2
             place = self._words[block] & ~63
-        if len(self._map) < place + size:
-            self._map = memoryview(mapped(self._memory.descriptor))
-        self._map[place : place + data.nbytes] = data.cast("B")
+        room = self._rooms.get(block)
+        if room is None:
+            # Block by block, and kept: touching memory for the first time is what takes time.
+            room = shared_view(self._memory.descriptor, place, size, writable=True)
+            self._rooms[block] = room
+        room[: data.nbytes] = data.cast("B")
         return block
 
     def send(self, block: int) -> None:

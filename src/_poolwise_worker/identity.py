@@ -16,10 +16,14 @@ _MOST = (1 << _COUNT_BITS) - 1
 
 _me = 0
 
+#: The word of this process that holds one of something; 0 until `me` has been asked, and again in
+#: a process that is forked.
+one_of_mine = 0
+
 
 def _forget() -> None:
-    global _me
-    _me = 0
+    global _me, one_of_mine
+    _me = one_of_mine = 0
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -27,10 +31,11 @@ os.register_at_fork(after_in_child=_forget)
 
 def me() -> int:
     """Return the identity of this process."""
-    global _me
+    global _me, one_of_mine
     if not _me:
         pid = os.getpid()
         _me = pid << _START_BITS | (_started(pid) or 0)
+        one_of_mine = _me << _COUNT_BITS | 1
     return _me
 
 

@@ -1,9 +1,14 @@
-"""How one message becomes bytes: a pickle, and large buffers beside it in shared memory."""
+"""How one message becomes bytes: a pickle, and large buffers beside it in shared memory.
+
+A message of a plain type is marshalled instead, which takes half the time and less.
+"""
 
 from __future__ import annotations
 
 from _pickle import dumps as _dumps
 from _pickle import loads as _loads
+from marshal import dumps as marshal
+from marshal import loads as unmarshal
 
 from _poolwise_worker import culprit
 from _poolwise_worker.errors import TransferError
@@ -19,11 +24,15 @@ if TYPE_CHECKING:
 #: ``benchmarks/bench_channels.py``: mapping a block costs some 30 µs, as does copying as much.
 LARGE = 1 << 18
 
-#: The first byte of a pickle, and of a message that has buffers beside it.
+#: The first byte of a pickle, and of a message that has buffers beside it; no marshalled one begins
+#: with either.
 _PICKLE, _BESIDE = 0x80, b"B"
 
-#: Types whose pickles are the same everywhere, and hold no buffers.
+#: Types whose objects cannot change, are the same everywhere, and hold no buffers.
 PLAIN = frozenset((bytes, str, int, float, bool, type(None)))
+
+#: The version of the format; later ones look for objects that occur twice.
+VERSION = 2
 
 
 class Codec:
@@ -43,6 +52,9 @@ class Codec:
             TransferError: with the path to what cannot be pickled.
         """
         if item.__class__ in PLAIN:
+            message = marshal(item, VERSION)
+            if self._most is None or len(message) <= self._most:
+                return message
             return self._checked(_dumps(item, 5))
         buffers: list[memoryview] = []
 
@@ -69,15 +81,18 @@ class Codec:
             TransferError: if it cannot be read here; the message is gone then.
         """
         try:
-            if message[0] == _PICKLE:
+            kind = message[0]
+            if kind == _PICKLE:
                 return _loads(message)
+            if kind != _BESIDE[0]:
+                return unmarshal(message)
             return self._with_blocks(message)
         except Exception as error:
             raise TransferError(f"a message cannot be read here: {describe(error)}") from error
 
     def discard(self, message: bytes) -> None:
         """Free what `encode` took for a message that is not sent after all."""
-        if message[0] != _PICKLE:
+        if message[0] == _BESIDE[0]:
             inside, blocks = _loads(memoryview(message)[1:])
             for each in (inside, *blocks):
                 if isinstance(each, tuple):

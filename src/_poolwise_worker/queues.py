@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from _pickle import dumps
 from _queue import Empty
 from _thread import allocate_lock
 from contextlib import suppress
+from marshal import dumps as marshal
 from weakref import WeakSet
 
 from _poolwise_worker import descriptors, messages, timeouts
 from _poolwise_worker.errors import ChannelClosed, TransferError
 from _poolwise_worker.heap import Heap
 from _poolwise_worker.line import END, MOVED, Line, Word
-from _poolwise_worker.messages import Codec
+from _poolwise_worker.messages import VERSION, Codec
 from _poolwise_worker.ring import NOTHING, Ring
 
 TYPE_CHECKING = False
@@ -84,7 +84,11 @@ class Queue:
         """
         ring, line = self._ring, self._line
         if ring is not None:
-            if item.__class__ in _PLAIN and timeout is None and ring.append_now(dumps(item, 5)):
+            if (
+                item.__class__ in _PLAIN
+                and timeout is None
+                and ring.append_now(marshal(item, VERSION))
+            ):
                 return
             self._put_shared(item, _until(block, timeout))
         elif line is not None and line.room is None and not self._closed and timeout is None:

@@ -96,12 +96,14 @@ class Ring:
         "_control",
         "_data",
         "_entries",
+        "_get_at",
         "_get_guard",
         "_hand",
         "_left",
         "_map",
         "_mask",
         "_opened",
+        "_put_at",
         "_put_guard",
         "_shape",
         "_words",
@@ -115,6 +117,7 @@ class Ring:
         self._words = control.words
         self._put_guard = Guard(control, 0)
         self._get_guard = Guard(control, LINE) if _ORDERED_STORES else self._put_guard
+        self._put_at, self._get_at = self._put_guard.at, self._get_guard.at
         low = 0 if sys.byteorder == "little" else 4
         self._arrived = Futex(control, _TAIL * 8 + low)
         self._left = Futex(control, _TAKEN * 8 + low)
@@ -183,12 +186,12 @@ class Ring:
 
         `_room` and `_write` for the usual case in one: the former would cost as much as all this.
         """
-        words, guard = self._words, self._put_guard
+        words, at_guard = self._words, self._put_at
         code = 0
         try:  # as in Guard.__enter__
-            code = trylock(guard.at)
-            if code and (code := guard.settle(code)):
-                raise guard.reentered()
+            code = trylock(at_guard)
+            if code and (code := self._put_guard.settle(code)):
+                raise self._put_guard.reentered()
             shape = words[_SHAPE]
             if shape != self._shape:
                 self._follow()
@@ -209,7 +212,7 @@ class Ring:
                 words[_TAIL] = after
         finally:
             if code != OWN:
-                unlock(guard.at)
+                unlock(at_guard)
         if words[_GETTERS]:
             self._arrived.wake(1)
         return True
@@ -389,12 +392,12 @@ class Ring:
 
         `take` for the usual case; `NOTHING` if it is another case.
         """
-        words, guard = self._words, self._get_guard
+        words, at_guard = self._words, self._get_at
         code = 0
         try:  # as in Guard.__enter__
-            code = trylock(guard.at)
-            if code and (code := guard.settle(code)):
-                raise guard.reentered()
+            code = trylock(at_guard)
+            if code and (code := self._get_guard.settle(code)):
+                raise self._get_guard.reentered()
             head, tail = words[_HEAD], words[_TAIL]
             if head == tail or self._shape != words[_SHAPE]:
                 return NOTHING
@@ -406,14 +409,14 @@ class Ring:
             if meta & _TOGETHER or number != words[_TAKEN] or stop > mask or words[hand]:
                 return NOTHING
             message = self._map[start:stop]
-            words[hand] = me() << 16 | 1
+            words[hand] = identity.one_of_mine or me() << 16 | 1
             words[_TAKEN] = number + 1
             words[_HEAD] = head = head + (size + 2 * HEADER - 1 & -HEADER)
             if head == tail and mask > SHRINK_ABOVE:
                 self._shrink()
         finally:
             if code != OWN:
-                unlock(guard.at)
+                unlock(at_guard)
         if words[_PUTTERS]:
             self._left.wake(1)
         try:
