@@ -11,13 +11,21 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from poolwise import errors
-from poolwise.errors import PlanRefused, PoolwiseError, TransferError, WorkerCrashed
+from poolwise.errors import (
+    ChannelClosed,
+    OwnerDied,
+    PlanRefused,
+    PoolwiseError,
+    TransferError,
+    WorkerCrashed,
+)
 from poolwise.task import Exit, Refusal
 
 CRASH = WorkerCrashed("parse(3)", Exit(4711, signal=signal.SIGKILL), 17)
 REFUSED = PlanRefused("8 threads", Refusal("parse is a coroutine function", "give a function"))
 TRANSFER = TransferError("the result of parse(3) cannot be pickled")
-ALL = (CRASH, REFUSED, TRANSFER, PoolwiseError("text"))
+CLOSED = ChannelClosed("the queue is closed")
+ALL = (CRASH, REFUSED, TRANSFER, CLOSED, OwnerDied("it is free again"), PoolwiseError("text"))
 
 
 def test_every_error_of_the_module_is_in_the_tree() -> None:
@@ -39,6 +47,7 @@ def test_every_error_of_the_module_is_in_the_tree() -> None:
         (CRASH, BrokenExecutor),
         (TRANSFER, pickle.PicklingError),
         (REFUSED, ValueError),
+        (CLOSED, EOFError),
     ],
 )
 def test_what_catches_the_standard_error_catches_ours(

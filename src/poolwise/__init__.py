@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         share,
     )
     from poolwise.plan import Plan
+    from poolwise.worker import Worker
 
 #: Where each public name lives. Imported when it is first used (PEP 562), so that a command or a
 #: script that only passes by pays a millisecond, not fifty.
@@ -65,6 +66,7 @@ _HOMES = {
     "Semaphore": "ipc",
     "Shared": "ipc",
     "TransferError": "errors",
+    "Worker": "worker",
     "WorkerCrashed": "errors",
     "advise": "api",
     "last_run": "api",
@@ -99,6 +101,7 @@ __all__ = [
     "Semaphore",
     "Shared",
     "TransferError",
+    "Worker",
     "WorkerCrashed",
     "advise",
     "last_run",
