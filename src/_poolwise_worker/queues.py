@@ -64,8 +64,12 @@ class Queue:
         return self._maxsize
 
     def __repr__(self) -> str:
-        state = ", closed" if self.closed else ""
-        return f"<poolwise.Queue {self.qsize()}/{self._maxsize or '∞'}{state} at {id(self):#x}>"
+        state = f"{self.qsize()}/{self._maxsize or '∞'}"
+        if self.closed:
+            state += ", closed"
+        if lost := self.lost():
+            state += f", {lost} lost with consumers that were killed"
+        return f"<poolwise.Queue {state} at {id(self):#x}>"
 
     # ---- putting ----
 

@@ -521,6 +521,24 @@ def test_a_million_messages_from_four_producers_to_four_consumers() -> None:
     assert sum(squares for _, _, squares in results) == expected
 
 
+def test_one_guard_for_both_sides_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on machines whose stores become visible in another order than they were made in.
+    monkeypatch.setattr(ring, "_ORDERED_STORES", False)
+    queue_ = Queue()
+    with peers(*["fork"] * 4) as some:
+        for peer in some[2:]:
+            peer.start(channel_calls.consume_in_some_way, queue_)
+        for number, peer in enumerate(some[:2]):
+            peer.start(channel_calls.produce_in_some_way, queue_, number, 3000)
+        for peer in some[:2]:
+            peer.result()
+        queue_.put_many([b"x" * 3000] * 50)
+        queue_.close()
+        got = [peer.result() for peer in some[2:]]
+    assert sum(each == b"x" * 3000 for one in got for each in one) == 50
+    each_once([[each for each in one if isinstance(each, tuple)] for one in got], 2, 3000)
+
+
 @pytest.mark.parametrize("maxsize", [1, 5])
 def test_it_never_has_more_than_maxsize(maxsize: int) -> None:
     queue_ = Queue(maxsize)
@@ -546,6 +564,7 @@ def test_a_message_in_the_hands_of_a_killed_consumer_is_counted() -> None:
     assert queue_.lost() == 1
     assert queue_.get() == "last"
     assert queue_.lost() == 1
+    assert "0/∞, 1 lost with consumers that were killed" in repr(queue_)
 
 
 def killed_at_any_moment(roles: list[Any], queue_: Queue, notes: Any) -> Iterator[None]:
