@@ -168,8 +168,9 @@ def test_time_outs(mechanism: str) -> None:
 
 
 def test_what_cannot_be_sent_is_named() -> None:
-    worker: Worker[Any] = Worker(print, [{"a": threading.Lock()}], mechanism="process")
-    with pytest.raises(TransferError, match=r"args\[0\]\['a'\] .* is a lock that cannot"):
+    args = [Lock(), {"a": threading.Lock()}]
+    worker: Worker[Any] = Worker(print, args, mechanism="process")
+    with pytest.raises(TransferError, match=r"args\[1\]\['a'\] .* is a lock that cannot"):
         worker.start()
     assert not worker.is_alive()
     worker = made("process", lambda: threading.Lock())

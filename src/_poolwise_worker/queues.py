@@ -64,6 +64,8 @@ class Queue:
         return self._maxsize
 
     def __repr__(self) -> str:
+        if self._parted:
+            return f"<poolwise.Queue not shared with this process at {id(self):#x}>"
         state = f"{self.qsize()}/{self._maxsize or '∞'}"
         if self.closed:
             state += ", closed"
@@ -116,18 +118,21 @@ class Queue:
         """
         together: list[Any] = []
         most = 16
+        sending = False
         try:
             for item in items:
-                if item.__class__ in _PLAIN and self._ring is not None:
+                alone = item.__class__ not in _PLAIN or self._ring is None
+                if not alone:
                     together.append(item)  # it cannot change, so it may be pickled later
-                    if len(together) >= most:
-                        most = self._put_together(together, most)
-                else:
-                    if together:
-                        most = self._put_together(together, most)
+                if together and (alone or len(together) >= most):
+                    sending = True
+                    most = self._put_together(together, most)
+                    sending = False
+                if alone:
                     self.put(item)
         finally:
-            if together:
+            # Also when `items` raises; but not again when putting was refused or interrupted.
+            if together and not sending:
                 self._put_together(together, most)
 
     def _put_together(self, values: list[Any], most: int) -> int:
@@ -248,10 +253,7 @@ class Queue:
         if not found:
             raise Empty
         try:
-            return found if plain else [codec.decode(message) for message in found]
-        except TransferError as error:
-            error.readable = list(_readable(found, codec))
-            raise
+            return found if plain else _decoded(found, codec)
         finally:
             ring.handed_out(hand)
 
@@ -393,10 +395,19 @@ class Queue:
             self._put(item, None)
 
 
-def _readable(pickles: list[bytes], codec: Codec) -> Iterator[Any]:
-    for message in pickles:
-        with suppress(TransferError):
-            yield codec.decode(message)
+def _decoded(found: list[bytes], codec: Codec) -> list[Any]:
+    """Decode each message once; if some cannot be, say why of the first and keep the others."""
+    values = []
+    first = None
+    for message in found:
+        try:
+            values.append(codec.decode(message))
+        except TransferError as error:
+            first = first or error
+    if first is not None:
+        first.readable = values
+        raise first
+    return values
 
 
 def _until(block: bool, timeout: Any) -> float | None:

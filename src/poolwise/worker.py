@@ -270,19 +270,11 @@ class _Process:
     def _packed(self, parcel: Parcel) -> bytes:
         call = self._call
         path = [entry for entry in sys.path if isinstance(entry, str)]
-        try:
-            with collecting(parcel):
+        with collecting(parcel):
+            try:
                 packed = transfer.dumps((call.target, call.args, call.kwargs))
-        except Exception as error:
-            from _poolwise_worker.culprit import explain
-
-            for value, name in ((call.target, "target"), (call.args, "args")):
-                try:
-                    with collecting(parcel):
-                        transfer.dumps(value)
-                except Exception as another:
-                    raise TransferError(explain(value, name, another)) from another
-            raise TransferError(explain(call.kwargs, "kwargs", error)) from error
+            except Exception as error:
+                raise TransferError(_culprit_in(call, error)) from error
         return transfer.dumps(((path, list(sys.argv)), packed))
 
     def watch(self) -> None:
@@ -326,6 +318,18 @@ class _Process:
 
     def send_signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+
+def _culprit_in(call: _Call, error: Exception) -> str:
+    """Say which part of a call kept it from being sent."""
+    from _poolwise_worker.culprit import explain
+
+    for value, name in ((call.target, "target"), (call.args, "args"), (call.kwargs, "kwargs")):
+        try:
+            transfer.dumps(value)
+        except Exception as its_own:
+            return explain(value, name, its_own)
+    return f"{call.name} with its arguments cannot be pickled: {transfer.describe(error)}"
 
 
 def _command(descriptor: int, life: int) -> list[str]:

@@ -259,6 +259,15 @@ class KillsWhoReadsIt:
         return _kill_oneself, ()
 
 
+class CannotBeRead:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _fail, ()
+
+
+def _fail() -> None:
+    raise LookupError("not here")
+
+
 def _kill_oneself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -277,6 +277,35 @@ def test_a_put_of_what_does_not_pickle_says_which_part() -> None:
         queue_.put(Event())
 
 
+def test_what_cannot_be_read_is_said_and_the_rest_kept() -> None:
+    queue_ = shared()
+    for message in (["a"], channel_calls.CannotBeRead(), np.zeros(100_000), ["b"]):
+        queue_.put(message)
+    with pytest.raises(TransferError, match="cannot be read here: LookupError: not here") as raised:
+        queue_.get_many(4)
+    assert [np.size(each) for each in raised.value.readable] == [1, 100_000, 1]
+    assert queue_.empty()
+    assert queue_.lost() == 0
+
+
+@MAKES
+def test_put_many_puts_what_came_before_an_error(make: Any) -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(100)
+        raise LookupError("of the source")
+
+    queue_ = make()
+    with pytest.raises(LookupError, match="of the source"):
+        queue_.put_many(numbers())
+    assert queue_.get_many(200) == list(range(100))
+
+
+def test_an_interrupted_put_many_does_not_begin_again() -> None:
+    queue_ = shared(2)
+    answers_ctrl_c(lambda: queue_.put_many(range(100)))
+    assert queue_.qsize() == 2
+
+
 def test_functions_of_the_main_module_travel_by_value() -> None:
     queue_ = shared()
     queue_.put(lambda number: number + 1)
