@@ -136,14 +136,13 @@ def packets(count: int) -> float:
 def pipe(make: Callable[[], tuple[Any, Any]], message: object, count: int) -> float:
     """Send and receive, for each message."""
     one, other = make()
+
+    def receive() -> None:
+        for _ in range(count):
+            other.recv()
+
     with one, other:
-        return (
-            beside(
-                lambda: [one.send(message) for _ in range(count)],
-                lambda: [other.recv() for _ in range(count)],
-            )
-            / count
-        )
+        return beside(lambda: [one.send(message) for _ in range(count)], receive) / count
 
 
 def round_trip(make: Callable[[], tuple[Any, Any]], count: int) -> float:

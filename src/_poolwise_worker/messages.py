@@ -35,6 +35,11 @@ PLAIN = frozenset((bytes, str, int, float, bool, type(None)))
 VERSION = 2
 
 
+def is_beside(message: bytes) -> bool:
+    """Whether a message has buffers, or most of itself, in shared memory."""
+    return message[0] == _BESIDE[0]
+
+
 class Codec:
     """Turns messages into bytes and back, for the processes that share a heap."""
 
@@ -92,7 +97,7 @@ class Codec:
 
     def discard(self, message: bytes) -> None:
         """Free what `encode` took for a message that is not sent after all."""
-        if message[0] == _BESIDE[0]:
+        if is_beside(message):
             inside, blocks = _loads(memoryview(message)[1:])
             for each in (inside, *blocks):
                 if isinstance(each, tuple):

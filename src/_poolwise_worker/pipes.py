@@ -24,7 +24,7 @@ from _poolwise_worker import descriptors, timeouts
 from _poolwise_worker.descriptors import Parcel, collecting, providing
 from _poolwise_worker.errors import ChannelClosed
 from _poolwise_worker.heap import Heap
-from _poolwise_worker.messages import PLAIN, Codec
+from _poolwise_worker.messages import PLAIN, Codec, is_beside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 #: Bytes that a packet has at most; what is larger lies in shared memory, and the packet says where.
 #: Below what a socket takes at once on every Linux (its send buffer, 208 KiB by default).
 _PACKET = 1 << 16
+
+#: What a large message takes up of the socket's buffer, though its packet could be shorter: so only
+#: some six are on their way at a time, and the memory that they lie in is soon used again.
+_LARGE_TAKES = 1 << 15
 
 _ROOM_FOR_DESCRIPTORS = CMSG_SPACE(descriptors.MOST * 4)
 
@@ -157,6 +161,8 @@ class PipeEnd:
             yield item
 
     def _send(self, message: bytes, carried: list[int]) -> None:
+        if is_beside(message):
+            message = message.ljust(_LARGE_TAKES)  # what follows a pickle is not read
         try:
             if carried:
                 rights = (SOL_SOCKET, SCM_RIGHTS, pack(f"{len(carried)}i", *carried))
