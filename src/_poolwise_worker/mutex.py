@@ -28,6 +28,7 @@ from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from _poolwise_worker.memory import Memory
@@ -193,11 +194,13 @@ class Guard:
     Use it as a context manager, or where 0.1 µs matter as ``__enter__`` and ``__exit__`` do.
     """
 
-    __slots__ = ("_mutex", "at")
+    __slots__ = ("_mutex", "at", "on_death")
 
     def __init__(self, memory: Memory, offset: int) -> None:
         self._mutex = Mutex(memory, offset)
         self.at = self._mutex.at
+        #: Called inside by who enters first after somebody has died inside.
+        self.on_death: Callable[[], None] | None = None
 
     def create(self) -> None:
         """Initialise it; once, before any other process knows of it."""
@@ -230,7 +233,7 @@ class Guard:
         while code in (BUSY, TIMED_OUT):
             code = _lock_within(self.at, LOOK_UP)
         if code == DIED:
-            self._mutex.note_death()
+            self._take_over()
             return 0
         return code
 
@@ -245,8 +248,13 @@ class Guard:
         """Enter if nobody is inside; who enters so leaves by ``__exit__``."""
         code = trylock(self.at)
         if code == DIED:
-            self._mutex.note_death()
+            self._take_over()
         return code in (0, DIED)
+
+    def _take_over(self) -> None:
+        self._mutex.note_death()
+        if self.on_death is not None:
+            self.on_death()
 
 
 class Futex:

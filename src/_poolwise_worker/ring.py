@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import sys
 from _pickle import dumps, loads
+from functools import partial
 from time import monotonic
 
 from _poolwise_worker import descriptors, identity
@@ -63,8 +64,10 @@ SHRINK_ABOVE = 1 << 20
 #: The control page: the guards, what producers write, what consumers write, the hands.
 _TAIL, _SHAPE, _PUTTERS, _MAXSIZE = (2 * LINE // 8 + word for word in range(4))
 _TAKEN, _HEAD, _GETTERS, _LOST = (3 * LINE // 8 + word for word in range(4))
+#: A hand is two words: whose it is and how many messages are in it, and the number of the first.
 _HANDS = 4 * LINE // 8
-_MOST_HANDS = 256
+_MOST_HANDS = 200
+_HANDS_END = _HANDS + 2 * _MOST_HANDS
 
 #: How often who has to wait lets others run before it sleeps: falling asleep and being woken takes
 #: some 50 µs, in which others put or take as many messages.
@@ -118,6 +121,7 @@ class Ring:
         self._put_guard = Guard(control, 0)
         self._get_guard = Guard(control, LINE) if _ORDERED_STORES else self._put_guard
         self._put_at, self._get_at = self._put_guard.at, self._get_guard.at
+        self._get_guard.on_death = partial(_empty_hand, self._words)
         low = 0 if sys.byteorder == "little" else 4
         self._arrived = Futex(control, _TAIL * 8 + low)
         self._left = Futex(control, _TAKEN * 8 + low)
@@ -409,6 +413,7 @@ class Ring:
             if meta & _TOGETHER or number != words[_TAKEN] or stop > mask or words[hand]:
                 return NOTHING
             message = self._map[start:stop]
+            words[hand + 1] = number
             words[hand] = identity.one_of_mine or me() << 16 | 1
             words[_TAKEN] = number + 1
             words[_HEAD] = head = head + (size + 2 * HEADER - 1 & -HEADER)
@@ -512,7 +517,7 @@ class Ring:
             position += size + 2 * HEADER - 1 & -HEADER
         if not found:
             return None
-        hand = self._take_in_hand(len(found))
+        hand = self._take_in_hand(taken - len(found), len(found))
         words[_TAKEN] = taken
         words[_HEAD] = position
         if position == tail and mask > SHRINK_ABOVE:
@@ -534,30 +539,41 @@ class Ring:
 
     # ---- hands ----
 
-    def _take_in_hand(self, count: int) -> int:
-        """Note that messages are in the hands of this process; with the get guard.
+    def _take_in_hand(self, number: int, count: int) -> int:
+        """Note that messages are in the hands of this process.
 
         Returns the word that says so, or 0 if all are taken: then they go uncounted if they are
         lost.
         """
         words, hand = self._words, self._hand
-        word = me() << 16 | min(count, 0xFFFF)
         for _ in range(2):
             if not words[hand]:
-                words[hand] = word
+                words[hand + 1] = number
+                words[hand] = me() << 16 | min(count, 0xFFFF)
                 return hand
-            hands = words[_HANDS : _HANDS + _MOST_HANDS].tolist()
+            hands = words[_HANDS:_HANDS_END].tolist()[::2]
             if 0 in hands:
-                self._hand = hand = _HANDS + hands.index(0)
+                self._hand = hand = _HANDS + 2 * hands.index(0)
             else:
                 self._look_at_hands()
         return 0
 
     def _look_at_hands(self) -> None:
-        """Count what the dead held, and free their words; with the get guard."""
+        """Count what the dead held, and free their hands."""
         words = self._words
-        for hand in range(_HANDS, _HANDS + _MOST_HANDS):
+        for hand in range(_HANDS, _HANDS_END, 2):
             word = words[hand]
             if word and not identity.alive(word >> 16):
                 words[_LOST] += word & 0xFFFF
                 words[hand] = 0
+
+
+def _empty_hand(words: memoryview) -> None:
+    """Empty the hand of who died before it took what it had noted; nobody has taken since.
+
+    With the get guard, by who enters it next. Not a method: a ring and its guard would be a cycle,
+    and its descriptors would wait for the garbage collector.
+    """
+    for hand in range(_HANDS, _HANDS_END, 2):
+        if words[hand] and words[hand + 1] >= words[_TAKEN]:
+            words[hand] = 0

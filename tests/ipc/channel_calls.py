@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from _poolwise_worker import descriptors
+from _poolwise_worker import descriptors, ring
 from _poolwise_worker.memory import Memory
 from poolwise import Event, Lock, OwnerDied
 
@@ -384,3 +384,39 @@ def add_in_place(handle: Any, times: int) -> None:
         with handle.lock:
             for place in range(3):
                 counts[place] += 1
+
+
+# ---- deaths at one certain moment, inside the guards of a queue ----
+
+
+def die_before_taking(queue: Any) -> None:
+    """Note a message in hand, as `get` does, and die before it is taken."""
+    with queue._ring._get_guard:
+        queue._ring._take_in_hand(queue._ring._words[ring._TAKEN], 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_taking(queue: Any) -> None:
+    """Take a message, and die before it is handed out."""
+    queue._ring.take(1, None)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_before_putting(queue: Any) -> None:
+    """Write a message, as `put` does, and die before it counts."""
+    line = queue._ring
+    with line._put_guard:
+        tail = line._words[ring._TAIL]
+        line._write(b"half", 0, 1)
+        line._words[ring._TAIL] = tail
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_before_growing(queue: Any) -> None:
+    """Copy everything, as growing does, and die before the new capacity counts."""
+    line = queue._ring
+    with line._put_guard, line._get_guard:
+        shape = line._words[ring._SHAPE]
+        line._grow_alone(line._mask + 2)
+        line._words[ring._SHAPE] = shape
+        os.kill(os.getpid(), signal.SIGKILL)

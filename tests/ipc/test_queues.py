@@ -596,6 +596,33 @@ def test_a_message_in_the_hands_of_a_killed_consumer_is_counted() -> None:
     assert "0/∞, 1 lost with consumers that were killed" in repr(queue_)
 
 
+@pytest.mark.parametrize(
+    ("die", "taken"),
+    [
+        (channel_calls.die_before_taking, 0),
+        (channel_calls.die_after_taking, 1),
+        (channel_calls.die_before_putting, 0),
+        (channel_calls.die_before_growing, 0),
+    ],
+)
+def test_a_death_in_the_midst_leaves_all_or_nothing_done(die: Any, taken: int) -> None:
+    queue_ = shared()
+    messages = [b"%d" % number * 500 for number in range(60)]
+    for message in messages:
+        queue_.put(message)
+    for _ in range(3):  # so that the line does not begin at the beginning
+        queue_.put(queue_.get())
+    with peers("fork") as (peer,):
+        peer.start(die, queue_)
+        peer.close()
+    assert queue_.lost() == taken
+    assert queue_.qsize() == 60 - taken
+    queue_.put("after")
+    got = [queue_.get(timeout=DEADLINE) for _ in range(queue_.qsize())]
+    assert got == [*(messages[3:] + messages[:3])[taken:], "after"]
+    assert queue_.lost() == taken
+
+
 def killed_at_any_moment(roles: list[Any], queue_: Queue, notes: Any) -> Iterator[None]:
     for number in range(12):
         with suppress(ProcessLookupError), peers("fork") as (victim,):
