@@ -406,6 +406,7 @@ def die_before_putting(queue: Any) -> None:
     """Write a message, as `put` does, and die before it counts."""
     line = queue._ring
     with line._put_guard:
+        assert line._room()
         tail = line._words[ring._TAIL]
         line._write(b"half", 0, 1)
         line._words[ring._TAIL] = tail
@@ -416,6 +417,7 @@ def die_before_growing(queue: Any) -> None:
     """Copy everything, as growing does, and die before the new capacity counts."""
     line = queue._ring
     with line._put_guard, line._get_guard:
+        assert line._room()
         shape = line._words[ring._SHAPE]
         line._grow_alone(line._mask + 2)
         line._words[ring._SHAPE] = shape
