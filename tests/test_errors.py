@@ -13,7 +13,9 @@ import pytest
 
 from poolwise import errors
 from poolwise.errors import (
+    ChannelClosed,
     InitializerFailed,
+    OwnerDied,
     PlanRefused,
     PoolwiseError,
     TransferError,
@@ -27,7 +29,9 @@ REFUSED = PlanRefused("8 threads", Refusal("parse is a coroutine function", "giv
 TRANSFER = TransferError("the result of parse(3) cannot be pickled")
 KILLED = WorkersKilled("kill_workers ended the worker of this call")
 INITIALIZER = InitializerFailed("KeyError: 3")
-ALL = (CRASH, REFUSED, TRANSFER, KILLED, INITIALIZER, PoolwiseError("text"))
+CLOSED = ChannelClosed("the queue is closed")
+DIED = OwnerDied("it is free again")
+ALL = (CRASH, REFUSED, TRANSFER, KILLED, INITIALIZER, CLOSED, DIED, PoolwiseError("text"))
 
 
 def test_every_error_of_the_module_is_in_the_tree() -> None:
@@ -52,6 +56,7 @@ def test_every_error_of_the_module_is_in_the_tree() -> None:
         (KILLED, BrokenProcessPool),
         (INITIALIZER, BrokenProcessPool),
         (INITIALIZER, BrokenThreadPool),
+        (CLOSED, EOFError),
     ],
 )
 def test_what_catches_the_standard_error_catches_ours(

@@ -22,7 +22,7 @@ ORDER = (
     ("errors",),
     ("timing", "ipc"),
     ("mechanisms",),
-    ("machine",),
+    ("machine", "worker"),
     ("probe",),
     ("cost",),
     ("planner",),

@@ -42,6 +42,13 @@ ARENA, RELEASED = 32, 33
 TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
 READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from _poolwise_worker.descriptors import providing
+
 #: Payload bytes, kind, descriptors that come along, key, first, count, service and CPU seconds.
 HEADER = Struct("<QBBQIIdd")
 
@@ -93,6 +100,24 @@ class Frame:
         self.cpu = cpu
         self.payload = payload
         self.descriptors = descriptors  # who takes the frame takes them over
+
+    def read(self, loads: Callable[[bytes | bytearray], Any]) -> Any:
+        """Return what `loads` makes of the payload, with the descriptors that it speaks of."""
+        if not self.descriptors:
+            return loads(self.payload)
+        with self.providing():
+            return loads(self.payload)
+
+    def providing(self) -> providing:
+        """Within the block, what is unpickled finds its descriptors; then they are closed."""
+        from _poolwise_worker.descriptors import providing
+
+        return providing(self.descriptors)
+
+    def drop(self) -> None:
+        """Close the descriptors of a frame that will not be read."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
 
 def pack(

@@ -35,7 +35,7 @@ from _poolwise_worker.transfer import Untransferable, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 #: Finished outcomes wait at most about this long for their neighbours, in seconds. Sending costs
@@ -60,25 +60,26 @@ class Outbox:
         self._sock = sock
         self._lock = allocate_lock()
 
-    def send(self, frame: bytes) -> None:
-        """Send one frame. Blocks while the caller does not read; dies if the caller is gone."""
+    def send(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Send one frame, and close its descriptors. Blocks while the caller does not read; dies if
+        the caller is gone.
+        """
         try:
             with self._lock:
-                self._sock.sendall(frame)
+                if descriptors:
+                    rights = b"".join(each.to_bytes(4, sys.byteorder) for each in descriptors)
+                    sent = self._sock.sendmsg([frame], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+                    self._sock.sendall(frame[sent:])
+                else:
+                    self._sock.sendall(frame)
         except OSError:
             leave(0)
+        for each in descriptors:
+            os.close(each)
 
     def announce(self, descriptor: int) -> None:
-        """Send an arena, and close the descriptor."""
-        frame = wire.pack(wire.ARENA, 0, descriptors=1)
-        rights = [(SOL_SOCKET, SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))]
-        try:
-            with self._lock:
-                sent = self._sock.sendmsg([frame], rights)
-                self._sock.sendall(frame[sent:])
-        except OSError:
-            leave(0)
-        os.close(descriptor)
+        """Send an arena."""
+        self.send(wire.pack(wire.ARENA, 0, descriptors=1), [descriptor])
 
 
 class Intake:
@@ -153,6 +154,7 @@ class Intake:
             for frame in self._pending:
                 if batch in (frame.key, wire.ALL):
                     self._exchange.drop_received(frame.payload)
+                    frame.drop()
                     self._outbox.send(wire.pack(wire.RETURNED, frame.key, count=frame.count))
                 else:
                     kept.append(frame)
@@ -177,7 +179,7 @@ class Intake:
                 ):
                     self._pending.append(frame)
                 elif frame.kind == wire.TASK:
-                    self._tasks[frame.key] = _load_task(frame.key, frame.payload)
+                    self._tasks[frame.key] = _load_task(frame)
                 elif frame.kind == wire.ADOPT:
                     surroundings.take_on(frame.payload)
                 elif frame.kind == wire.PRIME:
@@ -236,10 +238,20 @@ class Runner:
         frame, function = self._frame, self._function
         del self._frame, self._function
         if frame.kind == wire.PRIME:
-            self._initialize(frame.payload)
+            self._initialize(frame)
             return
+        if frame.kind == wire.SINGLY and frame.descriptors:
+            with frame.providing():  # its calls are unpickled one by one
+                self._run_batch(frame, function)
+        else:
+            self._run_batch(frame, function)
+
+    def _run_batch(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
         try:
-            columns = self._exchange.loads(frame.payload)
+            if frame.kind == wire.SINGLY:
+                columns = self._exchange.loads(frame.payload)
+            else:
+                columns = frame.read(self._exchange.loads)
         except BaseException as error:
             self._outbox.send(
                 wire.pack(wire.UNREADABLE, frame.key, describe(error).encode("utf-8", "replace"))
@@ -265,10 +277,10 @@ class Runner:
         with self._lock:
             self._clear()
 
-    def _initialize(self, payload: bytes | bytearray) -> None:
+    def _initialize(self, frame: wire.Frame) -> None:
         """Run what the user wants to be run before the first call."""
         try:
-            initializer, arguments = transfer.loads(payload)
+            initializer, arguments = frame.read(transfer.loads)
             initializer(*arguments)
         except BaseException as error:
             raised = transfer.dumps_error(error)
@@ -341,15 +353,22 @@ class Runner:
                 self._begun = now
             service, self._service = self._service, 0.0
             cpu, self._cpu = self._cpu, 0.0
-            kind, payload = _encode(values, errors, self._exchange)
+            kind, payload, descriptors = _encode(values, errors, self._exchange)
             del values
-            message = wire.pack(
-                kind, batch, payload, first=shift, count=count, service=service, cpu=cpu
-            )
             released = self._exchange.released()
             if released:
-                message = wire.pack(wire.RELEASED, 0, released) + message
-            self._outbox.send(message)
+                self._outbox.send(wire.pack(wire.RELEASED, 0, released))
+            message = wire.pack(
+                kind,
+                batch,
+                payload,
+                first=shift,
+                count=count,
+                service=service,
+                cpu=cpu,
+                descriptors=len(descriptors),
+            )
+            self._outbox.send(message, descriptors)
 
     def give_back(self, batch: int) -> None:
         """Return the calls that have not started.
@@ -375,33 +394,53 @@ class Runner:
 
 def _encode(
     values: list[object], errors: dict[int, transfer.Raised], exchange: Exchange
-) -> tuple[int, bytes]:
+) -> tuple[int, bytes, list[int]]:
     """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
     try:
         if errors:
-            return wire.MIXED, exchange.dumps((values, errors))
-        return wire.DONE, exchange.dumps(values)
+            return wire.MIXED, *_dump((values, errors), exchange)
+        return wire.DONE, *_dump(values, exchange)
     except BaseException:
         for position, value in enumerate(values):
             try:
-                transfer.to_caller.dumps(value)
+                _look_at(value)
             except BaseException as error:
                 why = Untransferable(f"its result cannot be pickled: {describe(error)}")
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
-        return wire.MIXED, exchange.dumps((values, errors))
+        return wire.MIXED, *_dump((values, errors), exchange)
+
+
+def _look_at(value: object) -> None:
+    """Raise what pickling `value` raises."""
+    if "_poolwise_worker.descriptors" not in sys.modules:
+        transfer.to_caller.dumps(value)
+        return
+    from _poolwise_worker.descriptors import only_looking
+
+    with only_looking():
+        transfer.to_caller.dumps(value)
+
+
+def _dump(value: object, exchange: Exchange) -> tuple[bytes, list[int]]:
+    """Pickle, with the descriptors of what lives in some, if there can be any such thing here."""
+    if "_poolwise_worker.descriptors" not in sys.modules:
+        return exchange.dumps(value), []
+    from _poolwise_worker import descriptors
+
+    return descriptors.dump(lambda: exchange.dumps(value))
 
 
 #: Functions by task, in a process that was forked from the caller; written before the fork.
 inherited: dict[int, Callable[..., Any]] = {}
 
 
-def _load_task(task: int, payload: bytes | bytearray) -> Callable[..., Any]:
+def _load_task(frame: wire.Frame) -> Callable[..., Any]:
     """Return a function. If it cannot be had, every call fails: return one that says why."""
-    if not payload:
-        return inherited[task]
+    if not frame.payload:
+        return inherited[frame.key]
     try:
-        function = transfer.load_function(payload)
+        function: Callable[..., Any] = frame.read(transfer.load_function)
     except BaseException as error:
         why = f"the function cannot be read in a worker: {describe(error)}"
 
@@ -454,7 +493,7 @@ def run_worker(threads: int, descriptors: list[int]) -> None:
     signal(SIGINT, ignore)
     signal(SIGTERM, ignore)
     data_fd, control_fd, life_fd, marks_fd = descriptors
-    _die_with(life_fd)
+    die_with(life_fd)
     marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
     os.close(marks_fd)
     data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
@@ -470,7 +509,7 @@ def ignore(signum: int, frame: object) -> None:
     """Do nothing. A handler, not SIG_IGN, because that would be inherited by what calls start."""
 
 
-def _die_with(life: int) -> None:
+def die_with(life: int) -> None:
     """Ask the kernel for SIGKILL as soon as the other end of the pipe is closed.
 
     It arrives within milliseconds even inside C code that holds the GIL. Not PR_SET_PDEATHSIG,

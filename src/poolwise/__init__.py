@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from poolwise.api import Advice, Run, advise, last_run, map, shutdown
     from poolwise.cost.forecast import Ceilings, Forecast
     from poolwise.errors import (
+        ChannelClosed,
         InitializerFailed,
+        OwnerDied,
         PlanRefused,
         PoolwiseError,
         TransferError,
@@ -23,27 +25,57 @@ if TYPE_CHECKING:
     )
     from poolwise.executor.executor import Executor
     from poolwise.explain import Explanation
+    from poolwise.ipc import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        Pipe,
+        PipeEnd,
+        Queue,
+        RLock,
+        Semaphore,
+        Shared,
+        share,
+    )
     from poolwise.plan import Plan
+    from poolwise.worker import Worker
 
 #: Where each public name lives. Imported when it is first used (PEP 562), so that a command or a
 #: script that only passes by pays a millisecond, not fifty.
 _HOMES = {
     "Advice": "api",
+    "Barrier": "ipc",
+    "BoundedSemaphore": "ipc",
     "Ceilings": "cost.forecast",
+    "ChannelClosed": "errors",
+    "Condition": "ipc",
+    "Event": "ipc",
     "Executor": "executor.executor",
     "Explanation": "explain",
     "Forecast": "cost.forecast",
     "InitializerFailed": "errors",
+    "Lock": "ipc",
+    "OwnerDied": "errors",
+    "Pipe": "ipc",
+    "PipeEnd": "ipc",
     "Plan": "plan",
     "PlanRefused": "errors",
     "PoolwiseError": "errors",
+    "Queue": "ipc",
+    "RLock": "ipc",
     "Run": "api",
+    "Semaphore": "ipc",
+    "Shared": "ipc",
     "TransferError": "errors",
+    "Worker": "worker",
     "WorkerCrashed": "errors",
     "WorkersKilled": "errors",
     "advise": "api",
     "last_run": "api",
     "map": "api",
+    "share": "ipc",
     "shutdown": "api",
 }
 
@@ -51,21 +83,36 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Advice",
+    "Barrier",
+    "BoundedSemaphore",
     "Ceilings",
+    "ChannelClosed",
+    "Condition",
+    "Event",
     "Executor",
     "Explanation",
     "Forecast",
     "InitializerFailed",
+    "Lock",
+    "OwnerDied",
+    "Pipe",
+    "PipeEnd",
     "Plan",
     "PlanRefused",
     "PoolwiseError",
+    "Queue",
+    "RLock",
     "Run",
+    "Semaphore",
+    "Shared",
     "TransferError",
+    "Worker",
     "WorkerCrashed",
     "WorkersKilled",
     "advise",
     "last_run",
     "map",
+    "share",
     "shutdown",
 ]
 

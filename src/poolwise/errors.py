@@ -7,6 +7,8 @@
     ├── WorkersKilled      (also concurrent.futures.process.BrokenProcessPool)
     ├── InitializerFailed  (also BrokenThreadPool and BrokenProcessPool)
     ├── TransferError      (also pickle.PicklingError)
+    ├── OwnerDied
+    ├── ChannelClosed      (also EOFError)
     └── PlanRefused        (also ValueError)
 
 A call's own exception is none of these: it is raised unchanged, with the worker's traceback as
@@ -15,25 +17,24 @@ its cause.
 
 from __future__ import annotations
 
-import pickle
 import signal
 from concurrent.futures.process import BrokenProcessPool
 from concurrent.futures.thread import BrokenThreadPool
-from typing import Self
 
+# Those that workers raise too are made where they can import them.
+from _poolwise_worker.errors import ChannelClosed, OwnerDied, PoolwiseError, TransferError
 from poolwise.task import Exit, Refusal
 
-
-class PoolwiseError(Exception):
-    """The root: whatever poolwise itself has to complain about."""
-
-    def again(self) -> Self:
-        """Return another of the same: one that several raise would collect all their tracebacks,
-        and with them what their frames hold.
-        """
-        other = type(self)(*self.args)
-        other.__cause__ = self.__cause__
-        return other
+__all__ = [
+    "ChannelClosed",
+    "InitializerFailed",
+    "OwnerDied",
+    "PlanRefused",
+    "PoolwiseError",
+    "TransferError",
+    "WorkerCrashed",
+    "WorkersKilled",
+]
 
 
 class WorkerCrashed(PoolwiseError, BrokenProcessPool):
@@ -85,13 +86,6 @@ class InitializerFailed(PoolwiseError, BrokenThreadPool, BrokenProcessPool):
 
     def __str__(self) -> str:
         return f"the initializer failed in a worker ({self.why}), so no call can run"
-
-
-class TransferError(PoolwiseError, pickle.PicklingError):
-    """A function, argument or result could not be sent to or from a worker process.
-
-    Whose fault: the object's. Threads or a plain loop can carry it.
-    """
 
 
 class PlanRefused(PoolwiseError, ValueError):

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -168,7 +168,7 @@ class Kept:
     def __init__(self) -> None:
         self.frames: list[wire.Frame] = []
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
         header = wire.HEADER.unpack_from(frame)
         self.frames.append(wire.Frame(*header[1:2], *header[3:], frame[wire.HEADER.size :], []))
 

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from _poolwise_worker import transfer
+from poolwise.ipc.looking import looking
 from poolwise.mechanisms.module_state import variables_of
 from poolwise.probe import Picture, TooLarge, picture
 from poolwise.units import Bytes, Seconds
@@ -65,7 +66,8 @@ class Examination:
 def can_be_pickled(thing: object) -> bool:
     """Whether `thing` can be sent to another process, whatever its size."""
     try:
-        transfer.dumps(thing)
+        with looking():
+            transfer.dumps(thing)
     except Exception:
         return False
     return True

@@ -1,9 +1,62 @@
 """Talking between threads and processes; usable alone.
 
-The wire format and the way objects become bytes live in `_poolwise_worker`, because a worker
-imports nothing of poolwise; `inbox` is the caller's side of every wait.
+The wire format, the way objects become bytes and what synchronises live in `_poolwise_worker`,
+because a worker imports nothing of poolwise; `inbox` is the caller's side of every wait.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from poolwise.ipc.inbox import Inbox
 
-__all__ = ["Inbox"]
+if TYPE_CHECKING:
+    from _poolwise_worker.barriers import Barrier
+    from _poolwise_worker.conditions import Condition
+    from _poolwise_worker.events import Event
+    from _poolwise_worker.locks import Lock, RLock
+    from _poolwise_worker.pipes import Pipe, PipeEnd
+    from _poolwise_worker.queues import Queue
+    from _poolwise_worker.semaphores import BoundedSemaphore, Semaphore
+    from _poolwise_worker.shared import Shared, share
+
+#: Where each name lives. Imported when it is first used: maps use none of them.
+_HOMES = {
+    "Barrier": "barriers",
+    "BoundedSemaphore": "semaphores",
+    "Condition": "conditions",
+    "Event": "events",
+    "Lock": "locks",
+    "Pipe": "pipes",
+    "PipeEnd": "pipes",
+    "Queue": "queues",
+    "RLock": "locks",
+    "Semaphore": "semaphores",
+    "Shared": "shared",
+    "share": "shared",
+}
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Inbox",
+    "Lock",
+    "Pipe",
+    "PipeEnd",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "Shared",
+    "share",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'poolwise.ipc' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"_poolwise_worker.{home}"), name)
+    return value

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.exchange import Exchange
+from _poolwise_worker.state import ModuleState
 from poolwise.mechanisms.carried import Brought, Carried
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Task
+
+
+class Packed(NamedTuple):
+    """A frame, and the descriptors that are sent with it; who takes it owns them."""
+
+    frame: bytes
+    descriptors: list[int]
 
 
 class Encoder:
@@ -17,74 +31,122 @@ class Encoder:
         self._for_forks = for_forks
         self.way = transfer.BETWEEN_FORKS if for_forks else transfer.TO_WORKER
         self._dumps = self.way.dumps
-        self._tasks: dict[int, bytes] = {}
+        self._tasks: dict[int, Packed] = {}
 
-    def task(self, task: Task) -> bytes:
+    def __del__(self) -> None:
+        for packed in self._tasks.values():
+            for descriptor in packed.descriptors:
+                os.close(descriptor)
+
+    def task(self, task: Task) -> Packed:
         """Return the frame that makes a task known to a worker.
 
         Raises:
             TransferError: the function itself cannot be pickled.
         """
-        frame = self._tasks.get(task.id)
-        if frame is None:
-            state = state_for_fork if self._for_forks else module_state
-            try:
-                pickled = self._dumps((task.function, state(task.function) or {}))
-            except Exception as error:
-                from poolwise.errors import TransferError
+        self.learn(task)
+        frame, descriptors = self._tasks[task.id]
+        return Packed(frame, [os.dup(each) for each in descriptors])
 
-                raise TransferError(
-                    f"{task.name} cannot be pickled: {transfer.describe(error)}"
-                ) from error
-            frame = self._tasks[task.id] = wire.pack(wire.TASK, task.id, pickled)
-        return frame
+    def learn(self, task: Task) -> None:
+        """Pickle a task, once.
 
-    def initializer(self, initializer: Initializer) -> bytes:
-        """Return what makes a worker run the initializer.
+        Raises:
+            TransferError: the function itself cannot be pickled.
+        """
+        if task.id in self._tasks:
+            return
 
-        It brings the modules that it uses along: what it changes in them is then known to be the
+        def dumps() -> bytes:
+            return self._dumps((task.function, self._state(task.function)))
+
+        try:
+            payload, descriptors = _dump(dumps)
+        except Exception as error:
+            from poolwise.errors import TransferError
+
+            raise TransferError(
+                f"{task.name} cannot be pickled: {transfer.describe(error)}"
+            ) from error
+        frame = wire.pack(wire.TASK, task.id, payload, descriptors=len(descriptors))
+        self._tasks[task.id] = Packed(frame, descriptors)
+
+    def prime(self, initializer: Initializer | None) -> Packed:
+        """Return the frame that asks a worker for a sign of life, after it has run the initializer.
+
+        That brings the modules that it uses along: what it changes in them is then known to be the
         worker's own, and calls that come later do not bring it back.
 
         Raises:
             TransferError: it cannot be pickled.
         """
-        try:
-            function, arguments = initializer
-            state = state_for_fork if self._for_forks else module_state
-            carried = Carried(Brought(state(function) or (0, {})), function)
+        if initializer is None:
+            return Packed(wire.pack(wire.PRIME, 0), [])
+        function, arguments = initializer
+
+        def dumps() -> bytes:
+            carried = Carried(Brought(self._state(function)), function)
             return self._dumps((carried, arguments))
+
+        try:
+            payload, descriptors = _dump(dumps)
         except Exception as error:
             from poolwise.errors import TransferError
 
             raise TransferError(
                 f"the initializer cannot be pickled: {transfer.describe(error)}"
             ) from error
+        return Packed(wire.pack(wire.PRIME, 0, payload, descriptors=len(descriptors)), descriptors)
+
+    def _state(self, function: Callable[..., object]) -> ModuleState:
+        state = state_for_fork if self._for_forks else module_state
+        return state(function) or (0, {})
 
     def inherit(self, tasks: set[int]) -> None:
         """Send only the numbers of these tasks: the server has them since it was forked."""
         for task in tasks:
-            self._tasks[task] = wire.pack(wire.TASK, task)
+            self._tasks[task] = Packed(wire.pack(wire.TASK, task), [])
 
     def needs_cloudpickle(self) -> bool:
         """Whether workers will import it to read their tasks."""
-        return any(b"cloudpickle" in frame for frame in self._tasks.values())
+        return any(b"cloudpickle" in packed.frame for packed in self._tasks.values())
 
-    def batch(self, batch: Batch, exchange: Exchange) -> bytes:
+    def batch(self, batch: Batch, exchange: Exchange) -> Packed:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
-            payload = exchange.dumps(batch.columns)
+            payload, descriptors = _dump(partial(exchange.dumps, batch.columns))
         except Exception:
             return self.singly(batch, exchange)
-        return wire.pack(wire.RUN, batch.id, payload, first=batch.task.id, count=len(batch))
+        return _batch(wire.RUN, batch, payload, descriptors)
 
-    def singly(self, batch: Batch, exchange: Exchange) -> bytes:
+    def singly(self, batch: Batch, exchange: Exchange) -> Packed:
         """Pickle each call by itself, so that one bad argument fails only its own."""
-        calls = []
-        for arguments in zip(*batch.columns, strict=True):
-            try:
-                calls.append(self._dumps(arguments))
-            except Exception as error:
-                why = f"its arguments cannot be pickled: {transfer.describe(error)}"
-                calls.append(transfer.dumps(transfer.Unsendable(why)))
-        payload = exchange.dumps(calls)
-        return wire.pack(wire.SINGLY, batch.id, payload, first=batch.task.id, count=len(batch))
+
+        def dumps() -> bytes:
+            return exchange.dumps([self._call(each) for each in zip(*batch.columns, strict=True)])
+
+        return _batch(wire.SINGLY, batch, *_dump(dumps))
+
+    def _call(self, arguments: tuple[object, ...]) -> bytes:
+        try:
+            return self._dumps(arguments)
+        except Exception as error:
+            why = f"its arguments cannot be pickled: {transfer.describe(error)}"
+            return transfer.dumps(transfer.Unsendable(why))
+
+
+def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> Packed:
+    carried = len(descriptors)
+    frame = wire.pack(
+        kind, batch.id, payload, first=batch.task.id, count=len(batch), descriptors=carried
+    )
+    return Packed(frame, descriptors)
+
+
+def _dump(dumps: Callable[[], bytes]) -> tuple[bytes, list[int]]:
+    """Pickle, with the descriptors of what lives in some, if there can be any such thing here."""
+    if "_poolwise_worker.descriptors" not in sys.modules:
+        return dumps(), []
+    from _poolwise_worker import descriptors
+
+    return descriptors.dump(dumps)

@@ -102,7 +102,7 @@ class ProcessPool:
         if self._closed:
             raise RuntimeError("the pool is closed")
         for encoder in self._encoders.values():
-            encoder.task(batch.task)
+            encoder.learn(batch.task)
         self._waiting.append(batch)
         self._hand_out()
 
@@ -162,8 +162,8 @@ class ProcessPool:
         worker.release()
         worker.adopt(looks)
         for task in tasks:
-            worker.introduce(task, encoder.task(task))
-        worker.prime(b"" if initializer is None else encoder.initializer(initializer))
+            worker.introduce(task, encoder)
+        worker.prime(encoder.prime(initializer))
 
     def _encoder_for(self, server: Server) -> Encoder:
         """Return the encoder for workers of `server`, to which all tasks are known."""
@@ -173,7 +173,7 @@ class ProcessPool:
             if isinstance(server, Fork):
                 encoder.inherit(server.tasks)
             for task in self._options.tasks:
-                encoder.task(task)
+                encoder.learn(task)
             self._encoders[server] = encoder
         return encoder
 
@@ -231,11 +231,11 @@ class ProcessPool:
             worker = min(able, key=lambda each: (each.is_held_up, len(each.sent)))
             self._waiting.popleft()
             encoder = self._encoders[worker.server]
-            worker.introduce(batch.task, encoder.task(batch.task))
-            frame = encoder.batch(batch, worker.exchange)
-            placed = buffers.placed(memoryview(frame)[wire.HEADER.size :])
+            worker.introduce(batch.task, encoder)
+            packed = encoder.batch(batch, worker.exchange)
+            placed = buffers.placed(memoryview(packed.frame)[wire.HEADER.size :])
             self._sent_bytes = _follow(self._sent_bytes, placed / len(batch))
-            worker.send(batch, frame)
+            worker.send(batch, packed)
 
     def _may_take(self, worker: WorkerLink, calls: int) -> bool:
         """Whether a worker has not had too many calls; the first batch is never too many."""

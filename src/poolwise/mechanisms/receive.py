@@ -27,7 +27,7 @@ def outcomes_of(frame: wire.Frame, task: Task, exchange: Exchange) -> Outcomes:
     end the program. Nothing is raised but Ctrl-C, which must not pass for an outcome.
     """
     try:
-        content: Any = exchange.loads(frame.payload)
+        content: Any = frame.read(exchange.loads)
     except (Exception, SystemExit) as error:
         why = f"a result of {task.name} cannot be read: {transfer.describe(error)}"
         errors = {position: _transfer_error(why, error) for position in range(frame.count)}

@@ -13,6 +13,7 @@ from _poolwise_worker import wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms.definitions import Definitions
+from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Batch, BatchId, Task
@@ -120,18 +121,21 @@ class WorkerLink:
             self.told = surroundings
             self._write(wire.pack(wire.ADOPT, 0, surroundings))
 
-    def introduce(self, task: Task, frame: bytes) -> None:
-        """Make a task known, unless it is."""
+    def introduce(self, task: Task, encoder: Encoder) -> None:
+        """Make a task known, unless it is.
+
+        Raises:
+            TransferError: the function itself cannot be pickled.
+        """
         if task.id not in self._tasks:
+            packed = encoder.task(task)
             self._tasks.add(task.id)
             self.knows.note([task])
-            self._write(frame)
+            self._write(*packed)
 
-    def prime(self, initializer: bytes) -> None:
-        """Ask for a sign of life, which comes when all that was sent before has been read, and the
-        initializer has run, if there is one.
-        """
-        self._write(wire.pack(wire.PRIME, 0, initializer))
+    def prime(self, packed: Packed) -> None:
+        """Ask for a sign of life, which comes when all that was sent before has been read."""
+        self._write(*packed)
 
     def rest(self, seconds: Seconds) -> None:
         """Let it forget its tasks, and end itself if it hears nothing for so long."""
@@ -140,16 +144,16 @@ class WorkerLink:
         self.ready = False
         self._write(wire.pack(wire.REST, 0, service=seconds))
 
-    def send(self, batch: Batch, frame: bytes) -> None:
+    def send(self, batch: Batch, packed: Packed) -> None:
         """Send a batch."""
         self.sent[batch.id] = Sent(batch)
         self.calls += len(batch)
-        self._write(frame, batch.id)
+        self._write(*packed, batch.id)
 
-    def send_again(self, sent: Sent, frame: bytes) -> None:
+    def send_again(self, sent: Sent, packed: Packed) -> None:
         """Send a batch once more, in another form."""
         sent.singly = True
-        self._write(frame, sent.batch.id)
+        self._write(*packed, sent.batch.id)
 
     def take_back(self, sent: Sent) -> bool:
         """Ask for what has not started; true if nothing was sent yet, and now never will be."""
@@ -197,9 +201,9 @@ class WorkerLink:
             self.ends.recall(batch)
 
     def _announce(self, descriptor: int) -> None:
-        self._write(wire.pack(wire.ARENA, 0, descriptors=1), descriptors=[descriptor])
+        self._write(wire.pack(wire.ARENA, 0, descriptors=1), [descriptor])
 
-    def _write(self, frame: bytes, batch: BatchId = 0, descriptors: Sequence[int] = ()) -> None:
+    def _write(self, frame: bytes, descriptors: Sequence[int] = (), batch: BatchId = 0) -> None:
         outgoing = _Outgoing(frame, descriptors, batch)
         if not self._outgoing:
             try:

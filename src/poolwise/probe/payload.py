@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from _poolwise_worker import transfer
+from poolwise.ipc.looking import looking
 from poolwise.task import Columns
 from poolwise.timing.clock import Clock
 from poolwise.units import Bytes, Seconds
@@ -51,6 +52,11 @@ def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Pay
 
 
 def _size(value: object) -> Bytes:
+    with looking():
+        return _size_of_pickle(value)
+
+
+def _size_of_pickle(value: object) -> Bytes:
     buffers: list[pickle.PickleBuffer] = []
     with suppress(Exception):
         data = pickle.dumps(value, 5, buffer_callback=buffers.append)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from poolwise.ipc.looking import looking
 from poolwise.units import Bytes
 
 
@@ -46,7 +47,8 @@ def picture(
     """
     film = _Film(at_most)
     buffers: list[pickle.PickleBuffer] = []
-    pickler(film, 5, buffer_callback=buffers.append).dump(thing)
+    with looking():
+        pickler(film, 5, buffer_callback=buffers.append).dump(thing)
     views = [buffer.raw() for buffer in buffers]
     beside = sum(view.nbytes for view in views)
     if buffers_at_most is not None and beside > buffers_at_most:

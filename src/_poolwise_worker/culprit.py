@@ -1,0 +1,69 @@
+"""Which part of an object keeps it from being pickled: the path to it, as one would write it."""
+
+from __future__ import annotations
+
+from _poolwise_worker.errors import TransferError
+from _poolwise_worker.timeouts import kind
+from _poolwise_worker.transfer import describe, dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How many objects are tried before the search gives up and names the smallest found so far.
+_TRIES = 1000
+
+
+def explain(value: object, name: str, error: BaseException) -> str:
+    """Say which part of `value`, itself called `name`, raised `error` when it was pickled."""
+    path, part, error = _smallest(value, name, error)
+    where = name if path == name else f"{path} (in {name}, {kind(value)})"
+    return f"{where} is {kind(part)} that cannot be pickled: {describe(error)}"
+
+
+def _smallest(value: object, path: str, error: BaseException) -> tuple[str, object, BaseException]:
+    """Descend into the first part that does not pickle either, as far as there is one."""
+    seen = {id(value)}
+    tries = 0
+    while not isinstance(error, TransferError):  # that says enough, of an object of poolwise
+        for step, part in _parts(value):
+            tries += 1
+            if id(part) in seen or tries > _TRIES:
+                continue
+            try:
+                dumps(part)
+            except Exception as another:
+                seen.add(id(part))
+                value, path, error = part, path + step, another
+                break
+        else:
+            break
+    return path, value, error
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, each in list(value.items()):
+            yield f"[{key!r:.80}]", each
+        for key in list(value):
+            yield f" key {key!r:.80}", key
+    elif isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            yield f"[{place}]", each
+    elif isinstance(value, set | frozenset):
+        for each in list(value):
+            yield f" member {each!r:.80}", each
+    for name, each in list(getattr(value, "__dict__", {}).items()):
+        yield f".{name}", each
+    for cls in type(value).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            if hasattr(value, name) and name not in ("__dict__", "__weakref__"):
+                yield f".{name}", getattr(value, name)
+    closure = getattr(value, "__closure__", None)
+    if closure:
+        for name, cell in zip(value.__code__.co_freevars, closure, strict=True):  # type: ignore[attr-defined]
+            try:
+                yield f" variable {name}", cell.cell_contents
+            except ValueError:
+                pass  # not bound yet

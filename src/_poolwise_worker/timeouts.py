@@ -1,0 +1,59 @@
+"""What every wait agrees on: how a time-out is given, and how a wrong one is refused."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def until(timeout: Any, default: float | None = None) -> float | None:
+    """Turn `timeout` in seconds into a moment of the monotonic clock; `default` means for ever.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was given and what is accepted.
+    """
+    if timeout == default or timeout is None:
+        return None
+    check(timeout)
+    moment: float = monotonic() + timeout
+    return moment
+
+
+def check(timeout: Any) -> None:
+    """Refuse what is no time-out."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout={timeout!r}: a number of seconds or None, not {kind(timeout)}")
+    if not timeout >= 0:  # so that nan is refused too
+        raise ValueError(f"timeout={timeout!r}: at least 0 seconds; to wait for ever, give None")
+
+
+def acquiring(blocking: Any, timeout: Any) -> float | None:
+    """Turn the two arguments of ``Lock.acquire`` into the moment until which it waits."""
+    if not blocking:
+        if timeout not in (-1, None):
+            raise ValueError(f"timeout={timeout!r} with blocking=False: a wait that does not wait")
+        return 0.0
+    return until(timeout, -1)
+
+
+def count(name: str, value: Any, least: int) -> int:
+    """Return `value` if it is a whole number of at least `least`.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was given and what is accepted.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}={value!r}: a whole number, not {kind(value)}")
+    number: int = value.__index__()
+    if number < least:
+        raise ValueError(f"{name}={value!r}: at least {least}")
+    return number
+
+
+def kind(value: object) -> str:
+    """Return the name of the type of `value`, with its article."""
+    name = type(value).__qualname__
+    return f"an {name}" if name[0] in "AEIOUaeiou" else f"a {name}"

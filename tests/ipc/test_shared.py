@@ -1,0 +1,126 @@
+"""share: one copy, read in place by all, written only where that was asked for."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import pickle
+import threading
+from typing import Any
+
+import channel_calls
+import numpy as np
+import pytest
+from channel_peer import peers
+
+from poolwise import Shared, TransferError, share
+
+KINDS = pytest.mark.parametrize("kind", ["fork", "exec"])
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "obj",
+    [
+        np.arange(1000).reshape(10, 100),
+        np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        {"a": np.arange(5), "b": [1, "two", np.zeros(0)]},
+        [1, 2, {"three": None}],
+        "text",
+        None,
+    ],
+    ids=["array", "fortran", "several", "plain", "text", "none"],
+)
+def test_all_see_what_was_shared(kind: str, obj: Any) -> None:
+    handle = share(obj)
+    assert not handle.writable
+    with peers(kind) as (peer,):
+        assert repr(peer.call(channel_calls.value_of, handle)) == repr(obj)
+    assert repr(handle.value) == repr(obj)
+    assert handle.value is handle.value
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_are_seen_as_a_view(kind: Any) -> None:
+    with peers("fork") as (peer,):
+        handle = share(kind(b"some bytes"))
+        assert peer.call(channel_calls.bytes_of, handle) == b"some bytes"
+    assert handle.value.tobytes() == b"some bytes"
+    assert handle.value.readonly
+
+
+def test_nobody_can_change_what_is_read_only() -> None:
+    handle = share(np.zeros(1000))
+    with pytest.raises(ValueError, match="read-only"):
+        handle.value[0] = 1
+    for descriptor in (handle._descriptor,):
+        with pytest.raises(PermissionError):
+            os.write(descriptor, b"x")
+        with pytest.raises(PermissionError):
+            mmap.mmap(descriptor, 0)
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 10)
+    with pytest.raises(AttributeError, match="needs no lock"):
+        _ = handle.lock
+
+
+@KINDS
+def test_what_is_writable_is_written_in_place(kind: str) -> None:
+    handle = share({"counts": np.zeros(3, dtype=np.int64)}, writable=True)
+    assert handle.writable
+    with peers(kind, "fork") as some:
+        for peer in some:
+            peer.start(channel_calls.add_in_place, handle, 300)
+        channel_calls.add_in_place(handle, 300)
+        for peer in some:
+            peer.result()
+    assert handle.value["counts"].tolist() == [900, 900, 900]
+
+
+def test_writable_needs_something_to_write_to() -> None:
+    for obj in (b"bytes", [1, 2], "text"):
+        with pytest.raises(ValueError, match="writable=True with a"):
+            share(obj, writable=True)
+
+
+def test_the_memory_is_read_in_place() -> None:
+    handle = share(np.zeros(1_000_000))
+    before = own_bytes()
+    assert handle.value.sum() == 0
+    assert own_bytes() - before < 1_000_000
+
+
+def own_bytes() -> int:
+    """Bytes of memory that are no file's, a nameless one's neither."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon"))
+
+
+def mappings() -> int:
+    with open("/proc/self/maps") as file:
+        return file.read().count("memfd:poolwise")
+
+
+def test_a_value_outlives_its_handle_and_then_all_is_given_back() -> None:
+    gc.collect()
+    before = sorted(os.listdir("/proc/self/fd"))
+    mapped = mappings()
+    value = share(np.arange(1000)).value
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert value[-1] == 999
+    assert mappings() == mapped + 1
+    del value
+    assert mappings() == mapped
+
+
+def test_what_does_not_pickle_says_which_part() -> None:
+    with pytest.raises(TransferError, match=r"the object\['a'\] .* is a lock that cannot"):
+        share({"a": threading.Lock()})
+    with pytest.raises(TransferError, match="a Shared cannot become plain bytes"):
+        pickle.dumps(share(1))
+
+
+def test_a_function_of_the_main_module_is_shared_by_value() -> None:
+    handle: Shared[Any] = share(lambda number: number + 1)
+    assert handle.value(41) == 42
