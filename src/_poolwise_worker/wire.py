@@ -64,6 +64,9 @@ ALL = 0
 #: calls of a batch with as many.
 POSITION = (1 << 32) - 1
 
+#: In the place of a position, which is never so large: the batch as a whole is being read.
+READING = POSITION
+
 #: Below the size from which malloc maps fresh pages for every read.
 _CHUNK = 1 << 16
 

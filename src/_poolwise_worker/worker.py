@@ -247,6 +247,8 @@ class Runner:
             self._run_batch(frame, function)
 
     def _run_batch(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
+        if frame.kind == wire.RUN:  # else each call is read by itself, after its own mark
+            self._marks[self._slot] = wire.mark(frame.key, wire.READING)
         try:
             if frame.kind == wire.SINGLY:
                 columns = self._exchange.loads(frame.payload)

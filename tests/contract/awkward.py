@@ -262,6 +262,13 @@ def return_lambda(number: int) -> Callable[[], int]:
     return lambda: number
 
 
+class EndsItsReader:
+    """An argument that takes the process that reads it with it."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (7,)
+
+
 # ---- wrapped ----
 
 

@@ -406,6 +406,24 @@ def test_a_plan_that_cannot_do_it_is_refused_with_a_remedy(
         next(poolwise.map(make(), range(9), plan=plan))
 
 
+@pytest.mark.parametrize("plan", ["process:1", "process:2", "process:1/8"])
+def test_an_argument_that_kills_whoever_reads_it_costs_only_its_own_call(plan: str) -> None:
+    inputs: list[object] = list(range(20))
+    inputs[5] = inputs[11] = awkward.EndsItsReader()
+    # Outcomes of calls that last some milliseconds are sent one by one.
+    function = awkward.Slowly(type, 3e-3)
+    found = outcomes(poolwise.map(function, inputs, plan=plan))
+    assert [kind for kind, _ in found].count("raised") == 2
+    for number in (5, 11):
+        assert found[number][1][0] is poolwise.WorkerCrashed
+        assert "exit code 7" in found[number][1][2]
+    assert [value for kind, value in found if kind == "value"] == [int] * 18
+    with poolwise.Executor(plan=plan) as pool:
+        futures = [pool.submit(function, each) for each in inputs]
+        errors = [future.exception(30) for future in futures]
+    assert [n for n, error in enumerate(errors) if error is not None] == [5, 11]
+
+
 def test_what_a_worker_cannot_send_back_fails_alone() -> None:
     found = outcomes(poolwise.map(awkward.return_generator, range(3), plan="process:1"))
     assert [kind for kind, _ in found] == ["raised"] * 3

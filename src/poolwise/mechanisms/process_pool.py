@@ -54,6 +54,9 @@ class ProcessPool:
         self._workers: dict[int, WorkerLink] = {}
         self._numbers = 0
         self._waiting: deque[Batch] = deque()
+        # Of those that wait, the ones whose reading killed a worker, perhaps: they go call by call,
+        # so that only the call at fault is lost. Sent as a whole, they would kill every worker.
+        self._suspects: set[BatchId] = set()
         #: Workers and servers that died before a worker of theirs was ready, since one last was.
         self._stillborn: set[object] = set()
         #: Workers that an initializer has changed, or with few calls left, serve this pool only.
@@ -232,10 +235,15 @@ class ProcessPool:
             self._waiting.popleft()
             encoder = self._encoders[worker.server]
             worker.introduce(batch.task, encoder)
-            packed = encoder.batch(batch, worker.exchange)
+            suspect = batch.id in self._suspects
+            encode = encoder.singly if suspect else encoder.batch
+            packed = encode(batch, worker.exchange)
             placed = buffers.placed(memoryview(packed.frame)[wire.HEADER.size :])
             self._sent_bytes = _follow(self._sent_bytes, placed / len(batch))
             worker.send(batch, packed)
+            if suspect:
+                self._suspects.remove(batch.id)
+                worker.sent[batch.id].singly = True
 
     def _may_take(self, worker: WorkerLink, calls: int) -> bool:
         """Whether a worker has not had too many calls; the first batch is never too many."""
@@ -363,8 +371,15 @@ class ProcessPool:
             worker.close()
             return
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
+        reading = {batch for batch, sent in worker.sent.items() if worker.was_reading(sent)}
         worker.close()
         for batch, sent in worker.sent.items():
+            if batch in reading and len(sent.batch) > 1:
+                self._suspects.add(batch)
+                self._waiting.appendleft(sent.batch)
+                continue
+            if batch in reading:
+                started[batch] = sent.end
             if started[batch] > sent.begin and not self._closed:
                 self._sink.lost(batch, sent.begin, started[batch] - sent.begin, exit)
             if sent.end > started[batch] and not self._closed:

@@ -227,9 +227,13 @@ class WorkerLink:
         """Return how many calls of a batch have started, those that have outcomes included."""
         first, last = wire.mark(sent.batch.id), wire.mark(sent.batch.id, wire.POSITION)
         position = max(
-            (mark - first for mark in self.ends.marks if first <= mark <= last), default=-1
+            (mark - first for mark in self.ends.marks if first <= mark < last), default=-1
         )
         return max(sent.begin, min(position + 1, sent.end))
+
+    def was_reading(self, sent: Sent) -> bool:
+        """Whether a worker that is dead was taking the arguments of a whole batch apart."""
+        return not sent.singly and wire.mark(sent.batch.id, wire.READING) in self.ends.marks
 
     def drop_what_came(self) -> bool:
         """Read without looking; false at the end."""
