@@ -284,7 +284,8 @@ def _handle_signals() -> None:
 def main(front_fd: int) -> None:
     """Run the server in an interpreter of its own, on the front door that the caller opened."""
     _handle_signals()
-    _preload(["warnings", "_poolwise_worker.surroundings"])
+    # What every worker needs for its first task.
+    _preload(["warnings", "_poolwise_worker.apply", "_poolwise_worker.state"])
     _serve(front_fd)
 
 

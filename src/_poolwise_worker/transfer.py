@@ -20,7 +20,6 @@ __all__ = [
     "describe",
     "dumps",
     "dumps_error",
-    "load_function",
     "loads",
 ]
 
@@ -28,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pickle import PickleBuffer
-    from typing import Any
 
     #: Whether a buffer stays in the pickle; what does not has been taken care of.
     KeepInBand = Callable[[PickleBuffer], bool]
@@ -128,20 +126,6 @@ dumps = TO_WORKER.dumps
 
 #: The way to the caller of this process; `BETWEEN_FORKS` in its forks.
 to_caller = TO_CALLER
-
-
-def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
-    """Read a function and bring the modules that it uses to the state they have in the caller.
-
-    Raises whatever reading raises.
-    """
-    from _poolwise_worker.state import bring
-
-    function: Callable[..., Any]
-    function, state = loads(payload)
-    if state:
-        bring(*state)
-    return function
 
 
 def dumps_error(error: BaseException) -> Raised:

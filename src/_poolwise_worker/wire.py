@@ -5,7 +5,7 @@ A frame is a header of fixed size and a payload. Fields that a kind does not use
 ========== ========= ============ ================ ======= =================================
 kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
-TASK       →         task id      –                –       pickled function, module state
+TASK       →         task id      –                –       pickled function
 ADOPT      →         –            –                –       surroundings
 PRIME      →         –            –                –       pickled initializer and arguments, or –
 REST       →         –            –                –       –

@@ -41,7 +41,7 @@ class Peer:
     def task(self, function: Callable[..., Any], pickled: bytes | None = None) -> int:
         if function not in self._tasks:
             self._tasks[function] = len(self._tasks) + 1
-            pickled = transfer.dumps((function, {})) if pickled is None else pickled
+            pickled = transfer.dumps(function) if pickled is None else pickled
             self.write(wire.pack(wire.TASK, self._tasks[function], pickled))
         return self._tasks[function]
 

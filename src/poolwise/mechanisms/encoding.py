@@ -6,11 +6,10 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.exchange import Exchange
-from _poolwise_worker.state import ModuleState
 from poolwise.mechanisms.carried import Brought, Carried
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
@@ -57,11 +56,8 @@ class Encoder:
         if task.id in self._tasks:
             return
 
-        def dumps() -> bytes:
-            return self._dumps((task.function, self._state(task.function)))
-
         try:
-            payload, descriptors = _dump(dumps)
+            payload, descriptors = self._function(task.function)
         except Exception as error:
             from poolwise.errors import TransferError
 
@@ -82,14 +78,8 @@ class Encoder:
         """
         if initializer is None:
             return Packed(wire.pack(wire.PRIME, 0), [])
-        function, arguments = initializer
-
-        def dumps() -> bytes:
-            carried = Carried(Brought(self._state(function)), function)
-            return self._dumps((carried, arguments))
-
         try:
-            payload, descriptors = _dump(dumps)
+            payload, descriptors = self._function(*initializer)
         except Exception as error:
             from poolwise.errors import TransferError
 
@@ -98,9 +88,15 @@ class Encoder:
             ) from error
         return Packed(wire.pack(wire.PRIME, 0, payload, descriptors=len(descriptors)), descriptors)
 
-    def _state(self, function: Callable[..., object]) -> ModuleState:
+    def _function(self, function: Callable[..., Any], *others: object) -> tuple[bytes, list[int]]:
+        """Pickle a function that brings the modules that it uses along, alone or with others."""
         state = state_for_fork if self._for_forks else module_state
-        return state(function) or (0, {})
+
+        def dumps() -> bytes:
+            carried = Carried(Brought(state(function) or (0, {})), function)
+            return self._dumps((carried, *others) if others else carried)
+
+        return _dump(dumps)
 
     def inherit(self, tasks: set[int]) -> None:
         """Send only the numbers of these tasks: the server has them since it was forked."""
