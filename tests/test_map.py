@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -274,6 +275,45 @@ def test_a_slow_call_holds_up_none_that_waits_behind_it(several: str, tmp_path: 
     with open(tmp_path / "pipe", "wb"):
         pass
     assert list(run) == [700]
+
+
+def scale(number: int, *, factor: int, table: list[int]) -> int:
+    return number * factor + table[0]
+
+
+def test_common_arguments_go_to_every_call(plan: str | None) -> None:
+    common = {"factor": 3, "table": [10] * 100_000}
+    run = poolwise.map(scale, range(50), plan=plan, common=common)
+    assert list(run) == [3 * number + 10 for number in range(50)]
+    assert "scale" in repr(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"common": [1]}, "common takes keyword arguments"),
+        ({"common": {1: 2}}, "common takes keyword arguments"),
+        ({"idle_timeout": "5"}, "idle_timeout takes a number of seconds"),
+        ({"idle_timeout": -1}, "idle_timeout takes seconds from 0 on"),
+        ({"idle_timeout": float("inf")}, "idle_timeout takes seconds from 0 on"),
+        ({"start_method": "thread"}, "start_method takes one of forkserver, spawn, fork"),
+    ],
+)
+def test_options_of_workers_are_checked_at_once(options: dict[str, Any], says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        poolwise.map(square, [1], **options)
+
+
+def test_idle_workers_serve_the_next_map_unless_that_is_not_wanted() -> None:
+    pids = [set(poolwise.map(process_id, range(40), plan="process:2")) for _ in range(2)]
+    assert pids[0] == pids[1]
+    options: dict[str, Any] = {"plan": "process:2", "idle_timeout": 0}
+    pids = [set(poolwise.map(process_id, range(40), **options)) for _ in range(2)]
+    assert not pids[0] & pids[1]
+
+
+def process_id(_: int) -> int:
+    return os.getpid()
 
 
 def test_arguments_are_let_go() -> None:

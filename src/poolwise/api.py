@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from poolwise.cost import Forecast
@@ -93,6 +94,8 @@ class _Options(TypedDict, total=False):
     initargs: Iterable[Any]
     max_tasks_per_child: int | None
     start_method: str | None
+    idle_timeout: float
+    common: Mapping[str, Any] | None
 
 
 # The type of a function's arguments is checked for up to five iterables, as for the built-in `map`.
@@ -256,6 +259,8 @@ def map(
     initargs: Iterable[Any] = (),
     max_tasks_per_child: int | None = None,
     start_method: str | None = None,
+    idle_timeout: float = 30.0,
+    common: Mapping[str, Any] | None = None,
 ) -> Run[Any]:
     """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
 
@@ -285,7 +290,10 @@ def map(
             caller's thread. If it raises, so does ``next()``: `InitializerFailed`.
         initargs: Its arguments.
         max_tasks_per_child: A worker process is replaced after so many calls.
-        start_method: How worker processes start: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
+        start_method: How worker processes start: ``"forkserver"``, ``"spawn"`` or ``"fork"``; by
+            default whatever is safe and fast at that moment.
+        idle_timeout: Seconds that worker processes wait for the next map; 0 keeps none.
+        common: Keyword arguments for every call; they go to each worker once.
 
     Raises:
         TypeError: `fn` is not callable, an iterable is not iterable, or an option has the wrong
@@ -309,10 +317,21 @@ def map(
         initargs=initargs,
         max_tasks_per_child=max_tasks_per_child,
         start_method=start_method,
+        idle_timeout=idle_timeout,
     )
     run = replace(run, workers=workers)
     map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
+    if common is not None:
+        fn = _with_common(fn, common)
     return _new_run(_drive(fn, iterables, run, map_options, progress))
+
+
+def _with_common(fn: Callable[..., Any], common: Mapping[str, Any]) -> Callable[..., Any]:
+    if not isinstance(common, Mapping) or not all(isinstance(name, str) for name in common):
+        raise TypeError(f"common takes keyword arguments, such as {{'depth': 3}}, not {common!r}")
+    if not callable(fn):
+        raise TypeError(f"fn takes a callable, not {fn!r}")
+    return partial(fn, **common)
 
 
 def _drive(

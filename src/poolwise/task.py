@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from poolwise.units import Seconds
@@ -29,8 +30,11 @@ class Task:
     @property
     def name(self) -> str:
         """The function's qualified name, or its type's if it has none."""
-        name = getattr(self.function, "__qualname__", None)
-        return name if isinstance(name, str) else type(self.function).__qualname__
+        function = self.function
+        while isinstance(function, partial):
+            function = function.func
+        name = getattr(function, "__qualname__", None)
+        return name if isinstance(name, str) else type(function).__qualname__
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -197,14 +197,21 @@ def test_no_outcome_is_lost_when_a_batch_is_taken_back_as_it_ends() -> None:
 # ---- one batch under way ------------------------------------------------------------------------
 
 
-def outcomes_of(running: Running, flush_after: float) -> list[tuple[int, Outcomes]]:
-    flushed: list[tuple[int, Outcomes]] = []
-    running.run(lambda first, outcomes: flushed.append((first, outcomes)), flush_after)
-    return flushed
+class Collecting(Running):
+    """Keeps what it delivers."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.delivered: list[tuple[int, Outcomes]] = []
+        super().__init__(batch, SystemClock(), lambda *each: self.delivered.append(each))
+
+
+def outcomes_of(running: Collecting, flush_after: float) -> list[tuple[int, Outcomes]]:
+    running.run(flush_after)
+    return running.delivered
 
 
 def test_outcomes_are_let_out_while_a_batch_runs() -> None:
-    running = Running(Batch(Task(time.sleep), ([0.002] * 3,)), SystemClock())
+    running = Collecting(Batch(Task(time.sleep), ([0.002] * 3,)))
     flushed = outcomes_of(running, flush_after=0.001)
     assert [(first, len(outcomes.values)) for first, outcomes in flushed] == [
         (0, 1),
@@ -215,7 +222,7 @@ def test_outcomes_are_let_out_while_a_batch_runs() -> None:
 
 
 def test_outcomes_of_short_calls_wait_for_each_other() -> None:
-    running = Running(Batch(Task(abs), ([*range(1000)],)), SystemClock())
+    running = Collecting(Batch(Task(abs), ([*range(1000)],)))
     ((first, outcomes),) = outcomes_of(running, flush_after=DEADLINE)
     assert (first, outcomes.values) == (0, [*range(1000)])
 
@@ -230,7 +237,7 @@ def test_outcomes_are_let_out_although_the_rest_is_taken_back_at_the_last_moment
                 running.take_back()
             return left
 
-    running = Running(Batch(Task(abs), ([1, 2, 3],)), SystemClock())
+    running = Collecting(Batch(Task(abs), ([1, 2, 3],)))
     running._calls = Vanishing(running._calls)
     flushed = outcomes_of(running, flush_after=DEADLINE)
     assert [(first, outcomes.values) for first, outcomes in flushed] == [(0, [1])]
@@ -244,7 +251,7 @@ def test_what_is_taken_back_never_runs() -> None:
         if number == 2:
             assert running.take_back() == 7
 
-    running = Running(Batch(Task(call), ([*range(10)],)), SystemClock())
+    running = Collecting(Batch(Task(call), ([*range(10)],)))
     flushed = outcomes_of(running, flush_after=0.0)
     assert ran == [0, 1, 2]
     assert sum(len(outcomes.values) for _, outcomes in flushed) == 3

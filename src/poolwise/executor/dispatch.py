@@ -46,8 +46,15 @@ class _Flight:
     batch: Batch
     open_calls: int
     sent_at: Seconds
-    due: Seconds  # when it is so late that its unstarted calls are wanted back
     recalled: bool = False
+
+    @property
+    def due(self) -> Seconds:
+        """When it is so late that its unstarted calls are wanted back, as far as can be said now."""
+        mean = self.lane.mean_service
+        if mean is None:
+            return math.inf
+        return self.sent_at + _LATE + _TIMES_LATE * len(self.batch) * mean
 
 
 class Dispatch:
@@ -187,8 +194,7 @@ class Dispatch:
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
-        due = now + _LATE + _TIMES_LATE * len(batch) * (lane.mean_service or math.inf)
-        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now, due)
+        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now)
         lane.in_flight += 1
         lane.pool.send(batch)
         return len(batch)

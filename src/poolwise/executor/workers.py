@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from poolwise.mechanisms import WorkerOptions
+from poolwise.units import Seconds
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -21,6 +23,7 @@ def worker_options(
     max_tasks_per_child: int | None = None,
     thread_name_prefix: str = "",
     start_method: str | None = None,
+    idle_timeout: Seconds = 30.0,
 ) -> WorkerOptions:
     """Check what concerns workers, with the words of the standard executors where they have some.
 
@@ -51,6 +54,7 @@ def worker_options(
         thread_name_prefix=thread_name_prefix,
         start_method=start_method,
         calls_per_worker=_calls_per_worker(max_tasks_per_child, start_method),
+        idle_timeout=_idle_timeout(idle_timeout),
     )
 
 
@@ -71,6 +75,14 @@ def _start_method(mp_context: BaseContext | None, start_method: str | None) -> s
     if start_method not in (None, name):
         raise ValueError(f"mp_context says {name!r} and start_method {start_method!r}: give one")
     return name
+
+
+def _idle_timeout(seconds: Seconds) -> Seconds:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"idle_timeout takes a number of seconds, not {seconds!r}")
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"idle_timeout takes seconds from 0 on, and not for ever: not {seconds!r}")
+    return float(seconds)
 
 
 def _calls_per_worker(count: int | None, start_method: str | None) -> int | None:

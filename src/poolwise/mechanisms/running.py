@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from _poolwise_worker.transfer import describe
 from poolwise.mechanisms.protocol import Initializer
@@ -21,18 +22,31 @@ if TYPE_CHECKING:
 _STRIDE_FROM: Seconds = 5e-5
 
 
+#: Is given the position of the first of some outcomes, and these.
+Deliver: TypeAlias = Callable[[int, Outcomes], None]
+
+
 class Running:
     """One batch under way.
 
     Calls that have not started lie in `_calls`: the runner takes them from the left, whoever
-    takes the rest back pops from the right; both are atomic, so each call goes one way.
+    takes the rest back pops from the right; both are atomic, so each call goes one way. `_lock`
+    guards what has been done and not delivered, and the order of deliveries; only the runner
+    appends to it, without the lock, the error of a call before its place among the values.
     """
 
-    def __init__(self, batch: Batch, clock: Clock) -> None:
+    def __init__(self, batch: Batch, clock: Clock, deliver: Deliver) -> None:
         self.batch = batch
         self._clock = clock
+        self._deliver = deliver
         columns = batch.columns
         self._calls: deque[tuple[object, ...]] = deque(zip(*columns, strict=True))
+        self._lock = threading.Lock()
+        self._first = 0  # that has not been delivered
+        self._values: list[object] = []
+        self._errors: dict[int, BaseException] = {}  # by position in the batch
+        self._service = self._cpu = 0.0
+        self._begun: Seconds | None = None  # since when service has not been counted
 
     def take_back(self) -> int:
         """Take the unstarted calls away and return how many they were."""
@@ -44,43 +58,61 @@ class Running:
         except IndexError:
             return count
 
-    def run(self, flush: Callable[[int, Outcomes], None], flush_after: Seconds) -> None:
-        """Run what is left of the batch; give outcomes to `flush` at least every `flush_after`
-        seconds of work (and once at the end), with the position of the first.
+    def run(self, flush_after: Seconds) -> None:
+        """Run what is left of the batch; deliver outcomes at least every `flush_after` seconds of
+        work, and once at the end.
         """
         clock, function = self._clock, self.batch.task.function
-        take = self._calls.popleft
-        first, stride = 0, 1
-        values: list[object] = []
-        errors: dict[int, BaseException] = {}
-        service = cpu = 0.0
+        take, append = self._calls.popleft, self._values.append
+        position, stride = 0, 1
         while self._calls:
             cpu_before, before = clock.thread_cpu(), clock.now()
+            self._begun = before
             for _ in range(stride):
                 try:
                     arguments = take()
                 except IndexError:
                     break
                 try:
-                    values.append(function(*arguments))
+                    append(function(*arguments))
                 except BaseException as error:
-                    errors[len(values)] = strip(error)
-                    values.append(None)
+                    self._errors[position] = strip(error)
+                    append(None)
+                position += 1
             arguments = ()
-            elapsed = clock.now() - before
-            service += elapsed
-            cpu += clock.thread_cpu() - cpu_before
+            now = clock.now()
+            elapsed = now - before
+            with self._lock:
+                self._service += now - self._begun
+                self._begun = None
+                self._cpu += clock.thread_cpu() - cpu_before
             if elapsed < _STRIDE_FROM:
                 stride = min(stride * 2, 1 << 16)
             elif elapsed > flush_after and stride > 1:
                 stride = max(1, int(stride * flush_after / (2 * elapsed)))
-            if values and service >= flush_after:
-                flush(first, Outcomes(values, errors, service, cpu))
-                first += len(values)
-                values, errors, service, cpu = [], {}, 0.0, 0.0
+            if self._service >= flush_after:
+                self.flush()
         # Out here, because the last calls may be taken back just before the loop looks for them.
-        if values:
-            flush(first, Outcomes(values, errors, service, cpu))
+        self.flush()
+
+    def flush(self) -> None:
+        """Deliver what has been done: by the runner, or by who does not wait for a slow call."""
+        with self._lock:
+            count, first = len(self._values), self._first
+            if not count:
+                return
+            values, self._values[:count] = self._values[:count], []
+            errors: dict[int, BaseException] = {}
+            for position in [each for each in list(self._errors) if each < first + count]:
+                errors[position - first] = self._errors.pop(position)
+            self._first += count
+            if self._begun is not None:  # the runner is inside a call
+                now = self._clock.now()
+                self._service += now - self._begun
+                self._begun = now
+            outcomes = Outcomes(values, errors, self._service, self._cpu)
+            self._service = self._cpu = 0.0
+            self._deliver(first, outcomes)
 
 
 def initialize(initializer: Initializer | None) -> InitializerFailed | None:

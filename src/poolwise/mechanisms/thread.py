@@ -100,7 +100,11 @@ class ThreadPool:
         self._recalled.add(batch)
         running = self._running.get(batch)
         if running is not None:
-            self._return(batch, running.take_back())
+            # In this order: outcomes are posted, as those before them were, so the last calls of
+            # the batch come back after all that ran.
+            count = running.take_back()
+            running.flush()
+            self._inbox.post(partial(self._return, batch, count))
 
     def close(self, *, grace: Seconds | None) -> None:
         """Let each thread end after the call that it runs; drop what has not started."""
@@ -139,11 +143,11 @@ class ThreadPool:
             self._inbox.post(partial(_reraise, error))
 
     def _run(self, batch: Batch, clock: SystemClock) -> None:
-        running = Running(batch, clock)
+        running = Running(batch, clock, partial(self._post, batch.id))
         self._running[batch.id] = running
         if batch.id in self._recalled or self._closed:
             self._inbox.post(partial(self._return, batch.id, running.take_back()))
-        running.run(partial(self._post, batch.id), _FLUSH_AFTER)
+        running.run(_FLUSH_AFTER)
         del self._running[batch.id]
 
     def _post(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
