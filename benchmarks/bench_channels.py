@@ -374,8 +374,8 @@ def main() -> None:
     given = begin(options(__doc__, rounds=7))
     for topic in topics(less=100 if given.smoke else 1):
         figures = interleaved(topic.contestants, rounds=given.rounds, seed=given.seed)
-        head = [topic.headline, "a message" if "Lock" not in topic.headline else "a time"]
-        head += ["best – worst", "base ÷ it", "best – worst"]
+        each = "a time" if "want" in topic.headline else "a message"
+        head = [topic.headline, each, "best – worst", "base ÷ it", "best – worst"]
         print(f"\n{table(head, compared(topic, figures))}")
     waits = {name: partial(until_interrupted, wait) for name, wait in blocked().items()}
     figures = interleaved(waits, rounds=given.rounds, seed=given.seed)

@@ -43,12 +43,14 @@ def is_beside(message: bytes) -> bool:
 class Codec:
     """Turns messages into bytes and back, for the processes that share a heap."""
 
-    __slots__ = ("_heap", "_most")
+    __slots__ = ("_heap", "_most", "large")
 
     def __init__(self, heap: Heap, most: int | None = None) -> None:
         """Make one whose messages have at most `most` bytes, if there is a limit."""
         self._heap = heap
         self._most = most
+        #: Whether a large message has been decoded since somebody looked and reset it.
+        self.large = False
 
     def encode(self, item: Any) -> bytes:
         """Turn `item` into bytes, its large buffers into blocks of the heap.
@@ -130,6 +132,7 @@ class Codec:
         )
 
     def _with_blocks(self, message: bytes) -> Any:
+        self.large = True
         inside, blocks = _loads(memoryview(message)[1:])
         views = [
             bytearray(each) if isinstance(each, bytes) else self._heap.view(*each)

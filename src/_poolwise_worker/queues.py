@@ -13,8 +13,8 @@ from _poolwise_worker import descriptors, messages, timeouts
 from _poolwise_worker.errors import ChannelClosed, TransferError
 from _poolwise_worker.heap import Heap
 from _poolwise_worker.line import END, MOVED, Line, Word
-from _poolwise_worker.messages import VERSION, Codec
-from _poolwise_worker.ring import NOTHING, Ring
+from _poolwise_worker.messages import VERSION, Codec, is_beside
+from _poolwise_worker.ring import NO_YIELD, NOTHING, YIELDS, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Queue:
         if ring is None or codec is None:
             ring, codec = self._shared()
         message = codec.encode(item)
-        put = ring.append(message, until)
+        put = ring.append(message, until, NO_YIELD if is_beside(message) else YIELDS)
         if not put:
             codec.discard(message)
             if put is None:
@@ -246,7 +246,8 @@ class Queue:
                 return got
             self._wait_for_move()
         ring, codec = self._shared()
-        taken = ring.take(most, until)
+        yields, codec.large = NO_YIELD if codec.large else YIELDS, False
+        taken = ring.take(most, until, yields)
         if taken is None:
             _end()
         found, plain, hand = taken

@@ -70,8 +70,11 @@ _MOST_HANDS = 200
 _HANDS_END = _HANDS + 2 * _MOST_HANDS
 
 #: How often who has to wait lets others run before it sleeps: falling asleep and being woken takes
-#: some 50 µs, in which others put or take as many messages.
-_YIELDS = 20
+#: some 50 µs, in which others put or take as many messages. Found with
+#: ``benchmarks/bench_channels.py``: without, a small message takes twice as long. But when others
+#: want the CPU, who yields comes last and who is woken first: so `NO_YIELD` for large messages.
+YIELDS = 3
+NO_YIELD = 0
 
 #: What `Ring.take_first` returns where there is no message for it.
 NOTHING = object()
@@ -174,13 +177,13 @@ class Ring:
 
     # ---- putting ----
 
-    def append(self, payload: bytes, until: float | None) -> bool | None:
+    def append(self, payload: bytes, until: float | None, yields: int = YIELDS) -> bool | None:
         """Put one message, waiting for room until `until`.
 
         Returns true; false if there was no room in time; ``None`` if the ring is closed.
         """
         while not self.append_now(payload):
-            room = self._wait_for_room(until)
+            room = self._wait_for_room(until, yields)
             if not room:
                 return room
         return True
@@ -237,7 +240,7 @@ class Ring:
                         payload = dumps(values[:count], 5)
                     self._write(payload, count, count)
                     break
-            found = self._wait_for_room(until)
+            found = self._wait_for_room(until, YIELDS)
             if not found:
                 return None if found is None else (0, 0)
         if self._words[_GETTERS]:
@@ -292,11 +295,10 @@ class Ring:
         entries[(after & mask) >> 3] = entries[at] + count
         words[_TAIL] = after
 
-    def _wait_for_room(self, until: float | None) -> bool | None:
+    def _wait_for_room(self, until: float | None, patience: int) -> bool | None:
         """Wait, without the guard; ``None`` if the ring is closed, false if time is over."""
         words = self._words
         asleep = 0
-        patience = _YIELDS
         while True:
             with self._put_guard:
                 if asleep:
@@ -429,7 +431,7 @@ class Ring:
         finally:
             words[hand] = 0
 
-    def take(self, most: int, until: float | None) -> Taken | None:
+    def take(self, most: int, until: float | None, patience: int = YIELDS) -> Taken | None:
         """Take from 1 to `most` messages, waiting for the first until `until`.
 
         Returns the payloads of `append` or the values of `extend`, which of the two, and what to
@@ -438,7 +440,6 @@ class Ring:
         """
         words, guard = self._words, self._get_guard
         asleep = 0
-        patience = _YIELDS
         while True:
             code = 0
             try:  # as in Guard.__enter__
