@@ -50,7 +50,7 @@ class _Flight:
 
     @property
     def due(self) -> Seconds:
-        """When it is so late that its unstarted calls are wanted back, as far as can be said now."""
+        """When it is so late that its unstarted calls are wanted back, as far as is known now."""
         mean = self.lane.mean_service
         if mean is None:
             return math.inf
