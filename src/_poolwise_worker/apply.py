@@ -15,24 +15,12 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return function(*args, **kwargs)
 
 
-#: The pickles that came last, by module and variable.
-_brought: dict[tuple[str, str], bytes] = {}
-
-
 def bring(function: Callable[..., Any], state: ModuleState) -> Callable[..., Any]:
     """Return `function`, with the modules that it uses in the state that they have in the caller.
 
-    It comes with every batch. A variable that the caller has not changed since it came last is
-    left as calls here have made it.
+    It comes with every batch.
     """
-    from _poolwise_worker.transfer import dumps, load_function
+    from _poolwise_worker.transfer import take_state
 
-    changed: ModuleState = {}
-    for module, variables in state.items():
-        for name, pickled in variables.items():
-            if _brought.get((module, name)) != pickled:
-                _brought[module, name] = pickled
-                changed.setdefault(module, {})[name] = pickled
-    if changed:
-        load_function(dumps((None, changed)))
+    take_state(state)
     return function

@@ -14,13 +14,16 @@ __all__ = [
     "ModuleState",
     "Raised",
     "Untransferable",
+    "came",
     "describe",
     "dumps",
     "dumps_between_forks",
+    "dumps_current",
     "dumps_error",
     "dumps_from_worker",
     "load_function",
     "loads",
+    "take_state",
 ]
 
 TYPE_CHECKING = False
@@ -118,32 +121,65 @@ def dumps_between_forks(value: object) -> bytes:
     return by_value.dumps_between_forks(value)
 
 
+def dumps_current(value: object) -> bytes:
+    """Pickle `value` for a process that was forked before it was made: functions of ``__main__``,
+    which may have been defined anew since, go by value with the variables that they read.
+
+    Raises whatever the object's pickling raises.
+    """
+    try:
+        data = _dumps(value, 5)
+        if b"__main__" not in data:
+            return data
+    except Exception:  # as above
+        pass
+    from _poolwise_worker import by_value
+
+    return by_value.dumps_current(value)
+
+
 #: How results and exceptions are pickled for the caller; another function in forks of the caller.
 to_caller: Callable[[object], bytes] = dumps_from_worker
 
 
-def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
-    """Read a function and bring the modules that it uses to the state they have in the caller.
+#: The pickles of variables that came last, by module and name. Two threads of a worker that bring
+#: the same variable bring the same value.
+came: dict[tuple[str, str], bytes] = {}
 
-    A variable that is still as the import here made it keeps its identity: where the pickles are
-    equal, nothing is replaced.
+
+def load_function(payload: bytes | bytearray) -> Callable[..., Any]:
+    """Read a function, and bring the modules that it uses to the state they have in the caller.
+
+    Raises whatever reading raises.
+    """
+    function: Callable[..., Any]
+    function, state = loads(payload)
+    take_state(state)
+    return function
+
+
+def take_state(state: ModuleState) -> None:
+    """Set variables that the caller has changed since they came last.
+
+    What it has not changed stays as calls here have made it: a cache is filled once. What equals
+    the value here keeps its identity: where the pickles are equal, nothing is replaced.
 
     Raises whatever reading raises.
     """
     from importlib import import_module
 
-    function: Callable[..., Any]
-    function, state = loads(payload)
     for name, variables in state.items():
         module = import_module(name)
         for variable, pickled in variables.items():
+            if came.get((name, variable)) == pickled:
+                continue
             try:
                 same = dumps(getattr(module, variable)) == pickled
             except Exception:
                 same = False
             if not same:
                 setattr(module, variable, loads(pickled))
-    return function
+            came[name, variable] = pickled
 
 
 def dumps_error(error: BaseException) -> Raised:

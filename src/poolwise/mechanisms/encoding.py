@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from _poolwise_worker import transfer, wire
+from _poolwise_worker.apply import apply
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Task
@@ -67,7 +68,7 @@ class Encoder:
     def batch(self, batch: Batch) -> bytes:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
-            payload = self._dumps(batch.columns)
+            payload = self._dumps_for(batch)(batch.columns)
         except Exception:
             return self.singly(batch)
         return wire.pack(wire.RUN, batch.id, payload, first=batch.task.id, count=len(batch))
@@ -75,11 +76,18 @@ class Encoder:
     def singly(self, batch: Batch) -> bytes:
         """Pickle each call by itself, so that one bad argument fails only its own."""
         calls = []
+        dumps = self._dumps_for(batch)
         for arguments in zip(*batch.columns, strict=True):
             try:
-                calls.append(self._dumps(arguments))
+                calls.append(dumps(arguments))
             except Exception as error:
                 why = f"its arguments cannot be pickled: {transfer.describe(error)}"
                 calls.append(transfer.dumps(transfer.Unsendable(why)))
         payload = transfer.dumps(calls)
         return wire.pack(wire.SINGLY, batch.id, payload, first=batch.task.id, count=len(batch))
+
+    def _dumps_for(self, batch: Batch) -> Callable[[object], bytes]:
+        """Functions among the arguments may be younger than the fork that is to find them."""
+        if self._for_forks and batch.task.function is apply:
+            return transfer.dumps_current
+        return self._dumps

@@ -181,8 +181,9 @@ class ProcessPool:
             # The server has died, a fault like another: workers live on, new ones come from a
             # new one.
             ends.close()
+            if server.wanted:  # else it was only dismissed, by another thread
+                self._stillborn.add(server)
             servers.lost(server)
-            self._stillborn.add(server)
             if len(self._stillborn) >= _STILLBORN:
                 raise
             return self._idle_or_new()

@@ -58,7 +58,7 @@ class WorkerLink:
         self.calls = 0  # that were ever sent to it
         self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
-        self.knows = Definitions({})
+        self.knows = Definitions()
         self._tasks: set[int] = set()
         self._outgoing: deque[_Outgoing] = deque()
         self._recalls: list[BatchId] = []  # to be sent once more, when nothing is outgoing
@@ -86,7 +86,7 @@ class WorkerLink:
         """Make a task known, unless it is."""
         if task.id not in self._tasks:
             self._tasks.add(task.id)
-            self.knows.note([task])
+            self.knows.note()
             self._write(frame)
 
     def prime(self, initializer: bytes) -> None:
