@@ -299,7 +299,7 @@ def _above_standard(descriptor: int) -> int:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
     return above
 
 

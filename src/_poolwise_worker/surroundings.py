@@ -49,11 +49,11 @@ def take_on(payload: bytes | bytearray) -> None:
 def _limit_inner_threads(inner: dict[str, int]) -> None:
     """Limit libraries that are loaded already; those that are not will read the environment."""
     global _limited
-    if _limited == inner or not _WITH_THREADS & sys.modules.keys():
+    if not inner or _limited == inner or not _WITH_THREADS & sys.modules.keys():
         return
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(min(inner.values()) if inner else None)
+    threadpool_limits(min(inner.values()))
     _limited = inner
 
 

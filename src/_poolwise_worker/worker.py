@@ -232,7 +232,8 @@ class Runner:
     def _initialize(self, payload: bytes | bytearray) -> None:
         """Run what the user wants to be run before the first call."""
         try:
-            initializer, arguments = transfer.loads(payload)
+            initializer, arguments, state = transfer.loads(payload)
+            transfer.take_state(state)
             initializer(*arguments)
         except BaseException as error:
             raised = transfer.dumps_error(error)

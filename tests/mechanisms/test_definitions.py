@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from programs import FORKS, METHODS, run
 
 
@@ -128,9 +129,7 @@ def call(x): return helper(x)
         "call = partial(add, 1)",
         "STEP = 2",
     ),
-    "new name": Change(
-        "def call(x): return EXTRA if 'EXTRA' in globals() else None", "EXTRA = 5"
-    ),
+    "new name": Change("def call(x): return EXTRA if 'EXTRA' in globals() else None", "EXTRA = 5"),
 }
 
 

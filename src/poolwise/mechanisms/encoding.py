@@ -44,11 +44,15 @@ class Encoder:
     def initializer(self, initializer: Initializer) -> bytes:
         """Return what makes a worker run the initializer.
 
+        The variables that it may set come with it as they are before: what comes later with the
+        functions of an executor would otherwise count as a change, and undo its work.
+
         Raises:
             TransferError: it cannot be pickled.
         """
+        dumps = transfer.dumps_current if self._for_forks else transfer.dumps
         try:
-            return self._dumps(initializer)
+            return dumps((*initializer, module_state(initializer[0])))
         except Exception as error:
             from poolwise.errors import TransferError
 

@@ -168,7 +168,7 @@ class ProcessPool:
         server = servers.server_for(options.start_method, options.tasks)
         encoder = self._encoder_for(server)
         if self._idle_timeout:
-            worker = idle_workers.take(server, threads, options.tasks, spawned=spawned)
+            worker = idle_workers.take(server, options, spawned=spawned)
             if worker is not None:
                 return worker
         ends = WorkerEnds(threads)
@@ -191,7 +191,7 @@ class ProcessPool:
             ends.close()
             raise
         ends.hand_over()
-        worker = WorkerLink(ends, server, threads, spawned=spawned)
+        worker = WorkerLink(ends, server, threads, options.siblings, spawned=spawned)
         if isinstance(server, Fork):
             worker.told = server.surroundings
         return worker

@@ -43,10 +43,13 @@ class _Outgoing:
 class WorkerLink:
     """One worker, of one pool or of none. Belongs to the pool's owner; idle, to the stock."""
 
-    def __init__(self, ends: WorkerEnds, server: Server, threads: int, *, spawned: bool) -> None:
+    def __init__(
+        self, ends: WorkerEnds, server: Server, threads: int, siblings: int, *, spawned: bool
+    ) -> None:
         self.ends = ends
         self.server = server
         self.threads = threads
+        self.siblings = siblings  # libraries in it keep to its share of the CPUs
         self.spawned = spawned
         self.reader = wire.FrameReader(ends.data)
         self.sent: dict[BatchId, Sent] = {}
