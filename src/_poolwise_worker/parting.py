@@ -65,7 +65,9 @@ def _let_go_of_connections(keep: set[int]) -> None:
             continue  # the one that listed the folder
     os.close(dead)
     nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
+    # Where the caller has no output, programs that calls start find some nevertheless.
+    for descriptor in {0, 1, 2} - keep:
+        os.dup2(nothing, descriptor)
     os.close(nothing)
 
 

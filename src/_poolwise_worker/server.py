@@ -282,6 +282,7 @@ def _handle_signals() -> None:
 def main(front_fd: int) -> None:
     """Run the server in an interpreter of its own, on the front door that the caller opened."""
     _handle_signals()
+    pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
     front_fd = _above_standard(front_fd)
     _preload(["warnings", "_poolwise_worker.surroundings"])
     _serve(front_fd)

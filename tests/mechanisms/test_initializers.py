@@ -111,7 +111,8 @@ def test_no_worker_has_more_calls_than_it_may(plan: str, method: str, tmp_path: 
 from collections import Counter
 def call(x): return x, os.getpid()
 for most in 1, 3, 7:
-    results = mapped(call, range(40 if method != "spawn" else 12), {plan!r}, max_tasks_per_child=most)
+    inputs = range(40 if method != "spawn" else 12)
+    results = mapped(call, inputs, {plan!r}, max_tasks_per_child=most)
     assert [x for x, _ in results] == list(range(len(results)))
     counted = Counter(worker for _, worker in results)
     assert max(counted.values()) <= most, counted

@@ -20,8 +20,8 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
 import _poolwise_worker
 from _poolwise_worker import server as serving
@@ -31,6 +31,7 @@ from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.module_state import state_for_fork
 from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent
+from poolwise.mechanisms.signals import no_signals
 from poolwise.mechanisms.surroundings import surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
@@ -83,8 +84,8 @@ class Server:
     def dismiss(self) -> None:
         """Want no more workers of it. It ends when the last that it has does."""
         self.wanted = False
-        self._front.close()
         _dismissed.append(self)
+        self._front.close()
 
     def quit(self) -> None:
         """End it and all its workers now."""
@@ -174,18 +175,6 @@ def _fork() -> int:
         return os.fork()
 
 
-@contextmanager
-def _no_signals() -> Iterator[None]:
-    """Put off signals: in a child, a handler of the caller's that raises would make it go on as a
-    second caller, and here it would leave a child of which nobody knows.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
 def _output() -> tuple[object, ...]:
     """Return where output goes: what calls print must not go elsewhere."""
     return tuple(_place(descriptor) for descriptor in (1, 2))
@@ -251,7 +240,8 @@ def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
             _executed.dismiss()
             _executed = None
         if _executed is None:
-            _executed = _execute()
+            with no_signals():  # or nobody might know of it
+                _executed = _execute()
         return _executed
 
 
@@ -263,7 +253,9 @@ def _forked(tasks: Sequence[Task]) -> Fork:
         _fork_of_this.dismiss()
         _fork_of_this = None
     payload = surroundings(1)
-    with _no_signals():
+    # A handler that raises would make a child go on as a second caller, and leave a child here of
+    # which nobody knows.
+    with no_signals():
         _fork_of_this = Fork(tasks, payload)
     return _fork_of_this
 
