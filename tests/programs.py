@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 #: How workers can start; ``"default"`` is what poolwise takes by itself: a fork, in these programs.
 METHODS = pytest.mark.parametrize("method", ["default", "fork", "forkserver", "spawn"])
 FORKS = pytest.mark.parametrize("method", ["default", "fork"])
+
+#: Not by importing it, which would leave threads here.
+NEEDS_NUMPY = pytest.mark.skipif(find_spec("numpy") is None, reason="needs NumPy")
 
 #: A program ends within this, or never.
 DEADLINE = 50.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import METHODS, run
+from programs import METHODS, NEEDS_NUMPY, run
 
 CALLS = """
 def square(x): return x * x
@@ -67,8 +67,8 @@ assert mapped(inner, range(4), "process:1") == [(1, [1])] * 4
 
 
 @METHODS
+@NEEDS_NUMPY
 def test_libraries_in_workers_use_their_share(method: str, tmp_path: Path) -> None:
-    pytest.importorskip("numpy")
     program = """
 import numpy
 from threadpoolctl import threadpool_info

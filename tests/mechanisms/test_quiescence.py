@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from poolwise.mechanisms import quiescence
-from programs import run
+from programs import NEEDS_NUMPY, run
 
 #: Starts a thread of which Python knows nothing, as libraries do.
 NATIVE = """
@@ -131,8 +131,8 @@ os._exit(0)  # that thread ends with the process only
     run(tmp_path, program)
 
 
+@NEEDS_NUMPY
 def test_what_openblas_has_started_does_not_forbid_it(tmp_path: Path) -> None:
-    pytest.importorskip("numpy")
     program = """
 import numpy
 def call(x):
@@ -147,9 +147,9 @@ same_as_a_loop(call)
     run(tmp_path, program, OPENBLAS_NUM_THREADS="2")
 
 
+@NEEDS_NUMPY
 def test_an_unknown_thread_cannot_stand_in_for_one_of_openblas(tmp_path: Path) -> None:
     # OpenBLAS has ended its threads before the first fork, and starts others when it needs them.
-    pytest.importorskip("numpy")
     program = (
         NATIVE
         + """
@@ -171,8 +171,8 @@ os._exit(0)
     run(tmp_path, program, OPENBLAS_NUM_THREADS="2")
 
 
+@NEEDS_NUMPY
 def test_many_starts_after_blas_was_used(tmp_path: Path) -> None:
-    pytest.importorskip("numpy")
     program = """
 import numpy
 def call(x):

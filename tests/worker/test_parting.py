@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import FORKS, METHODS, run
+from programs import FORKS, METHODS, NEEDS_NUMPY, run
 
 
 @pytest.fixture(autouse=True)
@@ -282,8 +282,8 @@ block.unlink()
 
 
 @METHODS
+@NEEDS_NUMPY
 def test_random_numbers_differ_between_workers(method: str, tmp_path: Path) -> None:
-    pytest.importorskip("numpy")
     program = """
 import random
 import numpy
