@@ -39,11 +39,21 @@ def dumps_between_forks(value: object, keep: KeepInBand | None = None) -> bytes:
         return file.getvalue()
 
 
+def dumps_current(value: object, keep: KeepInBand | None = None) -> bytes:
+    """Pickle for a fork that may be older than functions of ``__main__``: these go by value.
+
+    Raises whatever pickling raises.
+    """
+    with io.BytesIO() as file:
+        _picklers()[2](file, keep).dump(value)
+        return file.getvalue()
+
+
 _made: list[Any] = []
 
 
 def _picklers() -> list[Any]:
-    """Return both picklers, made on first need: importing `cloudpickle` takes 20 ms."""
+    """Return the picklers, made on first need: importing `cloudpickle` takes 20 ms."""
     if _made:
         return _made
     import cloudpickle
@@ -65,7 +75,13 @@ def _picklers() -> list[Any]:
                 return NotImplemented  # by reference
             return super().reducer_override(obj)
 
-    _made[:] = ByValue, BetweenForks
+    class Current(BetweenForks):
+        def reducer_override(self, obj: object) -> object:
+            if isinstance(obj, FunctionType) and obj.__globals__ is _main_globals():
+                return self._dynamic_function_reduce(obj)
+            return super().reducer_override(obj)
+
+    _made[:] = ByValue, BetweenForks, Current
     return _made
 
 

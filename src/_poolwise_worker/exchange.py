@@ -93,9 +93,9 @@ class Exchange:
         self._writer = LazyWriter(limit, announce)
         self._reader: Reader | None = None
 
-    def dumps(self, value: object) -> bytes:
+    def dumps(self, value: object, way: Pickling | None = None) -> bytes:
         """Return the message of an object; raises whatever pickling it raises."""
-        return buffers.dumps(value, self._writer, self._way)
+        return buffers.dumps(value, self._writer, way or self._way)
 
     def loads(self, message: bytes | bytearray) -> Any:
         """Return the object of a message; raises whatever unpickling raises."""

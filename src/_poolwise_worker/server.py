@@ -284,9 +284,27 @@ def _handle_signals() -> None:
 def main(front_fd: int) -> None:
     """Run the server in an interpreter of its own, on the front door that the caller opened."""
     _handle_signals()
+    pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
+    front_fd = _above_standard(front_fd)
     # What every worker needs for its first task.
     _preload(["warnings", "_poolwise_worker.apply", "_poolwise_worker.state"])
     _serve(front_fd)
+
+
+def _above_standard(descriptor: int) -> int:
+    """Have something at 0, 1 and 2, if the caller has closed them: otherwise what calls print would
+    go to whatever was opened there next. Return what `descriptor` is from now on.
+    """
+    import fcntl
+
+    above = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
+    return above
 
 
 def _serve(front_fd: int) -> None:
@@ -299,12 +317,16 @@ def _serve(front_fd: int) -> None:
 
 def serve_as_fork(front_fd: int) -> None:
     """Run the server in a process that was just forked from the caller. Never returns."""
+    from _poolwise_worker.surroundings import note_levels
+
     code = 1
     try:
-        _handle_signals()
         set_wakeup_fd(-1)
-        pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
+        front_fd = _above_standard(front_fd)
         part_from_caller(keep={front_fd})
+        _handle_signals()
+        pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
+        note_levels()
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from marshal import loads as unmarshal
+from time import tzset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +33,19 @@ def take_on(payload: bytes | bytearray) -> None:
     environ = surroundings["environ"]
     environ.update((name.encode(), b"%d" % most) for name, most in inner.items())
     _limit_inner_threads(inner)
+    zone = os.environb.get(b"TZ")
     for name in os.environb.keys() - environ.keys():
         del os.environb[name]
     for name, value in environ.items():
         if os.environb.get(name) != value:
             os.environb[name] = value
+    if os.environb.get(b"TZ") != zone:
+        tzset()
     sys.path[:] = surroundings["path"]
     sys.argv[:] = surroundings["argv"]
     sys.setrecursionlimit(surroundings["recursionlimit"])
     _take_locale(surroundings["locale"])
-    if surroundings["warnings"]:
-        _take_filters(surroundings["warnings"])
+    _take_filters(surroundings["warnings"])
     if surroundings["logging"] or _levelled:
         _take_levels(*surroundings["logging"] or (0, {}))
     if surroundings["authkey"] is not None:
@@ -54,11 +57,11 @@ def take_on(payload: bytes | bytearray) -> None:
 def _limit_inner_threads(inner: dict[str, int]) -> None:
     """Limit libraries that are loaded already; those that are not will read the environment."""
     global _limited
-    if _limited == inner or not _WITH_THREADS & sys.modules.keys():
+    if not inner or _limited == inner or not _WITH_THREADS & sys.modules.keys():
         return
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(min(inner.values()) if inner else None)
+    threadpool_limits(min(inner.values()))
     _limited = inner
 
 
@@ -96,6 +99,15 @@ def _take_filters(pickled: list[bytes]) -> None:
 
 #: Loggers whose levels came from the caller.
 _levelled: set[str] = set()
+
+
+def note_levels() -> None:
+    """Take the levels that this process has since it was forked for the caller's."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        _levelled.add("")
+        loggers = list(logging.root.manager.loggerDict.items())
+        _levelled.update(name for name, logger in loggers if getattr(logger, "level", 0))
 
 
 def _take_levels(disabled: int, levels: dict[str, int]) -> None:

@@ -13,6 +13,7 @@ from _pickle import loads
 __all__ = [
     "BETWEEN_FORKS",
     "TO_CALLER",
+    "TO_OLDER_FORK",
     "TO_WORKER",
     "Pickling",
     "Raised",
@@ -111,6 +112,12 @@ def _for_fork(value: object, keep: KeepInBand | None) -> bytes:
     return by_value.dumps_between_forks(value, keep)
 
 
+def _for_older_fork(value: object, keep: KeepInBand | None) -> bytes:
+    from _poolwise_worker import by_value
+
+    return by_value.dumps_current(value, keep)
+
+
 #: To a worker that has a ``__main__`` of its own.
 TO_WORKER = Pickling(_for_worker, shares_main=False)
 
@@ -121,6 +128,10 @@ TO_CALLER = Pickling(_for_caller, shares_main=False)
 #: other side it is what is there already: a copy of a class would make its instances strangers to
 #: ``isinstance``.
 BETWEEN_FORKS = Pickling(_for_fork, shares_main=True)
+
+#: To a fork that may be older than what is pickled: functions of ``__main__``, which may have been
+#: defined anew since, go by value with the variables that they read.
+TO_OLDER_FORK = Pickling(_for_older_fork, shares_main=False)
 
 dumps = TO_WORKER.dumps
 

@@ -7,7 +7,7 @@ kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
 TASK       →         task id      –                –       pickled function
 ADOPT      →         –            –                –       surroundings
-PRIME      →         –            –                –       pickled initializer and arguments, or –
+PRIME      →         –            –                –       pickled initializer, module state, or –
 REST       →         –            –                –       –
 RUN        →         batch id     task id          calls   the pickled columns
 SINGLY     →         batch id     task id          calls   pickled list of pickled calls

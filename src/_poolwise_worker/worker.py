@@ -114,10 +114,13 @@ class Intake:
 
     def next(self, runner: Runner) -> bool:
         """Give `runner` its next batch. False when there will be no more."""
+        silent = False
         with self._leader:
             while True:
                 with self.lock:
                     self._pull()
+                    if silent and self._patience is not None:  # and nothing came since
+                        self._over = True
                     if self._pending:
                         frame = self._pending.popleft()
                         prime = frame.kind == wire.PRIME
@@ -130,8 +133,7 @@ class Intake:
                 if not events and patience is not None and patience > TRIM_AFTER:
                     self._exchange.trim()
                     events = self._poll.poll(patience - TRIM_AFTER)
-                if not events:
-                    self._over = True
+                silent = not events
                 for descriptor, _ in events:
                     if descriptor == self._bell_read:
                         os.read(self._bell_read, 4096)
@@ -170,8 +172,11 @@ class Intake:
             return self._reader.arriving != batch
 
     def _pull(self) -> None:
-        """Read what has arrived without blocking; act on everything but batches."""
-        while True:
+        """Read what has arrived without blocking; act on everything but batches.
+
+        Nothing any more once this worker is about to end itself: a sign of life would be a lie.
+        """
+        while not self._over:
             while (frame := self._reader.pop()) is not None:
                 self._patience = None
                 if frame.kind in (wire.RUN, wire.SINGLY) or (

@@ -6,48 +6,67 @@ that was reloaded or an attribute that a test has replaced cannot: such a worker
 
 from __future__ import annotations
 
-import operator
+import pickle
 import sys
-from collections.abc import Iterable, Iterator
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from collections.abc import Iterable
+from inspect import isroutine
+from types import CellType, ModuleType
 
 from poolwise.mechanisms.module_state import is_the_users, names_reached_by
 from poolwise.task import Task
 
 _Known = dict[tuple[str, str], tuple[object, ...]]
 
+#: A class may hold tables. What is larger, in bytes when pickled, is compared by identity only.
+_AT_MOST = 1 << 16
+
 
 class Definitions:
-    """What some names of the user's modules meant at one moment."""
+    """What the names of the user's modules meant at one moment."""
 
-    def __init__(self, known: _Known, main: _Known | None = None) -> None:
-        self._known = known
-        self._main = main
+    def __init__(self) -> None:
+        self._known: _Known = {}
+        self._modules: set[str] = set()
+        self._main: _Known | None = None
 
     @classmethod
     def now(cls) -> Definitions:
         """Return all there are, for a fork of this process."""
-        main = _of_module("__main__")
-        known = dict(main)
-        for name in list(sys.modules):
-            if is_the_users(name):
-                known.update(_of_module(name))
-        return cls(known, main)
-
-    @classmethod
-    def reached_by(cls, tasks: Iterable[Task]) -> Definitions:
-        """Return those that tasks use, for a process that imports modules by itself."""
-        return cls(dict(_reached_by(tasks)))
+        definitions = cls()
+        definitions.note()
+        definitions._main = _of_module("__main__")
+        definitions._known.update(definitions._main)
+        return definitions
 
     def hold(self, tasks: Iterable[Task]) -> bool:
         """Whether what `tasks` use is still the same, as far as it was known."""
         if self._main is not None and not _same(self._main, _of_module("__main__")):
             return False
-        return all(_is(self._known.get(name, value), value) for name, value in _reached_by(tasks))
+        for task in tasks:
+            for module, path, value in names_reached_by(task.function):
+                if module and is_the_users(module) and not self._holds(module, path, value):
+                    return False
+        return True
 
-    def note(self, tasks: Iterable[Task]) -> None:
-        """Add what `tasks` use, for a process that has imported it now."""
-        self._known.update(_reached_by(tasks))
+    def _holds(self, module: str, path: str, value: object) -> bool:
+        name = path.partition(".")[0]
+        value = vars(sys.modules[module]).get(name, value)
+        known = self._known.get((module, name))
+        if not _is_definition(value):
+            return known is None  # or a variable stands where a definition was
+        if known is None:
+            return module not in self._modules  # or it was not there
+        return _is(known, _identity(value))
+
+    def note(self) -> None:
+        """Add all of the modules that were not known, for a process that imports them now.
+
+        Not only what its tasks use: it has the rest as well, and the next task may use that.
+        """
+        for name in list(sys.modules):
+            if name not in self._modules and is_the_users(name):
+                self._modules.add(name)
+                self._known.update(_of_module(name))
 
 
 def _of_module(name: str) -> _Known:
@@ -59,27 +78,37 @@ def _of_module(name: str) -> _Known:
     }
 
 
-def _reached_by(tasks: Iterable[Task]) -> Iterator[tuple[tuple[str, str], tuple[object, ...]]]:
-    for task in tasks:
-        for module, name, value in names_reached_by(task.function):
-            if _is_definition(value) and is_the_users(module):
-                yield (module, name), _identity(value)
-
-
-#: Not `inspect.isroutine`, which takes ten times as long for what is none.
-_DEFINITIONS = (FunctionType, type, ModuleType, BuiltinFunctionType, MethodType)
-
-
 def _is_definition(value: object) -> bool:
-    return isinstance(value, _DEFINITIONS)
+    return isinstance(value, ModuleType | type) or isroutine(value)
 
 
 def _identity(value: object) -> tuple[object, ...]:
-    """Return the thing and what makes it what it is, all to be compared by identity."""
+    """Return the thing and what makes it what it is."""
     if isinstance(value, type):
-        return (value, *vars(value).values())
+        if not (value.__module__ == "__main__" or is_the_users(value.__module__)):
+            return (value,)
+        return (value, *(_attribute(name, each) for name, each in list(vars(value).items())))
     cells = getattr(value, "__closure__", None) or ()
-    return (value, getattr(value, "__code__", None), *(_content(cell) for cell in cells))
+    return (
+        value,
+        getattr(value, "__code__", None),
+        *(getattr(value, "__defaults__", None) or ()),
+        *(getattr(value, "__kwdefaults__", None) or {}).values(),
+        *(_content(cell) for cell in cells),
+    )
+
+
+def _attribute(name: str, value: object) -> object:
+    """Return what tells one state of a class attribute from another: its pickle, if it may change
+    in place.
+    """
+    if isinstance(value, dict | list | set | bytearray) and not name.startswith("__"):
+        try:
+            pickled = pickle.dumps(value, 5)
+        except Exception:
+            return value
+        return pickled if len(pickled) <= _AT_MOST else value
+    return value
 
 
 def _content(cell: CellType) -> object:
@@ -90,7 +119,11 @@ def _content(cell: CellType) -> object:
 
 
 def _is(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
-    return len(one) == len(other) and all(map(operator.is_, one, other))
+    return len(one) == len(other) and all(map(_is_one, one, other))
+
+
+def _is_one(one: object, other: object) -> bool:
+    return one is other or (type(one) is type(other) is bytes and one == other)
 
 
 def _same(one: _Known, other: _Known) -> bool:

@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from _poolwise_worker import transfer, wire
+from _poolwise_worker.apply import apply
 from _poolwise_worker.exchange import Exchange
+from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms.carried import Brought, Carried
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
@@ -57,7 +59,7 @@ class Encoder:
             return
 
         try:
-            payload, descriptors = self._function(task.function)
+            payload, descriptors = self._function(self.way, task.function)
         except Exception as error:
             from poolwise.errors import TransferError
 
@@ -79,7 +81,8 @@ class Encoder:
         if initializer is None:
             return Packed(wire.pack(wire.PRIME, 0), [])
         try:
-            payload, descriptors = self._function(*initializer)
+            way = transfer.TO_OLDER_FORK if self._for_forks else self.way
+            payload, descriptors = self._function(way, *initializer)
         except Exception as error:
             from poolwise.errors import TransferError
 
@@ -88,13 +91,15 @@ class Encoder:
             ) from error
         return Packed(wire.pack(wire.PRIME, 0, payload, descriptors=len(descriptors)), descriptors)
 
-    def _function(self, function: Callable[..., Any], *others: object) -> tuple[bytes, list[int]]:
+    def _function(
+        self, way: Pickling, function: Callable[..., Any], *others: object
+    ) -> tuple[bytes, list[int]]:
         """Pickle a function that brings the modules that it uses along, alone or with others."""
         state = state_for_fork if self._for_forks else module_state
 
         def dumps() -> bytes:
             carried = Carried(Brought(state(function) or (0, {})), function)
-            return self._dumps((carried, *others) if others else carried)
+            return way.dumps((carried, *others) if others else carried)
 
         return _dump(dumps)
 
@@ -110,25 +115,35 @@ class Encoder:
     def batch(self, batch: Batch, exchange: Exchange) -> Packed:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
-            payload, descriptors = _dump(partial(exchange.dumps, batch.columns))
+            payload, descriptors = _dump(
+                partial(exchange.dumps, batch.columns, self._way_of(batch))
+            )
         except Exception:
             return self.singly(batch, exchange)
         return _batch(wire.RUN, batch, payload, descriptors)
 
     def singly(self, batch: Batch, exchange: Exchange) -> Packed:
         """Pickle each call by itself, so that one bad argument fails only its own."""
+        way = self._way_of(batch)
 
         def dumps() -> bytes:
-            return exchange.dumps([self._call(each) for each in zip(*batch.columns, strict=True)])
+            return exchange.dumps([_call(way, each) for each in zip(*batch.columns, strict=True)])
 
         return _batch(wire.SINGLY, batch, *_dump(dumps))
 
-    def _call(self, arguments: tuple[object, ...]) -> bytes:
-        try:
-            return self._dumps(arguments)
-        except Exception as error:
-            why = f"its arguments cannot be pickled: {transfer.describe(error)}"
-            return transfer.dumps(transfer.Unsendable(why))
+    def _way_of(self, batch: Batch) -> Pickling:
+        """Functions among the arguments may be younger than the fork that is to find them."""
+        if self._for_forks and batch.task.function is apply:
+            return transfer.TO_OLDER_FORK
+        return self.way
+
+
+def _call(way: Pickling, arguments: tuple[object, ...]) -> bytes:
+    try:
+        return way.dumps(arguments)
+    except Exception as error:
+        why = f"its arguments cannot be pickled: {transfer.describe(error)}"
+        return transfer.dumps(transfer.Unsendable(why))
 
 
 def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> Packed:

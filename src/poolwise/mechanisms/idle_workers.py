@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 
+from poolwise.mechanisms.protocol import WorkerOptions
 from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.worker_link import WorkerLink
-from poolwise.task import Task
 from poolwise.units import Seconds
 
 #: Idle workers kept at once: two for each CPU. Who closes a pool of many rarely opens several more.
@@ -44,10 +43,11 @@ def put(worker: WorkerLink, seconds: Seconds) -> bool:
     return True
 
 
-def take(
-    server: Server, threads: int, tasks: Sequence[Task], *, spawned: bool
-) -> WorkerLink | None:
+def take(server: Server, options: WorkerOptions, *, spawned: bool) -> WorkerLink | None:
     """Return the worker that became idle last of those that would do, if there is one.
+
+    One that had another number of siblings would not: a library that it has loaded may use as many
+    threads as its share of the CPUs was then, and cannot be told to use more.
 
     It may end itself at this moment; its pool then finds it dead and starts another.
     """
@@ -60,14 +60,17 @@ def take(
                 (
                     each
                     for each in reversed(_stock)
-                    if each.server is server and each.threads == threads and each.spawned == spawned
+                    if each.server is server
+                    and each.threads == options.threads_per_worker
+                    and each.siblings == options.siblings
+                    and each.spawned == spawned
                 ),
                 None,
             )
             if worker is None:
                 return None
             _stock.remove(worker)
-        if worker.is_silent() and worker.knows.hold(tasks):
+        if worker.is_silent() and worker.knows.hold(options.tasks):
             worker.reused = True
             return worker
         worker.close()

@@ -151,8 +151,8 @@ def names_reached_by(function: Callable[..., object]) -> Iterator[Place]:
             continue
         visited[id(thing)] = thing
         for module, path, value in _places_at(thing, waiting):
-            if callable(value):
-                waiting.append(value)
+            # What is not called itself may have methods that are.
+            waiting.append(value if callable(value) else type(value))
             yield module, path, value
 
 

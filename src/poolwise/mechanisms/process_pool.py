@@ -187,7 +187,7 @@ class ProcessPool:
         server = servers.server_for(options.start_method, options.tasks)
         encoder = self._encoder_for(server)
         if self._idle_timeout:
-            worker = idle_workers.take(server, threads, options.tasks, spawned=spawned)
+            worker = idle_workers.take(server, options, spawned=spawned)
             if worker is not None:
                 return worker
         ends = WorkerEnds(threads)
@@ -200,8 +200,9 @@ class ProcessPool:
             # The server has died, a fault like another: workers live on, new ones come from a
             # new one.
             ends.close()
+            if server.wanted:  # else it was only dismissed, by another thread
+                self._stillborn.add(server)
             servers.lost(server)
-            self._stillborn.add(server)
             if len(self._stillborn) >= _STILLBORN:
                 raise
             return self._idle_or_new()
@@ -209,7 +210,9 @@ class ProcessPool:
             ends.close()
             raise
         ends.hand_over()
-        worker = WorkerLink(ends, server, threads, encoder.way, options.arena_limit)
+        worker = WorkerLink(
+            ends, server, threads, options.siblings, encoder.way, options.arena_limit
+        )
         worker.spawned = spawned
         if isinstance(server, Fork):
             worker.told = server.surroundings

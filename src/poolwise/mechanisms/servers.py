@@ -26,10 +26,12 @@ from contextlib import suppress
 import _poolwise_worker
 from _poolwise_worker import server as serving
 from _poolwise_worker import worker as working
+from _poolwise_worker.apply import apply
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.module_state import state_for_fork
-from poolwise.mechanisms.quiescence import is_large, is_quiescent
+from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent
+from poolwise.mechanisms.signals import no_signals
 from poolwise.mechanisms.surroundings import surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
@@ -46,6 +48,7 @@ class Server:
     def __init__(self, pid: int, front: socket.socket) -> None:
         self.pid = pid
         self.wanted = True  # false: no more workers will come of it
+        self.output = _output()
         self._front = front
 
     def lives(self) -> bool:
@@ -68,6 +71,8 @@ class Server:
         """
         kind = serving.SPAWN if spawn else serving.FORK
         with _lock:
+            if not self.wanted:  # another thread has just shut down
+                raise ConnectionError("no more workers are wanted of this server")
             socket.send_fds(self._front, [serving.REQUEST.pack(kind, threads)], ends.theirs)
 
     def preload(self, *names: str) -> None:
@@ -79,11 +84,12 @@ class Server:
     def dismiss(self) -> None:
         """Want no more workers of it. It ends when the last that it has does."""
         self.wanted = False
-        self._front.close()
         _dismissed.append(self)
+        self._front.close()
 
     def quit(self) -> None:
         """End it and all its workers now."""
+        self.wanted = False
         with suppress(OSError):
             self._front.sendall(serving.REQUEST.pack(serving.QUIT, 0))
         self._front.close()
@@ -91,7 +97,13 @@ class Server:
 
     def wait(self) -> None:
         """Wait for its end."""
+        self.resume()
         self._wait(0)
+
+    def resume(self) -> None:
+        """Have it go on if it was stopped: something is about to be waited for."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
 
     def has_ended(self) -> bool:
         """Whether it has, and then it leaves no zombie."""
@@ -117,6 +129,7 @@ class Fork(Server):
         self.tasks = {task.id for task in tasks}
         self.surroundings = payload
         self.definitions = Definitions.now()
+        self._streams = sys.stdout, sys.stderr
         ours, theirs = socket.socketpair()
         working.inherited.update((task.id, task.function) for task in tasks)
         try:
@@ -132,32 +145,47 @@ class Fork(Server):
             working.inherited.clear()
         super().__init__(pid, ours)
 
+    def kill(self) -> None:
+        """End it at once, before it has any worker."""
+        self.wanted = False
+        self._front.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
     def still_equals(self, tasks: Sequence[Task]) -> bool:
         """Whether workers of it would do the same as new forks, once they are told the rest."""
-        return self.definitions.hold(tasks) and all(
-            task.id in self.tasks or state_for_fork(task.function) is not None for task in tasks
+        return (
+            self.output == _output()
+            and self._streams == (sys.stdout, sys.stderr)
+            and self.definitions.hold(tasks)
+            and all(
+                task.id in self.tasks or state_for_fork(task.function) is not None for task in tasks
+            )
         )
 
 
 def _fork() -> int:
-    """Fork, without what Python 3.12 and later say of any other thread: these are known.
-
-    The child begins with all signals blocked: a handler of the caller's that raises would make it
-    go on as a second caller.
-    """
+    """Fork, without what Python 3.12 and later say of any other thread: these are known."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # none, closed, or not to be written now
             stream.flush()  # or it would come out twice
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        pid = -1
-        try:
-            pid = os.fork()
-        finally:
-            if pid:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return pid
+        return os.fork()
+
+
+def _output() -> tuple[object, ...]:
+    """Return where output goes: what calls print must not go elsewhere."""
+    return tuple(_place(descriptor) for descriptor in (1, 2))
+
+
+def _place(descriptor: int) -> object:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:  # closed
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _execute() -> Server:
@@ -201,13 +229,19 @@ def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
         _wait_for_dismissed()
         if start_method == "fork":
             return _forked(tasks)
-        if start_method is None:
+        # What an executor's calls apply comes later, and may be younger than any fork.
+        if start_method is None and all(task.function is not apply for task in tasks):
             if _fork_of_this is not None and _fork_of_this.still_equals(tasks):
                 return _fork_of_this
-            if is_quiescent() and not is_large():
-                return _forked(tasks)
+            fork = _forked_safely(tasks)
+            if fork is not None:
+                return fork
+        if _executed is not None and _executed.output != _output():
+            _executed.dismiss()
+            _executed = None
         if _executed is None:
-            _executed = _execute()
+            with no_signals():  # or nobody might know of it
+                _executed = _execute()
         return _executed
 
 
@@ -218,8 +252,25 @@ def _forked(tasks: Sequence[Task]) -> Fork:
             return _fork_of_this
         _fork_of_this.dismiss()
         _fork_of_this = None
-    _fork_of_this = Fork(tasks, surroundings(1))
+    payload = surroundings(1)
+    # A handler that raises would make a child go on as a second caller, and leave a child here of
+    # which nobody knows.
+    with no_signals():
+        _fork_of_this = Fork(tasks, payload)
     return _fork_of_this
+
+
+def _forked_safely(tasks: Sequence[Task]) -> Fork | None:
+    """Fork if no other thread is there; ``None`` if one is."""
+    global _fork_of_this
+    if not is_quiescent() or is_large():
+        return None
+    fork = _forked(tasks)
+    if is_alone():
+        return fork
+    _fork_of_this = None
+    fork.kill()
+    return None
 
 
 def there_is() -> bool:
@@ -230,9 +281,9 @@ def there_is() -> bool:
 def prepare(tasks: Sequence[Task]) -> None:
     """Fork this process now, if that is safe: soon there will be other threads."""
     with _lock:
-        if _fork_of_this is None and is_quiescent() and not is_large():
+        if _fork_of_this is None:
             with suppress(OSError):
-                _forked(tasks)
+                _forked_safely(tasks)
 
 
 def lost(server: Server) -> None:

@@ -10,15 +10,18 @@ import warnings
 from _locale import LC_ALL, setlocale
 from functools import lru_cache
 
+from _poolwise_worker import surroundings as own
 from poolwise.units import Bytes
 
 
 def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) -> bytes:
     """Return what `_poolwise_worker.surroundings.take_on` takes on, in a worker of so many threads
-    beside so many siblings, whose results may take so much shared memory.
+    beside so many siblings, whose results may take so much shared memory; if this is a worker too,
+    each of its own siblings may have as many.
 
     Equal bytes mean equal surroundings, so a worker is told only what it has not been told.
     """
+    siblings *= own.siblings
     try:
         folder = os.getcwd()
     except OSError:

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from _poolwise_worker import wire
 from _poolwise_worker.server import KILL, REPLY
+from poolwise.mechanisms.signals import no_signals
 
 #: Bytes of a start mark.
 _MARK_SIZE = 8
@@ -27,6 +28,10 @@ class WorkerEnds:
         Raises:
             OSError: no descriptors or no memory.
         """
+        with no_signals():
+            self._open(threads)
+
+    def _open(self, threads: int) -> None:
         opened: list[int] = []
         try:
             for _ in range(3):
@@ -53,9 +58,8 @@ class WorkerEnds:
 
     def hand_over(self) -> None:
         """Close the worker's ends, because they have been sent, or never will be."""
-        theirs, self.theirs = self.theirs, []
-        for descriptor in theirs:
-            os.close(descriptor)
+        while self.theirs:
+            os.close(self.theirs.pop())
 
     def news(self) -> list[tuple[int, int]] | None:
         """Return what the server has said, kind and value; ``None`` when it is gone."""
@@ -90,13 +94,14 @@ class WorkerEnds:
 
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""
-        _all.discard(self)
-        self.hand_over()
-        self.end_life()
-        self.keeper.close()
-        self.data.close()
-        self.marks.release()
-        self._marks_map.close()
+        with no_signals():
+            _all.discard(self)
+            self.hand_over()
+            self.end_life()
+            self.keeper.close()
+            self.data.close()
+            self.marks.release()
+            self._marks_map.close()
 
     def __del__(self) -> None:
         # In a process that the user forks, pools go with the threads that owned them.

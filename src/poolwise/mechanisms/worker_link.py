@@ -75,11 +75,18 @@ class WorkerLink:
     """One worker, of one pool or of none. Belongs to the pool's owner; idle, to the stock."""
 
     def __init__(
-        self, ends: WorkerEnds, server: Server, threads: int, way: Pickling, arena_limit: Bytes
+        self,
+        ends: WorkerEnds,
+        server: Server,
+        threads: int,
+        siblings: int,
+        way: Pickling,
+        arena_limit: Bytes,
     ) -> None:
         self.ends = ends
         self.server = server
         self.threads = threads
+        self.siblings = siblings  # libraries in it keep to its share of the CPUs
         self.spawned = False  # in an interpreter of its own
         self.exchange = Exchange(way, lambda: arena_limit, self._announce)
         self.reader = wire.FrameReader(ends.data)
@@ -92,7 +99,7 @@ class WorkerLink:
         self.calls = 0  # that were ever sent to it
         self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
-        self.knows = Definitions({})
+        self.knows = Definitions()
         self._tasks: set[int] = set()
         self._outgoing: deque[_Outgoing] = deque()
         self._recalls: list[BatchId] = []  # to be sent once more, when nothing is outgoing
@@ -130,7 +137,7 @@ class WorkerLink:
         if task.id not in self._tasks:
             packed = encoder.task(task)
             self._tasks.add(task.id)
-            self.knows.note([task])
+            self.knows.note()
             self._write(*packed)
 
     def prime(self, packed: Packed) -> None:

@@ -1,0 +1,103 @@
+"""Tasks that use poolwise themselves: no deadlock, and no more processes than there are CPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from programs import METHODS, NEEDS_NUMPY, run
+
+CALLS = """
+def square(x): return x * x
+
+def slow_square(x):
+    until = __import__("time").perf_counter() + 0.01
+    while __import__("time").perf_counter() < until:
+        pass
+    return x * x
+
+def through_a_map(x):
+    options = {} if plan is None else {"plan": plan}
+    with poolwise.map(slow_square, range(x, x + 10), **options) as inner:
+        total = sum(inner)
+        return total, workers_of(inner.record().plan)
+
+def through_an_executor(x):
+    options = {} if plan is None else {"plan": plan}
+    with poolwise.Executor(**options) as executor:
+        return sum(executor.map(slow_square, range(x, x + 10))), 1
+
+def workers_of(plan): return plan.workers if plan.mechanism == "process" else 1
+
+def expected(x): return sum(each * each for each in range(x, x + 10))
+"""
+
+
+@METHODS
+@pytest.mark.parametrize("plan", ["process:4", "process:1", "thread:2", None])
+@pytest.mark.parametrize("call", ["through_a_map", "through_an_executor"])
+def test_a_task_may_use_poolwise_itself(
+    call: str, plan: str | None, method: str, tmp_path: Path
+) -> None:
+    program = f"""
+plan = {plan!r}
+{CALLS}
+results = mapped({call}, range(6), "process:2")
+assert [total for total, _ in results] == [expected(x) for x in range(6)]
+cpus = len(os.sched_getaffinity(0))
+assert all(workers <= max(1, cpus // 2) for _, workers in results), results
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
+def test_shares_are_shared_further(method: str, tmp_path: Path) -> None:
+    program = """
+def siblings(x):
+    from _poolwise_worker import surroundings
+    return surroundings.siblings
+def inner(x):
+    return siblings(x), list(poolwise.map(siblings, [1], plan="process:1"))
+assert siblings(0) == 1
+assert mapped(inner, range(4), "process:2") == [(2, [2])] * 4
+assert mapped(inner, range(4), "process:1") == [(1, [1])] * 4
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
+@NEEDS_NUMPY
+def test_libraries_in_workers_use_their_share(method: str, tmp_path: Path) -> None:
+    program = """
+import numpy
+from threadpoolctl import threadpool_info
+def threads(x):
+    import numpy, os
+    from threadpoolctl import threadpool_info
+    (count,) = {each["num_threads"] for each in threadpool_info()}
+    return count, os.environ.get("OMP_NUM_THREADS")
+alone = threads(0)
+cpus = len(os.sched_getaffinity(0))
+for _ in range(2):
+    share = max(1, cpus // 2)
+    assert mapped(threads, range(4), "process:2") == [(share, str(share))] * 4
+    assert mapped(threads, [0], "process:1") == [alone], alone
+assert threads(0) == alone
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
+def test_a_map_over_maps_in_threads(method: str, tmp_path: Path) -> None:
+    program = """
+import threading
+def call(x): return sum(poolwise.map(abs, range(x), plan="process:1"))
+results = [None] * 3
+def work(at): results[at] = mapped(call, range(3), "process:2")
+threads = [threading.Thread(target=work, args=[at]) for at in range(3)]
+for each in threads: each.start()
+for each in threads: each.join()
+assert results == [[0, 0, 1]] * 3, results
+"""
+    run(tmp_path, program, method)

@@ -1,0 +1,223 @@
+"""This process is forked only if no other thread is in it; otherwise a server is executed."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from poolwise.mechanisms import quiescence
+from programs import NEEDS_NUMPY, run
+
+#: Starts a thread of which Python knows nothing, as libraries do.
+NATIVE = """
+import ctypes
+libc = ctypes.CDLL(None)
+def native_thread():
+    thread = ctypes.c_ulong()
+    assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
+"""
+
+
+def test_a_process_with_one_thread_is_quiescent(tmp_path: Path) -> None:
+    program = """
+from poolwise.mechanisms.quiescence import is_alone, is_quiescent
+assert is_quiescent() and is_alone()
+same_as_a_loop(abs)
+assert is_fork() and servers._executed is None
+"""
+    run(tmp_path, program)
+
+
+def test_a_thread_that_holds_a_lock_forbids_a_fork(tmp_path: Path) -> None:
+    # A worker that was forked now would wait for ever at the first thing that it logs.
+    program = """
+import logging, threading
+held, done = threading.Event(), threading.Event()
+logging.basicConfig(filename=os.devnull)
+def hold():
+    with LOCK, logging.root.handlers[0].lock:
+        held.set()
+        done.wait()
+LOCK = threading.Lock()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+def call(x):
+    logging.info("%s", x)
+    return x
+try:
+    assert mapped(call) == [0, 1, 2, 3]
+    assert not is_fork() and servers._executed is not None
+finally:
+    done.set()
+    thread.join()
+"""
+    run(tmp_path, program)
+
+
+def test_a_fork_that_was_made_in_time_serves_beside_threads(tmp_path: Path) -> None:
+    # Not forked anew: its workers are children of a process that has one thread.
+    program = """
+import logging, threading
+logging.basicConfig(filename=os.devnull)
+held, done = threading.Event(), threading.Event()
+def hold():
+    with logging.root.handlers[0].lock:
+        held.set()
+        done.wait()
+def call(x):
+    logging.warning("%s", x)
+    return x, STEP
+thread = threading.Thread(target=hold)
+STEP = 1
+assert mapped(call) == [(x, 1) for x in range(4)]
+fork = servers._fork_of_this
+thread.start()
+held.wait()
+try:
+    STEP = 2
+    assert mapped(call) == [(x, 2) for x in range(4)]
+    assert servers._fork_of_this is fork and servers._executed is None
+    def call(x): return -x  # so the fork will not do any more
+    assert mapped(call) == [0, -1, -2, -3]
+    assert servers._executed is not None
+finally:
+    done.set()
+    thread.join()
+"""
+    run(tmp_path, program)
+
+
+def test_a_map_in_another_thread_uses_a_fork_or_none(tmp_path: Path) -> None:
+    program = """
+import threading
+def call(x): return x
+failures = []
+def in_thread(fork):
+    try:
+        same_as_a_loop(call)
+        assert is_fork() == fork
+    except BaseException as error:
+        failures.append(error)
+def there(fork):
+    thread = threading.Thread(target=in_thread, args=[fork])
+    thread.start()
+    thread.join()
+    assert not failures, failures
+    while len(os.listdir("/proc/self/task")) > 1:
+        os.sched_yield()  # it has been joined, and is on its way out
+there(False)  # the main thread might be anywhere
+same_as_a_loop(call)
+there(True)
+"""
+    run(tmp_path, program)
+
+
+def test_an_unknown_thread_forbids_a_fork(tmp_path: Path) -> None:
+    program = (
+        NATIVE
+        + """
+native_thread()
+same_as_a_loop(abs)
+assert not is_fork() and servers._executed is not None
+servers.prepare([])
+assert not is_fork()
+os._exit(0)  # that thread ends with the process only
+"""
+    )
+    run(tmp_path, program)
+
+
+@NEEDS_NUMPY
+def test_what_openblas_has_started_does_not_forbid_it(tmp_path: Path) -> None:
+    program = """
+import numpy
+def call(x):
+    matrix = numpy.full((200, 200), float(x))
+    return float((matrix @ matrix).sum())
+call(1)
+assert len(os.listdir("/proc/self/task")) == 2, "OpenBLAS has no thread here"
+same_as_a_loop(call)
+assert is_fork()
+same_as_a_loop(call)
+"""
+    run(tmp_path, program, OPENBLAS_NUM_THREADS="2")
+
+
+@NEEDS_NUMPY
+def test_an_unknown_thread_cannot_stand_in_for_one_of_openblas(tmp_path: Path) -> None:
+    # OpenBLAS has ended its threads before the first fork, and starts others when it needs them.
+    program = (
+        NATIVE
+        + """
+import numpy
+def call(x): return x
+same_as_a_loop(call)
+assert is_fork() and len(os.listdir("/proc/self/task")) == 1
+native_thread()
+def call(x): return -x
+same_as_a_loop(call)
+assert not is_fork() and servers._executed is not None
+with open(f"/proc/self/task/{os.getpid()}/children") as file:
+    children = file.read().split()
+assert len(children) <= 2, "the fork that was not safe lives on"
+sys.stdout.flush()
+os._exit(0)
+"""
+    )
+    run(tmp_path, program, OPENBLAS_NUM_THREADS="2")
+
+
+@NEEDS_NUMPY
+def test_many_starts_after_blas_was_used(tmp_path: Path) -> None:
+    program = """
+import numpy
+def call(x):
+    matrix = numpy.full((100, 100), float(x))
+    return float((matrix @ matrix).sum())
+for number in range(50):
+    exec("def other(x): return call(x)")  # a new definition: a new fork, new workers
+    same_as_a_loop(other)
+    assert is_fork() and servers._executed is None
+"""
+    run(tmp_path, program, OPENBLAS_NUM_THREADS="2")
+
+
+def test_a_thread_that_has_ended_does_not_count() -> None:
+    # `join` returns before the system has let go of the thread.
+    for _ in range(200):
+        before = quiescence._threads()
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+        deadline = select.poll()
+        while quiescence._threads() > before:  # leaving user space takes it some microseconds
+            deadline.poll(1)
+    assert before >= 1
+
+
+def test_threads_of_other_kinds_are_counted() -> None:
+    program = (
+        NATIVE
+        + """
+import os
+from poolwise.mechanisms import quiescence
+for count in range(1, 5):
+    assert quiescence._threads() == count
+    assert quiescence.is_quiescent() == quiescence.is_alone() == (count == 1)
+    native_thread()
+os._exit(0)
+"""
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+
+
+def test_a_large_process_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not quiescence.is_large()
+    monkeypatch.setattr(quiescence, "_LARGE", 1 << 20)
+    assert quiescence.is_large()

@@ -1,0 +1,80 @@
+"""Workers look like the caller does now, also those that were idle and those of an older fork."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from programs import METHODS, run
+
+#: What is read in a call, and what the program does to it.
+CHANGES = {
+    "variable": ("os.environ.get('POOLWISE_TEST')", "os.environ['POOLWISE_TEST'] = 'set'"),
+    "variable that goes": ("os.environ.get('HOME')", "del os.environ['HOME']"),
+    "folder": ("os.getcwd()", "os.chdir('/')"),
+    "path": ("[e for e in sys.path if 'new' in e]", "sys.path.insert(0, '/new')"),
+    "arguments": ("sys.argv[-1]", "sys.argv.append('another')"),
+    "recursion limit": ("sys.getrecursionlimit()", "sys.setrecursionlimit(3210)"),
+    "filter": ("filters()", "warnings.simplefilter('error', ImportWarning)"),
+    "filters that go": ("filters()", "warnings.resetwarnings()"),
+    "level": ("logging.getLogger('a').level", "logging.getLogger('a').setLevel(7)"),
+    "root level": ("logging.root.level", "logging.root.setLevel(5)"),
+    "level that goes": ("logging.getLogger('b').level", "logging.getLogger('b').setLevel(0)"),
+    "disabled": ("logging.root.manager.disable", "logging.disable(40)"),
+    "locale": ("locale.setlocale(locale.LC_ALL)", "locale.setlocale(locale.LC_ALL, 'C')"),
+    "time zone": (
+        "time.localtime(0).tm_hour",
+        "os.environ['TZ'] = 'UTC-5'; time.tzset()",
+    ),
+}
+
+
+@METHODS
+@pytest.mark.parametrize("plan", ["process:1", "process:2"])
+@pytest.mark.parametrize(("read", "change"), CHANGES.values(), ids=CHANGES)
+def test_what_changes_is_seen(
+    read: str, change: str, plan: str, method: str, tmp_path: Path
+) -> None:
+    program = f"""
+import locale, logging, time, warnings
+locale.setlocale(locale.LC_ALL, "C.UTF-8")
+logging.getLogger("b").setLevel(11)
+def filters():
+    return [(action, category.__name__) for action, _, category, _, _ in warnings.filters]
+def call(x):
+    return {read}
+def check():
+    got = list(poolwise.map(call, range(3), plan={plan!r}, start_method=method))
+    assert got == [call(0)] * 3, (got, call(0))
+before = call(0)
+check()
+{change}
+assert call(0) != before
+check()
+check()
+"""
+    run(tmp_path, program, method, TZ="UTC-2")
+
+
+@METHODS
+def test_a_warning_is_shown_or_raised_as_in_a_loop(method: str, tmp_path: Path) -> None:
+    program = """
+import warnings
+class Mine(UserWarning): pass
+def call(x):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.warn("one", UserWarning)
+        return len(caught)
+for action, expected in [("ignore", 0), ("always", 1), ("ignore", 0)]:
+    warnings.simplefilter(action)
+    assert mapped(call) == [expected] * 4, action
+warnings.simplefilter("error")
+try:
+    mapped(call)
+except UserWarning as error:
+    assert str(error) == "one"
+else:
+    raise AssertionError
+"""
+    run(tmp_path, program, method)
