@@ -8,8 +8,9 @@ import threading
 import time
 from typing import Any
 
-from _poolwise_worker import descriptors, ring
-from _poolwise_worker.memory import Memory
+from _poolwise_worker import descriptors
+from _poolwise_worker.channels import ring
+from _poolwise_worker.channels.memory import Memory
 from poolwise import Event, Lock, OwnerDied
 
 

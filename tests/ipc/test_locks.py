@@ -22,7 +22,7 @@ from channel_peer import DEADLINE, Peer, peers
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _poolwise_worker.memory import Memory
+from _poolwise_worker.channels.memory import Memory
 from poolwise import (
     Barrier,
     BoundedSemaphore,

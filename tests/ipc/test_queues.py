@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from test_locks import answers_ctrl_c, outcome, running, wait_until_asleep
 
-from _poolwise_worker import ring
+from _poolwise_worker.channels import ring
 from poolwise import ChannelClosed, Event, Queue, TransferError
 
 KINDS = pytest.mark.parametrize("kind", ["fork", "exec"])

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from poolwise.ipc.inbox import Inbox
 
 if TYPE_CHECKING:
-    from _poolwise_worker.barriers import Barrier
-    from _poolwise_worker.conditions import Condition
-    from _poolwise_worker.events import Event
-    from _poolwise_worker.locks import Lock, RLock
-    from _poolwise_worker.pipes import Pipe, PipeEnd
-    from _poolwise_worker.queues import Queue
-    from _poolwise_worker.semaphores import BoundedSemaphore, Semaphore
-    from _poolwise_worker.shared import Shared, share
+    from _poolwise_worker.channels.barriers import Barrier
+    from _poolwise_worker.channels.conditions import Condition
+    from _poolwise_worker.channels.events import Event
+    from _poolwise_worker.channels.locks import Lock, RLock
+    from _poolwise_worker.channels.pipes import Pipe, PipeEnd
+    from _poolwise_worker.channels.queues import Queue
+    from _poolwise_worker.channels.semaphores import BoundedSemaphore, Semaphore
+    from _poolwise_worker.channels.shared import Shared, share
 
 #: Where each name lives. Imported when it is first used: maps use none of them.
 _HOMES = {
@@ -58,5 +58,5 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'poolwise.ipc' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"_poolwise_worker.{home}"), name)
+    value = globals()[name] = getattr(import_module(f"_poolwise_worker.channels.{home}"), name)
     return value

@@ -9,12 +9,13 @@ from contextlib import suppress
 from marshal import dumps as marshal
 from weakref import WeakSet
 
-from _poolwise_worker import descriptors, messages, timeouts
+from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker.channels import messages
+from _poolwise_worker.channels.heap import Heap
+from _poolwise_worker.channels.line import END, MOVED, Line, Word
+from _poolwise_worker.channels.messages import VERSION, Codec, is_beside
+from _poolwise_worker.channels.ring import NO_YIELD, NOTHING, YIELDS, Ring
 from _poolwise_worker.errors import ChannelClosed, TransferError
-from _poolwise_worker.heap import Heap
-from _poolwise_worker.line import END, MOVED, Line, Word
-from _poolwise_worker.messages import VERSION, Codec, is_beside
-from _poolwise_worker.ring import NO_YIELD, NOTHING, YIELDS, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

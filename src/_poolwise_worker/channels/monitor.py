@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import monotonic
 
 from _poolwise_worker import descriptors
-from _poolwise_worker.memory import LINE, Memory
-from _poolwise_worker.mutex import LOOK_UP, Futex, Guard
+from _poolwise_worker.channels.memory import LINE, Memory
+from _poolwise_worker.channels.mutex import LOOK_UP, Futex, Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

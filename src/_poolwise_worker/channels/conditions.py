@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from time import monotonic
 
-from _poolwise_worker import descriptors, identity, timeouts
+from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker.channels import identity
+from _poolwise_worker.channels.locks import Lock, RLock
+from _poolwise_worker.channels.monitor import Monitor
 from _poolwise_worker.errors import OwnerDied
-from _poolwise_worker.locks import Lock, RLock
-from _poolwise_worker.monitor import Monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from _poolwise_worker.memory import Memory
+    from _poolwise_worker.channels.memory import Memory
 
 #: Bytes that a mutex takes; the largest is the 48 of 64-bit ARM.
 SIZE = 64

@@ -6,9 +6,9 @@ from _thread import get_native_id
 from time import monotonic, sleep
 
 from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker.channels.memory import Memory
+from _poolwise_worker.channels.mutex import DIED, HOLDER, OWN, Mutex, trylock, unlock
 from _poolwise_worker.errors import OwnerDied
-from _poolwise_worker.memory import Memory
-from _poolwise_worker.mutex import DIED, HOLDER, OWN, Mutex, trylock, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from _struct import iter_unpack, pack
 from time import monotonic
 
 from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker.channels.heap import Heap
+from _poolwise_worker.channels.messages import PLAIN, Codec, is_beside
 from _poolwise_worker.descriptors import Parcel, collecting, providing
 from _poolwise_worker.errors import ChannelClosed
-from _poolwise_worker.heap import Heap
-from _poolwise_worker.messages import PLAIN, Codec, is_beside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 
-from _poolwise_worker import descriptors, identity
-from _poolwise_worker.memory import Memory, private_view, shared_view
-from _poolwise_worker.mutex import Guard
+from _poolwise_worker import descriptors
+from _poolwise_worker.channels import identity
+from _poolwise_worker.channels.memory import Memory, private_view, shared_view
+from _poolwise_worker.channels.mutex import Guard
 
 #: The first pages are a table: the guard, where the blocks end, how many there are; then for each
 #: block its place and size class, and who has it.

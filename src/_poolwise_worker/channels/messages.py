@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from _poolwise_worker.heap import Heap
+    from _poolwise_worker.channels.heap import Heap
 
 #: Buffers of this many bytes and more go beside the pickle. Found with
 #: ``benchmarks/bench_channels.py``: mapping a block costs some 30 µs, as does copying as much.

@@ -28,10 +28,11 @@ from _pickle import dumps, loads
 from functools import partial
 from time import monotonic
 
-from _poolwise_worker import descriptors, identity
-from _poolwise_worker.identity import me
-from _poolwise_worker.memory import LINE, Memory, create, mapped
-from _poolwise_worker.mutex import LOOK_UP, OWN, Futex, Guard, trylock, unlock
+from _poolwise_worker import descriptors
+from _poolwise_worker.channels import identity
+from _poolwise_worker.channels.identity import me
+from _poolwise_worker.channels.memory import LINE, Memory, create, mapped
+from _poolwise_worker.channels.mutex import LOOK_UP, OWN, Futex, Guard, trylock, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_W
 from mmap import PROT_READ
 
 from _poolwise_worker import culprit, descriptors
+from _poolwise_worker.channels.locks import Lock
+from _poolwise_worker.channels.memory import create, mapped, shared_view
 from _poolwise_worker.errors import TransferError
-from _poolwise_worker.locks import Lock
-from _poolwise_worker.memory import create, mapped, shared_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

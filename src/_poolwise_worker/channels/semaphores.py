@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker.channels.identity import Holders
+from _poolwise_worker.channels.monitor import Monitor
 from _poolwise_worker.errors import OwnerDied
-from _poolwise_worker.identity import Holders
-from _poolwise_worker.monitor import Monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
