@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 #: How workers can start; ``"default"`` is what poolwise takes by itself: a fork, in these programs.
-METHODS = pytest.mark.parametrize("method", ["default", "fork", "forkserver", "spawn"])
-FORKS = pytest.mark.parametrize("method", ["default", "fork"])
+#: ``"fork"`` is the same but for the question whether it is safe, and ``"spawn"`` starts the same
+#: worker in a slower way: the laws in ``tests/contract`` hold them to the same.
+METHODS = pytest.mark.parametrize("method", ["default", "forkserver"])
+FORKS = pytest.mark.parametrize("method", ["default"])
 
 #: Not by importing it, which would leave threads here.
 NEEDS_NUMPY = pytest.mark.skipif(find_spec("numpy") is None, reason="needs NumPy")

@@ -86,7 +86,10 @@ def _picklers() -> list[Any]:
 
 
 def _is_where_it_says(definition: FunctionType | type) -> bool:
-    found: object = sys.modules.get(definition.__module__)
+    module = definition.__module__
+    if "." in module and module.rpartition(".")[0] not in sys.modules:
+        return False  # under a name that cannot be imported
+    found: object = sys.modules.get(module)
     for name in definition.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is definition

@@ -146,6 +146,10 @@ def _forget_children() -> None:
     atexit.register(util._exit_function)
     process = sys.modules["multiprocessing.process"]
     process._children.clear()
+    forkserver = sys.modules.get("multiprocessing.forkserver")
+    if forkserver is not None:  # it is the caller's child, and so not this one's to look after
+        server = forkserver._forkserver
+        server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
 
 
 def _shared(stream: Any, original: IO[str] | None) -> Any:

@@ -92,7 +92,7 @@ def _authkey() -> bytes | None:
 def _levels() -> tuple[int, dict[str, int]] | None:
     """Return what `logging` is disabled for and the levels that were set; none if it is unused."""
     logging = sys.modules.get("logging")
-    if logging is None:
+    if logging is None or not hasattr(logging, "root"):  # or just being imported elsewhere
         return None
     levels = {
         name: logger.level
