@@ -1,7 +1,7 @@
 """One workload under one contestant, in a process of its own, as a line of JSON.
 
-Before the clock starts the libraries are imported, and the inputs and whatever calls need are there.
-It stops when the last result has come; ending the workers is not counted.
+Before the clock starts the libraries are imported, and the inputs and whatever calls need are
+there. It stops when the last result has come; ending the workers is not counted.
 """
 
 from __future__ import annotations

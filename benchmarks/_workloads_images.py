@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import random
 
-from PIL import Image, ImageFilter
-
 from _workload import Workload, times
+from PIL import Image, ImageFilter
 
 
 def photos(scale: float, count: int, side: int) -> list[bytes]:

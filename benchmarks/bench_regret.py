@@ -53,7 +53,7 @@ def trial(
     command = [sys.executable, str(script), json.dumps([name, contestant, scale])]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_AT_MOST, check=True
+            command, capture_output=True, text=True, timeout=_AT_MOST, check=True, env=_installed()
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         print(f"{name} under {contestant}: {str(error.stderr or error)[-300:]}", file=sys.stderr)
@@ -62,6 +62,11 @@ def trial(
     if contestant == "poolwise":
         stories.setdefault(name, []).append(figures)
     return float(figures["seconds"])
+
+
+def _installed() -> dict[str, str]:
+    """Return an environment in which modules are compiled once, as they are when installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def textbook(name: str) -> str:

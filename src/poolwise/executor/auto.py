@@ -12,6 +12,7 @@ from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.conduct import step
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lanes import CurrentLane
+from poolwise.executor.opening import Opening
 from poolwise.executor.survey import Survey
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
@@ -57,6 +58,7 @@ class Auto:
         self._dispatch = dispatch
         self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
+        self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
         self._survey = Survey(dispatch, self._current, machine, limits)
 
     @property
@@ -76,7 +78,12 @@ class Auto:
 
     def survey(self) -> Iterator[None]:
         """Learn where the time goes, on a bounded number of calls."""
-        self._survey.pilot()
+        yield from self._opening.steps()
+        sample = self._opening.sample
+        if sample is None:
+            self._survey.pilot()
+        else:
+            self._survey.begin_with(sample, "begun in a thread")
         if self._survey.refusal is not None:
             for mechanism in ("thread", "process"):
                 self._choice.refuse(mechanism, self._survey.refusal)

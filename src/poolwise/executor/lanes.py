@@ -70,6 +70,11 @@ class CurrentLane:
             self._take(new, old)
         return self.lane
 
+    def adopt(self, lane: Lane) -> None:
+        """Move over to a lane that is open and at work already."""
+        self._dispatch.retire(self.lane)
+        self.lane, self.plan = lane, lane.plan
+
     def _take(self, new: Lane, old: Lane) -> None:
         reading = old.observe(self._dispatch.clock.now())
         if reading.busy > 0.0:

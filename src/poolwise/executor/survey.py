@@ -10,6 +10,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
+from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
@@ -17,9 +18,8 @@ from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
-from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.probe.contention import after_race, after_widening
 from poolwise.task import Columns, Refusal, Task
-from poolwise.timing.clock import Clock
 from poolwise.units import Seconds, duration, plural, rate
 
 #: A race lasts so long: some slices of the scheduler (3–4 ms) and of the GIL (5 ms).
@@ -92,10 +92,14 @@ class Survey:
         while watch.undecided and run(1):
             prepare(1)
         self.refusal = watch.refusal
-        if not sample.calls:
-            return
+        if sample.calls:
+            self.begin_with(sample, "pilot in the caller")
+
+    def begin_with(self, sample: Sample, where: str) -> None:
+        """Know of a task what its first calls have shown."""
+        dispatch = self._dispatch
         task = self.profile = TaskProfile.of(sample, self._payload(sample), gil=self._facts.gil)
-        text = f"pilot in the caller: {plural(sample.calls, 'call')} of {duration(task.wall)}"
+        text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
@@ -137,7 +141,7 @@ class Survey:
         threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
         lane = yield from self._current.move(Plan("thread", threads), task)
         for _ in range(_RACES):
-            meter = _DemandMeter(dispatch.clock)
+            meter = DemandMeter(dispatch.clock)
             while not dispatch.finished and (left := _RACE_FOR - meter.elapsed) > 0.0:
                 dispatch.fill()
                 if dispatch.nothing_left or not dispatch.in_flight:
@@ -159,12 +163,14 @@ class Survey:
         """Run waiting calls in more and more threads while throughput grows."""
         dispatch, cpus = self._dispatch, self._facts.usable_cpus
         light = task.cpu < _LIGHT * task.wall
-        width = min(_FIRST_WIDTH * (2 if light else 1), self._most_threads())
+        begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
+        width = max(begun, _FIRST_WIDTH * (2 if light else 1))
+        width = min(width, self._most_threads())
         narrow: Sample | None = None
         while True:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
-            meter = _DemandMeter(dispatch.clock)
+            meter = DemandMeter(dispatch.clock)
             sample = yield from self.sample(lane, width, meter=meter)
             if not sample.calls or dispatch.nothing_left:
                 return
@@ -181,8 +187,7 @@ class Survey:
             narrow, width = sample, wider
 
     def _most_threads(self) -> int:
-        left, limits = self._dispatch.remaining, self._limits
-        most = min(limits.max_concurrency, limits.max_workers or limits.max_concurrency)
+        left, most = self._dispatch.remaining, self._limits.most_threads
         return max(1, most if left is None else min(most, left))
 
     def sample(
@@ -211,30 +216,6 @@ class Survey:
                 break
             yield
         return start.until(lane.observe(dispatch.clock.now()), lane.width)
-
-
-class _DemandMeter:
-    """What the threads of this process use and want, over the times spent inside ``with``."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._at: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
-        self.elapsed = self._used = self._queued = 0.0
-
-    def __enter__(self) -> None:
-        self._at = self._clock.now(), self._clock.process_cpu(), self._clock.process_queued()
-
-    def __exit__(self, *raised: object) -> None:
-        now, used, queued = self._at
-        self.elapsed += self._clock.now() - now
-        self._used += self._clock.process_cpu() - used
-        self._queued += self._clock.process_queued() - queued
-
-    @property
-    def demand(self) -> Demand:
-        """The demand so far."""
-        elapsed = max(self.elapsed, 1e-9)
-        return Demand(self._used / elapsed, (self._used + self._queued) / elapsed)
 
 
 def _alike(new: Seconds, old: Seconds, wall: Seconds) -> bool:

@@ -1,0 +1,184 @@
+"""The first call of few, in a thread: so that a long one does not hold up the others.
+
+A pilot in the owner's thread cannot be interrupted: of two calls of half a second, the other one
+would begin when half of the time is over. Here the owner waits beside the first call, and when that
+lasts long it lets the next ones begin: in threads if the first one waits, in processes if it
+computes. Only where nothing that calls could change is within their reach, because what the first
+call does to the program is not known before it has ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pickle import PicklingError
+
+from poolwise.executor.choice import Choice
+from poolwise.executor.demand import DemandMeter
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.executor.lanes import CurrentLane
+from poolwise.machine import Facts
+from poolwise.plan import Plan
+from poolwise.planner import Limits
+from poolwise.probe import Sample
+from poolwise.probe.changeable import nothing_can_change
+from poolwise.task import Refusal
+from poolwise.units import Seconds
+
+#: A call that has lasted so long is a long one: ten times what a thread and a worker cost.
+_LONG: Seconds = 20e-3
+
+#: With more inputs than this, one call more or less in the beginning does not matter; and whoever
+#: has less of them would not wish to pay for the thread: 0.2 ms.
+_FEW = 256
+
+#: With so few inputs for each CPU a fork is made before the first call, 2–3 ms: there are too few
+#: calls to make up for one that ran alone. (It cannot be made while that one runs.)
+_FEW_FOR_A_CPU = 2
+
+#: A call that uses less of a CPU than this waits.
+_WAITS = 0.5
+
+#: Threads for calls that wait, when the first has lasted for `_LONG`; doubled each time that it has
+#: lasted for twice as long.
+_FIRST_WIDTH = 16
+
+
+class Opening:
+    """Runs the first calls of a short workload. Used by the owner only.
+
+    `sample` is what is known of these calls in the end, ``None`` if they were short: then a pilot
+    will tell more.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        current: CurrentLane,
+        choice: Choice,
+        facts: Facts,
+        limits: Limits,
+    ) -> None:
+        self.sample: Sample | None = None
+        self._dispatch = dispatch
+        self._current = current
+        self._choice = choice
+        self._limits = limits
+        self._cpus = math.floor(facts.usable_cpus)
+
+    def steps(self) -> Iterator[None]:
+        """Run the first call, and others beside it if it is a long one."""
+        if not self._is_for_this():
+            return
+        dispatch, few = self._dispatch, self._few_for_processes
+        if few:
+            few = self._forked()
+        dispatch.keep_specimen = True
+        try:
+            yield from self._first_call(few)
+        finally:
+            dispatch.keep_specimen = False
+
+    def _first_call(self, few: bool) -> Iterator[None]:
+        dispatch = self._dispatch
+        first = dispatch.open(Plan("thread", 1))
+        while not first.ready_workers:
+            dispatch.wait()
+        dispatch.send_next(first, 1)
+        meter = DemandMeter(dispatch.clock)
+        while first.in_flight and (left := _LONG - meter.elapsed) > 0.0:
+            with meter:
+                dispatch.wait(left)
+        if not first.in_flight:
+            dispatch.retire(first)
+            return
+        waits = meter.demand.wanted < _WAITS
+        if waits:
+            self._current.adopt(first)
+            yield from self._in_threads(first)
+        elif few and meter.demand.wanted < 1.0 + _WAITS:
+            yield from self._in_processes(first)
+        else:
+            while first.in_flight:
+                dispatch.wait()
+            self._note(first)
+            dispatch.retire(first)
+
+    def _is_for_this(self) -> bool:
+        dispatch = self._dispatch
+        left = dispatch.workload.remaining
+        if left is None or not 2 <= left <= _FEW or self._limits.max_concurrency < 2:
+            return False
+        if self._choice.refusal("thread") is not None:
+            return False
+        dispatch.prepare(1)
+        prepared = dispatch.prepared
+        return prepared is not None and nothing_can_change(*prepared)
+
+    @property
+    def _few_for_processes(self) -> bool:
+        left = self._dispatch.workload.remaining
+        assert left is not None  # or nothing would be done here
+        few = self._cpus > 1 and left < _FEW_FOR_A_CPU * self._cpus  # one is drawn already
+        return few and self._choice.refusal("process") is None
+
+    def _forked(self) -> bool:
+        """Fork this process, if that is safe now; whether workers will be there in no time."""
+        process = self._dispatch.mechanism("process")
+        process.prepare(self._dispatch.workers.tasks)
+        return process.readiness(self._dispatch.workers).server
+
+    def _in_threads(self, first: Lane) -> Iterator[None]:
+        """Widen while no call has ended, then let go on who knows more."""
+        dispatch, width = self._dispatch, _FIRST_WIDTH
+        meter = DemandMeter(dispatch.clock)
+        patience = _LONG
+        while not first.calls:
+            most = min(self._limits.most_threads, dispatch.remaining or 1)
+            first.widen(Plan("thread", max(1, min(width, most))))
+            self._current.plan = first.plan
+            before = meter.elapsed
+            while not first.calls and meter.elapsed - before < patience:
+                dispatch.fill()
+                with meter:
+                    dispatch.wait(max(0.0, patience - (meter.elapsed - before)))
+                yield
+            if first.plan.workers >= most or meter.demand.wanted > _WAITS * self._cpus:
+                break  # there are all, or they compute
+            width, patience = 2 * width, 2 * patience
+        while not first.calls:
+            dispatch.fill()
+            dispatch.wait()
+            yield
+        self._note(first)
+
+    def _in_processes(self, first: Lane) -> Iterator[None]:
+        """Run the others in workers, one for each CPU that the first call leaves."""
+        dispatch = self._dispatch
+        workers = min(self._cpus - 1, dispatch.workload.remaining or 1)
+        if self._limits.max_workers is not None:
+            workers = min(workers, self._limits.max_workers - 1)
+        try:
+            beside = dispatch.open(Plan("process", workers)) if workers else None
+        except PicklingError as error:
+            self._choice.refuse("process", Refusal(str(error), "use threads"))
+            beside = None
+        if beside is None:
+            while first.in_flight:
+                dispatch.wait()
+        while beside is not None and not dispatch.finished and beside.active:
+            dispatch.fill()
+            dispatch.wait()
+            yield
+        if beside is not None and beside.calls:
+            self._current.plan = beside.plan
+        self._note(first)
+        dispatch.retire(first)
+        if beside is not None:
+            dispatch.retire(beside)
+
+    def _note(self, lane: Lane) -> None:
+        reading = lane.observe(self._dispatch.clock.now())
+        if reading.calls:
+            self.sample = Sample(reading.calls, 1, reading.service, reading.service, reading.cpu)
