@@ -27,7 +27,7 @@ _RECORD = {
 
 def documents(scale: float) -> list[str]:
     """Some documents of 1 KB."""
-    return [json.dumps(_RECORD | {"id": number}) for number in range(times(scale, 12_000))]
+    return [json.dumps(_RECORD | {"id": number}) for number in range(times(scale, 14_000))]
 
 
 def total_score(text: str) -> float:
@@ -105,12 +105,12 @@ def _same(value: int, count: int) -> Iterable[int]:
 WORKLOADS = {
     "tiny calls": Workload(square, lambda scale: range(times(scale, 200_000)), True),
     "parse JSON": Workload(total_score, documents, True),
-    "count primes": Workload(primes_below, lambda scale: _same(9_000, times(scale, 50)), True),
+    "count primes": Workload(primes_below, lambda scale: _same(16_000, times(scale, 50)), True),
     "skewed lengths": Workload(primes_below, skewed, True),
     "two long inputs": Workload(
-        primes_below, lambda scale: _same(int(2_000 + 88_000 * scale), 2), True
+        primes_below, lambda scale: _same(int(2_000 + 288_000 * scale), 2), True
     ),
-    "a handful": Workload(primes_below, lambda scale: _same(int(2_000 + 38_000 * scale), 5), True),
+    "a handful": Workload(primes_below, lambda scale: _same(int(2_000 + 128_000 * scale), 5), True),
     "generator": Workload(primes_below, numbers, True),
     "regular expressions": Workload(addresses, pages, True),
     "large results": Workload(table_of, lambda scale: _same(12_000, times(scale, 100)), True),

@@ -23,11 +23,15 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
 from poolwise.task import Refusal
 from poolwise.units import Seconds
 
-#: A call that has lasted so long is a long one: ten times what a thread and a worker cost.
-_LONG: Seconds = 20e-3
+#: A call that has waited so long is a long one: what threads for others cost, several times.
+_WAITED: Seconds = 10e-3
+
+#: One that has computed so long is a long one: ten times what a worker costs.
+_COMPUTED: Seconds = 20e-3
 
 #: With more inputs than this, one call more or less in the beginning does not matter; and whoever
 #: has less of them would not wish to pay for the thread: 0.2 ms.
@@ -40,9 +44,9 @@ _FEW_FOR_A_CPU = 2
 #: A call that uses less of a CPU than this waits.
 _WAITS = 0.5
 
-#: Threads for calls that wait, when the first has lasted for `_LONG`; doubled each time that it has
-#: lasted for twice as long.
-_FIRST_WIDTH = 16
+#: Threads for calls that wait, when the first has lasted for `_WAITED`; doubled once when it has
+#: lasted for twice as long. More only where more is known.
+_WIDTHS = 16, 32
 
 
 class Opening:
@@ -87,14 +91,15 @@ class Opening:
             dispatch.wait()
         dispatch.send_next(first, 1)
         meter = DemandMeter(dispatch.clock)
-        while first.in_flight and (left := _LONG - meter.elapsed) > 0.0:
-            with meter:
-                dispatch.wait(left)
-        if not first.in_flight:
-            dispatch.retire(first)
-            return
+        self._watch(first, meter, _WAITED)
         waits = meter.demand.wanted < _WAITS
-        if waits:
+        if not waits:
+            self._watch(first, meter, _COMPUTED)
+        if not first.in_flight:
+            if meter.elapsed >= PILOT_BUDGET:
+                self._note(first)
+            dispatch.retire(first)
+        elif waits:
             self._current.adopt(first)
             yield from self._in_threads(first)
         elif few and meter.demand.wanted < 1.0 + _WAITS:
@@ -104,6 +109,12 @@ class Opening:
                 dispatch.wait()
             self._note(first)
             dispatch.retire(first)
+
+    def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
+        """Wait for the call in `lane` to end, until `meter` has run for so long."""
+        while lane.in_flight and (left := until - meter.elapsed) > 0.0:
+            with meter:
+                self._dispatch.wait(left)
 
     def _is_for_this(self) -> bool:
         dispatch = self._dispatch
@@ -131,22 +142,19 @@ class Opening:
 
     def _in_threads(self, first: Lane) -> Iterator[None]:
         """Widen while no call has ended, then let go on who knows more."""
-        dispatch, width = self._dispatch, _FIRST_WIDTH
+        dispatch = self._dispatch
         meter = DemandMeter(dispatch.clock)
-        patience = _LONG
-        while not first.calls:
-            most = min(self._limits.most_threads, dispatch.remaining or 1)
-            first.widen(Plan("thread", max(1, min(width, most))))
+        for width in _WIDTHS:
+            most = max(1, min(self._limits.most_threads, dispatch.remaining or 1))
+            first.widen(Plan("thread", min(width, most)))
             self._current.plan = first.plan
-            before = meter.elapsed
-            while not first.calls and meter.elapsed - before < patience:
+            while not first.calls and meter.elapsed < _WAITED:
                 dispatch.fill()
                 with meter:
-                    dispatch.wait(max(0.0, patience - (meter.elapsed - before)))
+                    dispatch.wait(max(0.0, _WAITED - meter.elapsed))
                 yield
-            if first.plan.workers >= most or meter.demand.wanted > _WAITS * self._cpus:
-                break  # there are all, or they compute
-            width, patience = 2 * width, 2 * patience
+            if first.calls or meter.demand.wanted > _WAITS * self._cpus:
+                break  # more is known now; or they compute after all
         while not first.calls:
             dispatch.fill()
             dispatch.wait()

@@ -28,7 +28,7 @@ _RACE_FOR: Seconds = 15e-3
 #: Where other load hides the outcome, the race is prolonged so often.
 _RACES = 3
 
-#: Threads with which widening begins; twice as many for calls that hardly compute.
+#: Threads with which widening begins; four times as many for calls that hardly compute.
 _FIRST_WIDTH = 8
 
 #: Doubling the threads must bring so much more throughput to be worth another doubling.
@@ -164,7 +164,7 @@ class Survey:
         dispatch, cpus = self._dispatch, self._facts.usable_cpus
         light = task.cpu < _LIGHT * task.wall
         begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
-        width = max(begun, _FIRST_WIDTH * (2 if light else 1))
+        width = max(begun, _FIRST_WIDTH * (4 if light else 1))
         width = min(width, self._most_threads())
         narrow: Sample | None = None
         while True:
