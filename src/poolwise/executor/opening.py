@@ -25,6 +25,7 @@ from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
 from poolwise.task import Refusal
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
 #: A call that has waited so long is a long one: what threads for others cost, several times.
@@ -76,15 +77,14 @@ class Opening:
         if not self._is_for_this():
             return
         dispatch, few = self._dispatch, self._few_for_processes
-        if few:
-            few = self._forked()
+        beside = self._workers() if few else None
         dispatch.keep_specimen = True
         try:
-            yield from self._first_call(few)
+            yield from self._first_call(beside)
         finally:
             dispatch.keep_specimen = False
 
-    def _first_call(self, few: bool) -> Iterator[None]:
+    def _first_call(self, beside: Lane | None) -> Iterator[None]:
         dispatch = self._dispatch
         first = dispatch.open(Plan("thread", 1))
         while not first.ready_workers:
@@ -95,6 +95,12 @@ class Opening:
         waits = meter.demand.wanted < _WAITS
         if not waits:
             self._watch(first, meter, _COMPUTED)
+        computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
+        if first.in_flight and beside is not None and computes and not waits:
+            yield from self._in_processes(first, beside)
+            return
+        if beside is not None:
+            dispatch.retire(beside)
         if not first.in_flight:
             if meter.elapsed >= PILOT_BUDGET:
                 self._note(first)
@@ -102,8 +108,6 @@ class Opening:
         elif waits:
             self._current.adopt(first)
             yield from self._in_threads(first)
-        elif few and meter.demand.wanted < 1.0 + _WAITS:
-            yield from self._in_processes(first)
         else:
             while first.in_flight:
                 dispatch.wait()
@@ -134,11 +138,27 @@ class Opening:
         few = self._cpus > 1 and left < _FEW_FOR_A_CPU * self._cpus  # one is drawn already
         return few and self._choice.refusal("process") is None
 
-    def _forked(self) -> bool:
-        """Fork this process, if that is safe now; whether workers will be there in no time."""
-        process = self._dispatch.mechanism("process")
-        process.prepare(self._dispatch.workers.tasks)
-        return process.readiness(self._dispatch.workers).server
+    def _workers(self) -> Lane | None:
+        """Start workers for all CPUs but one, if this process can be forked now.
+
+        Before the first call: no fork is possible beside it, and what the owner does beside a call
+        that computes in Python has to wait for its turn, again and again.
+        """
+        dispatch = self._dispatch
+        process = dispatch.mechanism("process")
+        process.prepare(dispatch.workers.tasks)
+        workers = min(self._cpus - 1, (dispatch.workload.remaining or 0))
+        if self._limits.max_workers is not None:
+            workers = min(workers, self._limits.max_workers - 1)
+        if workers < 1 or not process.readiness(dispatch.workers).server:
+            return None
+        try:
+            lane = dispatch.open(Plan("process", workers))
+        except PicklingError as error:
+            self._choice.refuse("process", Refusal(str(error), "use threads"))
+            return None
+        lane.width = 0  # nothing yet
+        return lane
 
     def _in_threads(self, first: Lane) -> Iterator[None]:
         """Widen while no call has ended, then let go on who knows more."""
@@ -161,30 +181,20 @@ class Opening:
             yield
         self._note(first)
 
-    def _in_processes(self, first: Lane) -> Iterator[None]:
+    def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:
         """Run the others in workers, one for each CPU that the first call leaves."""
         dispatch = self._dispatch
-        workers = min(self._cpus - 1, dispatch.workload.remaining or 1)
-        if self._limits.max_workers is not None:
-            workers = min(workers, self._limits.max_workers - 1)
-        try:
-            beside = dispatch.open(Plan("process", workers)) if workers else None
-        except PicklingError as error:
-            self._choice.refuse("process", Refusal(str(error), "use threads"))
-            beside = None
-        if beside is None:
-            while first.in_flight:
-                dispatch.wait()
-        while beside is not None and not dispatch.finished and beside.active:
-            dispatch.fill()
+        beside.width = beside.plan.concurrency
+        while not dispatch.finished and beside.active:
+            with QuickTurns():
+                dispatch.fill()
             dispatch.wait()
             yield
-        if beside is not None and beside.calls:
+        if beside.calls:
             self._current.plan = beside.plan
         self._note(first)
         dispatch.retire(first)
-        if beside is not None:
-            dispatch.retire(beside)
+        dispatch.retire(beside)
 
     def _note(self, lane: Lane) -> None:
         reading = lane.observe(self._dispatch.clock.now())

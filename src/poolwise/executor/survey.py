@@ -18,12 +18,19 @@ from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
-from poolwise.probe.contention import after_race, after_widening
+from poolwise.probe.contention import Demand, after_race, after_widening, not_raced
 from poolwise.task import Columns, Refusal, Task
 from poolwise.units import Seconds, duration, plural, rate
 
 #: A race lasts so long: some slices of the scheduler (3–4 ms) and of the GIL (5 ms).
 _RACE_FOR: Seconds = 15e-3
+
+
+#: What a race delays parallelism by: so long, or until the calls in it have ended.
+def race_takes(call: Seconds) -> Seconds:
+    """Return for how long a race of calls keeps the others from running at once."""
+    return max(_RACE_FOR, call)
+
 
 #: Where other load hides the outcome, the race is prolonged so often.
 _RACES = 3
@@ -104,24 +111,37 @@ class Survey:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
 
-    def drifted(self, recent: TaskProfile) -> bool:
+    def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
 
         Calls that only became longer or shorter still hold the GIL as they did.
         """
         task = self.profile
-        if task is None or task.waits == recent.waits or _alike(recent.cpu, task.cpu, task.wall):
+        if task is None:
             return False
-        self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
-        self.learned = False
+        recent = task.with_cpu(sample.cpu / sample.calls)
+        turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
+        if not turned or _alike(recent.cpu, task.cpu, task.wall):
+            return False
+        used = Demand(sample.cpu / sample.wall, sample.cpu / sample.wall)
+        if plan.mechanism == "thread" and used.fills_one and used.in_turn and self._facts.gil:
+            # So many threads, and one CPU: nothing need be raced.
+            low, high = used.share()
+            self.profile = recent.with_gil(low * recent.cpu, high * recent.cpu)
+        else:
+            self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
+            self.learned = False
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
         return True
 
-    def learn(self, task: TaskProfile) -> Iterator[None]:
+    def learn(self, task: TaskProfile, race: bool = True) -> Iterator[None]:
         """Run calls side by side, and refine the profile by what that shows."""
         self.learned = True
         if task.waits:
             yield from self._widen(task)
+        elif not race:
+            self.profile = not_raced(task)
+            self._dispatch.note("no race: processes do as well as threads could")
         elif self._facts.gil and self._facts.usable_cpus > 1.0:
             yield from self._race(task)
 

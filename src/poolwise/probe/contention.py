@@ -51,6 +51,11 @@ class Demand:
         """Whether calls certainly took turns."""
         return self.wanted <= _ONE_CPU[1]
 
+    @property
+    def fills_one(self) -> bool:
+        """Whether calls would use one CPU or more if there were no other load."""
+        return self.wanted >= _ONE_CPU[0]
+
     def share(self) -> tuple[float, float]:
         """Bounds for the share of the computing that holds the GIL."""
         most = 1.0 / max(self.used, 1.0)
@@ -75,6 +80,11 @@ def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
     return task.with_gil(low * task.cpu, high * task.cpu)
 
 
+def not_raced(task: TaskProfile) -> TaskProfile:
+    """Take the GIL to be held as where other load hid the answer: nobody needs to know it."""
+    return task.with_gil(_HIDDEN * task.cpu, task.cpu)
+
+
 def after_widening(
     task: TaskProfile, narrow: Sample | None, wide: Sample, demand: Demand, cpus: float
 ) -> TaskProfile:
@@ -93,7 +103,7 @@ def after_widening(
         return task.with_gil(0.0, high * task.cpu)
     if not held_back:
         return task
-    if task.gil_high and demand.wanted >= _ONE_CPU[0]:
+    if task.gil_high and demand.fills_one:
         return task.with_gil(low * task.cpu, high * task.cpu)
     if narrow is not None and wide.steady_rate < _GROWS * narrow.steady_rate:
         return replace(task, outside=max(narrow.steady_rate, wide.steady_rate))
