@@ -20,6 +20,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits, kind
 from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
 #: Between two looks at whether the plan is still right, at least.
@@ -143,7 +144,8 @@ class Auto:
             yield from self._survey.learn(task, race)
 
     def _decide(self, task: TaskProfile) -> Forecast:
-        self.forecasts = self._choice.rank(task, self._current.situation)
+        with QuickTurns():  # to see what is there already takes system calls
+            self.forecasts = self._choice.rank(task, self._current.situation)
         chosen = self.forecasts[0]
         self.predicted = self._dispatch.elapsed + chosen.makespan
         return chosen

@@ -45,9 +45,8 @@ _FEW_FOR_A_CPU = 2
 #: A call that uses less of a CPU than this waits.
 _WAITS = 0.5
 
-#: Threads for calls that wait, when the first has lasted for `_WAITED`; doubled once when it has
-#: lasted for twice as long. More only where more is known.
-_WIDTHS = 16, 32
+#: Threads for calls that wait. More only where more is known.
+_WIDTH = 32
 
 
 class Opening:
@@ -101,9 +100,12 @@ class Opening:
             return
         if beside is not None:
             dispatch.retire(beside)
+        queued = (
+            meter.demand.wanted - meter.demand.used
+        )  # on a busy machine, not the task's waiting
         if not first.in_flight:
             if meter.elapsed >= PILOT_BUDGET:
-                self._note(first)
+                self._note(first, queued)
             dispatch.retire(first)
         elif waits:
             self._current.adopt(first)
@@ -111,7 +113,7 @@ class Opening:
         else:
             while first.in_flight:
                 dispatch.wait()
-            self._note(first)
+            self._note(first, queued)
             dispatch.retire(first)
 
     def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
@@ -161,20 +163,11 @@ class Opening:
         return lane
 
     def _in_threads(self, first: Lane) -> Iterator[None]:
-        """Widen while no call has ended, then let go on who knows more."""
+        """Let others begin until one has ended, then let go on who knows more."""
         dispatch = self._dispatch
-        meter = DemandMeter(dispatch.clock)
-        for width in _WIDTHS:
-            most = max(1, min(self._limits.most_threads, dispatch.remaining or 1))
-            first.widen(Plan("thread", min(width, most)))
-            self._current.plan = first.plan
-            while not first.calls and meter.elapsed < _WAITED:
-                dispatch.fill()
-                with meter:
-                    dispatch.wait(max(0.0, _WAITED - meter.elapsed))
-                yield
-            if first.calls or meter.demand.wanted > _WAITS * self._cpus:
-                break  # more is known now; or they compute after all
+        most = max(1, min(self._limits.most_threads, dispatch.remaining or 1))
+        first.widen(Plan("thread", min(_WIDTH, most)))
+        self._current.plan = first.plan
         while not first.calls:
             dispatch.fill()
             dispatch.wait()
@@ -196,7 +189,9 @@ class Opening:
         dispatch.retire(first)
         dispatch.retire(beside)
 
-    def _note(self, lane: Lane) -> None:
+    def _note(self, lane: Lane, queued: float = 0.0) -> None:
+        """Keep what the calls were like; `queued` is the share of its time that one had no CPU."""
         reading = lane.observe(self._dispatch.clock.now())
         if reading.calls:
-            self.sample = Sample(reading.calls, 1, reading.service, reading.service, reading.cpu)
+            wall = max(reading.cpu, reading.service * (1.0 - queued))
+            self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu)

@@ -35,8 +35,12 @@ def race_takes(call: Seconds) -> Seconds:
 #: Where other load hides the outcome, the race is prolonged so often.
 _RACES = 3
 
-#: Threads with which widening begins; four times as many for calls that hardly compute.
-_FIRST_WIDTH = 8
+#: Threads with which widening begins, at least and at most.
+_FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
+
+#: A sample takes two rounds of calls. One that takes so many times a call's duration is given up:
+#: calls have changed, or have to wait for something, and what is there tells.
+_ROUNDS = 5.0
 
 #: Doubling the threads must bring so much more throughput to be worth another doubling.
 _STILL_GROWS = 1.3
@@ -70,7 +74,7 @@ class Survey:
         self.learned = False
         self._dispatch = dispatch
         self._current = current
-        self._facts = machine.facts
+        self._facts, self._costs = machine.facts, machine.costs
         self._limits = limits
 
     def pilot(self) -> None:
@@ -183,15 +187,19 @@ class Survey:
         """Run waiting calls in more and more threads while throughput grows."""
         dispatch, cpus = self._dispatch, self._facts.usable_cpus
         light = task.cpu < _LIGHT * task.wall
+        # With these the GIL would be full if it is held, and one sample tells.
+        filling = math.ceil(1.5 * task.wall / max(task.cpu, 1e-6))
         begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
-        width = max(begun, _FIRST_WIDTH * (4 if light else 1))
+        width = max(begun, min(max(filling, _FIRST_WIDTH), _FIRST_WIDTH_MOST))
         width = min(width, self._most_threads())
         narrow: Sample | None = None
         while True:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
             meter = DemandMeter(dispatch.clock)
-            sample = yield from self.sample(lane, width, meter=meter)
+            sample = yield from self.sample(
+                lane, width, meter=meter, at_most=_RACE_FOR + _ROUNDS * task.wall
+            )
             if not sample.calls or dispatch.nothing_left:
                 return
             task = task.with_cpu(dispatch.cpu_per_call)
@@ -202,9 +210,17 @@ class Survey:
             grows = full or narrow is None or _grew(narrow, sample)
             needed = math.ceil(_ENOUGH_THREADS * cpus * task.wall / max(task.cpu, 1e-6))
             wider = min((4 if full and light else 2) * width, self._most_threads(), needed)
-            if not grows or task.gil_low or task.outside or wider <= width:
+            if not grows or task.gil_low or task.outside or not self._pays(task, width, wider):
                 return
             narrow, width = sample, wider
+
+    def _pays(self, task: TaskProfile, width: int, wider: int) -> bool:
+        """Whether more threads could win back what starting them takes, twice over."""
+        if wider <= width:
+            return False
+        left = self._dispatch.workload.remaining
+        cost = 2.0 * self._costs.thread_start * (wider - width)
+        return left is None or left * task.wall * (1 / width - 1 / wider) > cost
 
     def _most_threads(self) -> int:
         left, most = self._dispatch.remaining, self._limits.most_threads
@@ -216,13 +232,14 @@ class Survey:
         calls: int,
         seconds: Seconds = 0.0,
         meter: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - reusable, stateless
+        at_most: Seconds = math.inf,
     ) -> Generator[None, None, Sample]:
         """Let `lane` work until it has done so many calls that began under its present width, for
         so long; what it did is the value. `meter` runs while nothing else is done.
         """
         dispatch = self._dispatch
         start = lane.observe(dispatch.clock.now())
-        settled = start.calls + lane.width  # the first to end began before
+        began, settled = start.at, start.calls + lane.width  # the first to end began before
         while not dispatch.finished:
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:
@@ -230,6 +247,8 @@ class Survey:
             with meter:
                 dispatch.wait()
             now = lane.observe(dispatch.clock.now())
+            if now.at - began > at_most and now.calls > start.calls:
+                break
             if start.calls < settled <= now.calls:
                 start, settled = now, 0
             elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
