@@ -26,6 +26,10 @@ _GROWS = 1.3
 _HELD = 0.9
 _HIDDEN = 0.5
 
+#: Where arguments and results cost more than this share of the computing to send, what is not known
+#: leans nowhere.
+_MUCH = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -77,7 +81,13 @@ def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
     if demand.used >= _PARALLEL * alone * threads:
         return task.with_gil(0.0, task.cpu / max(demand.used, 1.0))
     low, high = demand.share()
+    if not demand.in_turn and _costs_much_to_send(task):
+        low = 0.0  # a wrong process costs more than its start
     return task.with_gil(low * task.cpu, high * task.cpu)
+
+
+def _costs_much_to_send(task: TaskProfile) -> bool:
+    return task.payload.caller + task.payload.worker > _MUCH * task.cpu
 
 
 def not_raced(task: TaskProfile) -> TaskProfile:
