@@ -127,6 +127,12 @@ class Survey:
         turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
         if not turned or _alike(recent.cpu, task.cpu, task.wall):
             return False
+        if plan.mechanism == "process":
+            # They suit both kinds of calls, and threads have nothing to tell that would be worth
+            # going back to them: the GIL is taken to be held for the same share as before.
+            self.profile = recent
+            self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+            return True
         used = Demand(sample.cpu / sample.wall, sample.cpu / sample.wall)
         if plan.mechanism == "thread" and used.fills_one and used.in_turn and self._facts.gil:
             # So many threads, and one CPU: nothing need be raced.

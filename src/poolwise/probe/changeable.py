@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import dis
 import re
-from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import PurePath
 from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
 
@@ -57,16 +56,21 @@ def _may_rebind(value: object) -> bool:
         return _rebinds(value.__code__)
     if isinstance(value, BuiltinMethodType):  # such as `results.append`
         return not isinstance(value.__self__, ModuleType | type | None)
-    return isinstance(value, Callable) and not isinstance(value, type)  # type: ignore[arg-type]
+    if isinstance(value, partial):
+        return False  # what it holds is reached too
+    return callable(value) and not isinstance(value, type)
 
 
 @cache
-def _rebinds(code: CodeType) -> bool:
+def _rebinds(code: CodeType, own: frozenset[str] = frozenset()) -> bool:
+    """Whether this code, or one within it, rebinds what is not its `own`."""
     if _TRICKS & {*code.co_names}:
         return True
+    shared = {*code.co_freevars} - own
     for instruction in dis.get_instructions(code):
         if instruction.opname in _REBINDS:
             return True
-        if instruction.opname in _REBINDS_CELLS and instruction.argval in code.co_freevars:
+        if instruction.opname in _REBINDS_CELLS and instruction.argval in shared:
             return True
-    return any(_rebinds(part) for part in code.co_consts if isinstance(part, CodeType))
+    own |= {*code.co_cellvars}
+    return any(_rebinds(part, own) for part in code.co_consts if isinstance(part, CodeType))
