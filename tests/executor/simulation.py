@@ -60,6 +60,8 @@ class World:
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.inline_cpu = 0.0
         self.process_cpu = 0.0  # of all calls in the caller's address space
+        self.threads = 0  # in the caller's address space, beside its own
+        self.forked = False  # a server that is a copy of the caller
         self._numbers = 0
         self._gil: dict[object, Running] = {}  # who holds the GIL of an address space
 
@@ -208,10 +210,12 @@ class SimulatedPool:
                 continue
             if self.name == "thread":
                 space: object = self.world
+                self.world.threads += 1
                 begin += costs.thread_start
             else:
                 space = object()
-                begin += costs.process_start + (costs.server_start if number == 0 else 0.0)
+                served = number > 0 or self.world.forked
+                begin += costs.process_start + (0.0 if served else costs.server_start)
             self.world.at(begin, lambda n=number, s=space: self._ready(n, s))  # type: ignore[misc]
 
     def _ready(self, number: int, space: object) -> None:
@@ -275,6 +279,8 @@ class SimulatedPool:
                 self.sink.returned(batch, first, len(queued) - first)
 
     def close(self, *, grace: float | None) -> None:
+        if self.name == "thread" and not self.closed:
+            self.world.threads -= self.workers
         self.closed = True
 
 
@@ -287,10 +293,12 @@ class SimulatedMechanism:
         return self._refusals.get(self.name)
 
     def prepare(self, tasks: object, /) -> None:
-        pass
+        if self.name == "process" and not self.world.forked and not self.world.threads:
+            self.world.step(self.world.time + MACHINE.costs.fork)
+            self.world.forked = True
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
-        return Readiness()
+        return Readiness(server=self.world.forked)
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
         return SimulatedPool(self.world, inbox, self.name, options, sink)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -47,11 +47,12 @@ def simulate(
     slots: int | None = None,
     limits: Limits | None = None,
     refusals: dict[str, Refusal] | None = None,
+    function: Callable[[Work], Work] = lambda work: work,
 ) -> Result:
     world = World(cpus, slots)
     inbox = SimulatedInbox(world)
     clock = SimulatedClock(world)
-    task = Task(lambda work: work)
+    task = Task(function)
     collector = Ordered(return_errors=False)
 
     def mechanisms(name: str) -> SimulatedMechanism:
@@ -176,6 +177,52 @@ def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:
     result = simulate(works)
     assert result.values == works
     assert result.plan.mechanism == "process", result.story
+
+
+@pytest.mark.parametrize("inputs", [2, 3, 4])
+def test_few_long_calls_that_compute_run_at_once_soon(inputs: int) -> None:
+    works = [Work(gil=0.5)] * inputs
+    result = simulate(works)
+    assert result.values == works
+    rounds = -(-inputs // 2)
+    assert result.makespan <= 0.5 * rounds + 0.05, result.story
+
+
+@pytest.mark.parametrize("inputs", [2, 8, 32])
+def test_long_waits_begin_while_the_first_still_lasts(inputs: int) -> None:
+    works = [Work(wait=0.5, gil=1e-4)] * inputs
+    result = simulate(works)
+    assert result.values == works
+    assert result.makespan <= 0.52, result.story
+
+
+def test_what_calls_could_change_keeps_the_first_alone() -> None:
+    seen: list[Work] = []
+    works = [Work(wait=0.5)] * 2
+
+    def fills(work: Work) -> Work:
+        seen.append(work)
+        return work
+
+    result = simulate(works, function=fills)
+    assert result.values == works
+    assert result.makespan >= 1.0, result.story
+
+
+def test_where_processes_are_refused_few_long_calls_run_as_before() -> None:
+    works = [Work(gil=0.1)] * 3
+    refusals = {"process": Refusal("no")}
+    result = simulate(works, refusals=refusals)
+    assert result.values == works
+    assert all(plan.mechanism != "process" for plan in result.plans)
+    assert result.makespan <= 0.31
+
+
+def test_a_drift_is_noticed_early_enough_to_gain_by_it() -> None:
+    works = [Work(wait=4e-3, gil=1e-4)] * 400 + [Work(gil=4e-3)] * 400
+    result = simulate(works)
+    assert result.values == works
+    assert result.makespan <= 0.65 * 1.6, result.story  # threads alone: 1.6 s for the second half
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -75,8 +75,8 @@ def test_large_buffers_are_sized_without_a_copy() -> None:
     assert payload.bytes_in == pytest.approx(array.nbytes, rel=0.001)
     assert payload.bytes_out == pytest.approx(array.nbytes, rel=0.001)
     assert most < array.nbytes / 10
-    # What a copy would cost is in the forecast, though.
-    assert payload.caller == pytest.approx(2 * array.nbytes * 1e-9, rel=0.01)
+    # What writing it there and mapping what comes back will cost is in the forecast, though.
+    assert payload.caller == pytest.approx(array.nbytes * 2.5e-10, rel=0.01)
 
 
 def test_what_does_not_pickle_is_not_carried() -> None:

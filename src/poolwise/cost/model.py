@@ -85,7 +85,8 @@ def startup(machine: MachineProfile, plan: Plan, *, server_running: bool, idle: 
     server = 0.0 if server_running else costs.server_start
     threads = costs.thread_start * (plan.threads_per_worker - 1)
     new = max(0, plan.workers - idle)
-    return (server if new else 0.0) + new * (costs.process_start + threads)
+    again = min(plan.workers, idle) * costs.process_reuse
+    return again + (server if new else 0.0) + new * (costs.process_start + threads)
 
 
 def forecast(

@@ -12,17 +12,22 @@ from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.conduct import step
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lanes import CurrentLane
-from poolwise.executor.survey import Survey
+from poolwise.executor.opening import Opening
+from poolwise.executor.survey import Survey, race_takes
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
 from poolwise.planner import Limits, kind
 from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
 #: Between two looks at whether the plan is still right, at least.
 _LOOK_AFTER: Seconds = 0.1
+
+#: Calls that tell whether they have changed: by a factor of three, on average.
+_SOME = 8
 
 #: A plan that runs is left only for one whose forecast is so much shorter; each move waits for
 #: workers and costs what the forecast cannot know.
@@ -57,6 +62,7 @@ class Auto:
         self._dispatch = dispatch
         self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
+        self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
         self._survey = Survey(dispatch, self._current, machine, limits)
 
     @property
@@ -76,7 +82,12 @@ class Auto:
 
     def survey(self) -> Iterator[None]:
         """Learn where the time goes, on a bounded number of calls."""
-        self._survey.pilot()
+        yield from self._opening.steps()
+        sample = self._opening.sample
+        if sample is None:
+            self._survey.pilot()
+        else:
+            self._survey.begin_with(sample, "begun in a thread")
         if self._survey.refusal is not None:
             for mechanism in ("thread", "process"):
                 self._choice.refuse(mechanism, self._survey.refusal)
@@ -128,10 +139,13 @@ class Auto:
             if self._current.situation.expected * task.cpu > _WORTH_PREPARING:
                 dispatch = self._dispatch
                 dispatch.mechanism("process").prepare(dispatch.workers.tasks)
-            yield from self._survey.learn(task)
+            now = self._current.situation
+            race = not self._choice.processes_will_do(task, now, race_takes(task.wall))
+            yield from self._survey.learn(task, race)
 
     def _decide(self, task: TaskProfile) -> Forecast:
-        self.forecasts = self._choice.rank(task, self._current.situation)
+        with QuickTurns():  # to see what is there already takes system calls
+            self.forecasts = self._choice.rank(task, self._current.situation)
         chosen = self.forecasts[0]
         self.predicted = self._dispatch.elapsed + chosen.makespan
         return chosen
@@ -153,24 +167,27 @@ class Auto:
         """Work under the plan; return when it is time to think again."""
         dispatch, lane = self._dispatch, self._current.lane
         lane.settled = True
-        start = lane.observe(dispatch.clock.now())
-        warm = start.calls + lane.width  # the first calls of new workers import and fill caches
+        start = looked = lane.observe(dispatch.clock.now())
+        # The first calls of new workers import and fill caches.
+        warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
         period = max(_LOOK_AFTER, dispatch.elapsed)
         while not dispatch.finished and lane.active:
             step(dispatch, lane)
             yield
             now = lane.observe(dispatch.clock.now())
             if start.calls < warm <= now.calls:
-                start, warm = now, 0
+                start, looked, warm = now, now, 0
                 continue
+            if not warm and now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME:
+                if self._survey.drifted(lane.plan, looked.until(now, lane.width)):
+                    return
+                looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:
                 continue
             sample = start.until(now, lane.width)
             task = self.profile
             assert task is not None
             recent = task.with_cpu(sample.cpu / sample.calls)
-            if self._survey.drifted(recent):
-                return
             if not self._choice.agrees(recent, lane.plan, sample, dispatch.remaining) or (
                 lane.inline and dispatch.remaining is None  # more has come than was expected
             ):

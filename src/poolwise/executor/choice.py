@@ -21,6 +21,9 @@ from poolwise.units import PerSecond, Seconds
 _WORTH: Seconds = 1e-3
 _WORTH_SHARE = 0.1
 
+#: A race may delay what is left by this share.
+_RACE_SHARE = 0.05
+
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
 
@@ -79,17 +82,29 @@ class Choice:
 
     def could_pay(self, task: TaskProfile, now: Situation) -> bool:
         """Whether threads could pay if they ran all at once: else there is nothing to learn."""
-        hopeful = self._forecasts(replace(task, gil_low=0.0, gil_high=0.0), now)
-        loop = hopeful[0].makespan
-        best = min(
-            (
-                each.makespan
-                for each in hopeful
-                if each.refusal is None and each.plan.mechanism == "thread"
-            ),
-            default=loop,
-        )
+        hopeful = self._hopeful(task, now)
+        loop = hopeful["inline"]
+        best = hopeful.get("thread", loop)
         return loop - best > max(_WORTH, _WORTH_SHARE * loop)
+
+    def processes_will_do(self, task: TaskProfile, now: Situation, race: Seconds) -> bool:
+        """Whether finding out whether threads would do as well as processes costs too much.
+
+        It takes `race` seconds, in which one call may run at a time where two could. That matters
+        if few calls are left, and processes lose less against what threads could do at best.
+        """
+        hopeful = self._hopeful(task, now)
+        processes, threads = (hopeful.get(each, math.inf) for each in ("process", "thread"))
+        return processes - threads <= race / 2 > _RACE_SHARE * threads
+
+    def _hopeful(self, task: TaskProfile, now: Situation) -> dict[str, Seconds]:
+        """Return the best makespan of each mechanism, if no call held the GIL."""
+        best: dict[str, Seconds] = {}
+        for each in self._forecasts(replace(task, gil_low=0.0, gil_high=0.0), now):
+            if each.refusal is None:
+                name = each.plan.mechanism
+                best[name] = min(each.makespan, best.get(name, math.inf))
+        return best
 
     def refuse(self, mechanism: str, refusal: Refusal) -> None:
         """Consider `mechanism` no more: it could not be opened here."""

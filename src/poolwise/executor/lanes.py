@@ -11,6 +11,7 @@ from poolwise.executor.lane import Lane
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
 from poolwise.task import Refusal
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds, duration
 
 #: Calls longer than this do not run in the owner's thread while workers start: it would not
@@ -56,12 +57,14 @@ class CurrentLane:
         if plan.mechanism == "process":
             old = self._step_aside(old, task)
         try:
-            new = dispatch.open(plan)
+            with QuickTurns():
+                new = dispatch.open(plan)
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             return old
         while new.all_ready_at is None and new.active and not dispatch.finished:
-            self._work_meanwhile(old, new)
+            with QuickTurns():
+                self._work_meanwhile(old, new)
             yield
         if not new.active:
             refusal = Refusal("its workers could not be started here", "use threads")
@@ -69,6 +72,11 @@ class CurrentLane:
         elif new.all_ready_at is not None:
             self._take(new, old)
         return self.lane
+
+    def adopt(self, lane: Lane) -> None:
+        """Move over to a lane that is open and at work already."""
+        self._dispatch.retire(self.lane)
+        self.lane, self.plan = lane, lane.plan
 
     def _take(self, new: Lane, old: Lane) -> None:
         reading = old.observe(self._dispatch.clock.now())

@@ -10,6 +10,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
+from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
@@ -17,19 +18,29 @@ from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
-from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.probe.contention import Demand, after_race, after_widening, not_raced
 from poolwise.task import Columns, Refusal, Task
-from poolwise.timing.clock import Clock
 from poolwise.units import Seconds, duration, plural, rate
 
 #: A race lasts so long: some slices of the scheduler (3–4 ms) and of the GIL (5 ms).
 _RACE_FOR: Seconds = 15e-3
 
+
+#: What a race delays parallelism by: so long, or until the calls in it have ended.
+def race_takes(call: Seconds) -> Seconds:
+    """Return for how long a race of calls keeps the others from running at once."""
+    return max(_RACE_FOR, call)
+
+
 #: Where other load hides the outcome, the race is prolonged so often.
 _RACES = 3
 
-#: Threads with which widening begins; twice as many for calls that hardly compute.
-_FIRST_WIDTH = 8
+#: Threads with which widening begins, at least and at most.
+_FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
+
+#: A sample takes two rounds of calls. One that takes so many times a call's duration is given up:
+#: calls have changed, or have to wait for something, and what is there tells.
+_ROUNDS = 5.0
 
 #: Doubling the threads must bring so much more throughput to be worth another doubling.
 _STILL_GROWS = 1.3
@@ -63,7 +74,7 @@ class Survey:
         self.learned = False
         self._dispatch = dispatch
         self._current = current
-        self._facts = machine.facts
+        self._facts, self._costs = machine.facts, machine.costs
         self._limits = limits
 
     def pilot(self) -> None:
@@ -92,32 +103,55 @@ class Survey:
         while watch.undecided and run(1):
             prepare(1)
         self.refusal = watch.refusal
-        if not sample.calls:
-            return
+        if sample.calls:
+            self.begin_with(sample, "pilot in the caller")
+
+    def begin_with(self, sample: Sample, where: str) -> None:
+        """Know of a task what its first calls have shown."""
+        dispatch = self._dispatch
         task = self.profile = TaskProfile.of(sample, self._payload(sample), gil=self._facts.gil)
-        text = f"pilot in the caller: {plural(sample.calls, 'call')} of {duration(task.wall)}"
+        text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
 
-    def drifted(self, recent: TaskProfile) -> bool:
+    def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
 
         Calls that only became longer or shorter still hold the GIL as they did.
         """
         task = self.profile
-        if task is None or task.waits == recent.waits or _alike(recent.cpu, task.cpu, task.wall):
+        if task is None:
             return False
-        self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
-        self.learned = False
+        recent = task.with_cpu(sample.cpu / sample.calls)
+        turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
+        if not turned or _alike(recent.cpu, task.cpu, task.wall):
+            return False
+        if plan.mechanism == "process":
+            # They suit both kinds of calls, and threads have nothing to tell that would be worth
+            # going back to them: the GIL is taken to be held for the same share as before.
+            self.profile = recent
+            self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+            return True
+        used = Demand(sample.cpu / sample.wall, sample.cpu / sample.wall)
+        if plan.mechanism == "thread" and used.fills_one and used.in_turn and self._facts.gil:
+            # So many threads, and one CPU: nothing need be raced.
+            low, high = used.share()
+            self.profile = recent.with_gil(low * recent.cpu, high * recent.cpu)
+        else:
+            self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
+            self.learned = False
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
         return True
 
-    def learn(self, task: TaskProfile) -> Iterator[None]:
+    def learn(self, task: TaskProfile, race: bool = True) -> Iterator[None]:
         """Run calls side by side, and refine the profile by what that shows."""
         self.learned = True
         if task.waits:
             yield from self._widen(task)
+        elif not race:
+            self.profile = not_raced(task)
+            self._dispatch.note("no race: processes do as well as threads could")
         elif self._facts.gil and self._facts.usable_cpus > 1.0:
             yield from self._race(task)
 
@@ -137,7 +171,7 @@ class Survey:
         threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
         lane = yield from self._current.move(Plan("thread", threads), task)
         for _ in range(_RACES):
-            meter = _DemandMeter(dispatch.clock)
+            meter = DemandMeter(dispatch.clock)
             while not dispatch.finished and (left := _RACE_FOR - meter.elapsed) > 0.0:
                 dispatch.fill()
                 if dispatch.nothing_left or not dispatch.in_flight:
@@ -159,13 +193,19 @@ class Survey:
         """Run waiting calls in more and more threads while throughput grows."""
         dispatch, cpus = self._dispatch, self._facts.usable_cpus
         light = task.cpu < _LIGHT * task.wall
-        width = min(_FIRST_WIDTH * (2 if light else 1), self._most_threads())
+        # With these the GIL would be full if it is held, and one sample tells.
+        filling = math.ceil(1.5 * task.wall / max(task.cpu, 1e-6))
+        begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
+        width = max(begun, min(max(filling, _FIRST_WIDTH), _FIRST_WIDTH_MOST))
+        width = min(width, self._most_threads())
         narrow: Sample | None = None
         while True:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
-            meter = _DemandMeter(dispatch.clock)
-            sample = yield from self.sample(lane, width, meter=meter)
+            meter = DemandMeter(dispatch.clock)
+            sample = yield from self.sample(
+                lane, width, meter=meter, at_most=_RACE_FOR + _ROUNDS * task.wall
+            )
             if not sample.calls or dispatch.nothing_left:
                 return
             task = task.with_cpu(dispatch.cpu_per_call)
@@ -176,13 +216,20 @@ class Survey:
             grows = full or narrow is None or _grew(narrow, sample)
             needed = math.ceil(_ENOUGH_THREADS * cpus * task.wall / max(task.cpu, 1e-6))
             wider = min((4 if full and light else 2) * width, self._most_threads(), needed)
-            if not grows or task.gil_low or task.outside or wider <= width:
+            if not grows or task.gil_low or task.outside or not self._pays(task, width, wider):
                 return
             narrow, width = sample, wider
 
+    def _pays(self, task: TaskProfile, width: int, wider: int) -> bool:
+        """Whether more threads could win back what starting them takes, twice over."""
+        if wider <= width:
+            return False
+        left = self._dispatch.workload.remaining
+        cost = 2.0 * self._costs.thread_start * (wider - width)
+        return left is None or left * task.wall * (1 / width - 1 / wider) > cost
+
     def _most_threads(self) -> int:
-        left, limits = self._dispatch.remaining, self._limits
-        most = min(limits.max_concurrency, limits.max_workers or limits.max_concurrency)
+        left, most = self._dispatch.remaining, self._limits.most_threads
         return max(1, most if left is None else min(most, left))
 
     def sample(
@@ -191,13 +238,14 @@ class Survey:
         calls: int,
         seconds: Seconds = 0.0,
         meter: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - reusable, stateless
+        at_most: Seconds = math.inf,
     ) -> Generator[None, None, Sample]:
         """Let `lane` work until it has done so many calls that began under its present width, for
         so long; what it did is the value. `meter` runs while nothing else is done.
         """
         dispatch = self._dispatch
         start = lane.observe(dispatch.clock.now())
-        settled = start.calls + lane.width  # the first to end began before
+        began, settled = start.at, start.calls + lane.width  # the first to end began before
         while not dispatch.finished:
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:
@@ -205,36 +253,14 @@ class Survey:
             with meter:
                 dispatch.wait()
             now = lane.observe(dispatch.clock.now())
+            if now.at - began > at_most and now.calls > start.calls:
+                break
             if start.calls < settled <= now.calls:
                 start, settled = now, 0
             elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
                 break
             yield
         return start.until(lane.observe(dispatch.clock.now()), lane.width)
-
-
-class _DemandMeter:
-    """What the threads of this process use and want, over the times spent inside ``with``."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._at: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
-        self.elapsed = self._used = self._queued = 0.0
-
-    def __enter__(self) -> None:
-        self._at = self._clock.now(), self._clock.process_cpu(), self._clock.process_queued()
-
-    def __exit__(self, *raised: object) -> None:
-        now, used, queued = self._at
-        self.elapsed += self._clock.now() - now
-        self._used += self._clock.process_cpu() - used
-        self._queued += self._clock.process_queued() - queued
-
-    @property
-    def demand(self) -> Demand:
-        """The demand so far."""
-        elapsed = max(self.elapsed, 1e-9)
-        return Demand(self._used / elapsed, (self._used + self._queued) / elapsed)
 
 
 def _alike(new: Seconds, old: Seconds, wall: Seconds) -> bool:

@@ -11,7 +11,10 @@ from poolwise.units import Seconds
 class PoolCosts:
     """Start-up and dispatch of the mechanisms, in seconds.
 
-    `call_overhead` is what a worker's loop adds to each call while it holds the GIL.
+    `fork` is a server that is a copy of this process, made while that was safe; `server_start` one
+    that is a new interpreter. `process_start` is a worker from either, and `process_reuse` one that
+    waits idle from an earlier run. `call_overhead` is what a worker's loop adds to each call while
+    it holds the GIL.
 
     The defaults are what ``benchmarks/bench_overhead.py`` printed on a machine with two CPUs.
     Too low opens pools that do not pay; too high stays in the loop for longer than is good. Both
@@ -19,8 +22,10 @@ class PoolCosts:
     """
 
     thread_start: Seconds = 1e-4
+    fork: Seconds = 3e-3
     server_start: Seconds = 45e-3
-    process_start: Seconds = 5e-3
+    process_start: Seconds = 2e-3
+    process_reuse: Seconds = 2e-4
     thread_dispatch: Seconds = 25e-6
     process_dispatch: Seconds = 60e-6
     call_overhead: Seconds = 1.5e-7

@@ -24,7 +24,8 @@ class ProcessMechanism:
 
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Fork this process while that is safe, so that workers with these tasks start at once."""
-        from poolwise.mechanisms import servers
+        # The pool is imported too: beside threads that compute, each import would take its turns.
+        from poolwise.mechanisms import process_pool, servers  # noqa: F401
 
         servers.prepare(tasks)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -123,6 +122,8 @@ def initialize(initializer: Initializer | None) -> InitializerFailed | None:
     try:
         function(*arguments)
     except BaseException as error:
+        import logging
+
         from poolwise.errors import InitializerFailed
 
         logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)

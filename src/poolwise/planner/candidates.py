@@ -27,13 +27,17 @@ class Limits:
     max_workers: int | None = None
     threads_per_worker: int | None = None
 
+    @property
+    def most_threads(self) -> int:
+        """The widest plan of threads."""
+        return min(self.max_concurrency, self.max_workers or self.max_concurrency)
+
 
 def candidates(machine: MachineProfile, task: TaskProfile, limits: Limits) -> Iterator[Plan]:
     """Yield the plans worth a forecast, simpler ones first: of equals the first is taken."""
     yield Plan("inline")
     most = limits.max_concurrency
-    threads = most if limits.max_workers is None else min(most, limits.max_workers)
-    for width in _widths(threads, machine):
+    for width in _widths(limits.most_threads, machine):
         yield Plan("thread", width)
     cpus = machine.facts.whole_cpus
     workers = min(cpus, most) if limits.max_workers is None else min(limits.max_workers, most)

@@ -26,6 +26,10 @@ _GROWS = 1.3
 _HELD = 0.9
 _HIDDEN = 0.5
 
+#: Where arguments and results cost more than this share of the computing to send, what is not known
+#: leans nowhere.
+_MUCH = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -51,6 +55,11 @@ class Demand:
         """Whether calls certainly took turns."""
         return self.wanted <= _ONE_CPU[1]
 
+    @property
+    def fills_one(self) -> bool:
+        """Whether calls would use one CPU or more if there were no other load."""
+        return self.wanted >= _ONE_CPU[0]
+
     def share(self) -> tuple[float, float]:
         """Bounds for the share of the computing that holds the GIL."""
         most = 1.0 / max(self.used, 1.0)
@@ -72,7 +81,18 @@ def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
     if demand.used >= _PARALLEL * alone * threads:
         return task.with_gil(0.0, task.cpu / max(demand.used, 1.0))
     low, high = demand.share()
+    if not demand.in_turn and _costs_much_to_send(task):
+        low = 0.0  # a wrong process costs more than its start
     return task.with_gil(low * task.cpu, high * task.cpu)
+
+
+def _costs_much_to_send(task: TaskProfile) -> bool:
+    return task.payload.caller + task.payload.worker > _MUCH * task.cpu
+
+
+def not_raced(task: TaskProfile) -> TaskProfile:
+    """Take the GIL to be held as where other load hid the answer: nobody needs to know it."""
+    return task.with_gil(_HIDDEN * task.cpu, task.cpu)
 
 
 def after_widening(
@@ -93,7 +113,7 @@ def after_widening(
         return task.with_gil(0.0, high * task.cpu)
     if not held_back:
         return task
-    if task.gil_high and demand.wanted >= _ONE_CPU[0]:
+    if task.gil_high and demand.fills_one:
         return task.with_gil(low * task.cpu, high * task.cpu)
     if narrow is not None and wide.steady_rate < _GROWS * narrow.steady_rate:
         return replace(task, outside=max(narrow.steady_rate, wide.steady_rate))

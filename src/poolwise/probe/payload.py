@@ -6,7 +6,7 @@ import pickle
 from contextlib import suppress
 from dataclasses import dataclass
 
-from _poolwise_worker import transfer
+from _poolwise_worker import buffers, transfer
 from poolwise.ipc.looking import looking
 from poolwise.task import Columns
 from poolwise.timing.clock import Clock
@@ -14,7 +14,13 @@ from poolwise.units import Bytes, Seconds
 
 #: Copying in and out of a socket, for each byte.
 #: ``benchmarks/bench_overhead.py`` prints the throughput of a socket pair here: 1–2 GB/s.
-_COPY_SECONDS_PER_BYTE = 1e-9
+_SOCKET: Seconds = 1e-9
+
+#: From this size on things are written into shared memory, and mapped by who reads them: 5 GB/s and
+#: 20 GB/s, where arrays of 8 MB were sent one way (``benchmarks/bench_data.py``).
+_LARGE: Bytes = buffers.THRESHOLD
+_WRITE: Seconds = 2e-10
+_READ: Seconds = 5e-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,22 @@ def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Pay
     except Exception:
         return Payload(carried=False)
     there, back = middle - before, clock.now() - middle
-    copying = (bytes_in + bytes_out) * _COPY_SECONDS_PER_BYTE
     # Reading a pickle costs about what writing it does.
-    each = (there + back + copying) / calls
-    return Payload(each, each, bytes_in // calls, bytes_out // calls)
+    both = (there + back) / calls
+    to_write, to_read = _copying(bytes_in / calls), _copying(bytes_out / calls)
+    return Payload(
+        caller=both + to_write[0] + to_read[1],
+        worker=both + to_write[1] + to_read[0],
+        bytes_in=bytes_in // calls,
+        bytes_out=bytes_out // calls,
+    )
+
+
+def _copying(size: float) -> tuple[Seconds, Seconds]:
+    """Return what so many bytes cost who sends them, and who receives them."""
+    if size < _LARGE:
+        return size * _SOCKET, size * _SOCKET
+    return size * _WRITE, size * _READ
 
 
 def _size(value: object) -> Bytes:
@@ -57,10 +75,10 @@ def _size(value: object) -> Bytes:
 
 
 def _size_of_pickle(value: object) -> Bytes:
-    buffers: list[pickle.PickleBuffer] = []
+    beside: list[pickle.PickleBuffer] = []
     with suppress(Exception):
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        data = pickle.dumps(value, 5, buffer_callback=beside.append)
         if b"__main__" not in data:
-            return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
+            return len(data) + sum(buffer.raw().nbytes for buffer in beside)
     # Sent by value, because a reference would not resolve over there; or not at all.
     return len(transfer.dumps(value))

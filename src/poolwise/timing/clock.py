@@ -76,5 +76,9 @@ class SystemClock:
 
 
 def _queued(folder: str) -> Seconds:
-    with open(f"{folder}/schedstat", "rb") as file:
-        return int(file.read().split()[1]) * 1e-9
+    # Not `open`, which asks the system three times as often.
+    file = os.open(f"{folder}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(file, 100).split()[1]) * 1e-9
+    finally:
+        os.close(file)

@@ -1,0 +1,38 @@
+"""The workloads of `bench_regret.py`: which there are, and where they stand.
+
+Naming one imports only the module that holds it, so that a process which measures work on strings
+has neither NumPy's memory nor its threads.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from _workload import Workload
+
+#: By module, in the order of the table.
+NAMES: dict[str, tuple[str, ...]] = {
+    "_workloads_python": (
+        "tiny calls", "parse JSON", "count primes", "skewed lengths", "two long inputs",
+        "a handful", "generator", "regular expressions", "large results", "drift",
+    ),
+    "_workloads_c": ("SHA-256", "compress", "derive keys", "query SQLite"),
+    "_workloads_arrays": (
+        "matrix products", "small systems", "sum arrays", "make arrays", "scale arrays",
+        "sort arrays",
+    ),
+    "_workloads_images": ("thumbnails", "blur"),
+    "_workloads_frames": ("group frames",),
+    "_workloads_waiting": (
+        "sleep", "few long waits", "HTTP", "HTTP, 8 slots", "files", "child processes",
+        "wait, compute a bit", "wait, compute a lot",
+    ),
+}  # fmt: skip
+
+MODULES = {name: module for module, names in NAMES.items() for name in names}
+
+
+def load(name: str) -> Workload:
+    """Import a workload."""
+    workloads: dict[str, Workload] = import_module(MODULES[name]).WORKLOADS
+    return workloads[name]

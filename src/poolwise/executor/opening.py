@@ -1,0 +1,197 @@
+"""The first call of few, in a thread: so that a long one does not hold up the others.
+
+A pilot in the owner's thread cannot be interrupted: of two calls of half a second, the other one
+would begin when half of the time is over. Here the owner waits beside the first call, and when that
+lasts long it lets the next ones begin: in threads if the first one waits, in processes if it
+computes. Only where nothing that calls could change is within their reach, because what the first
+call does to the program is not known before it has ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pickle import PicklingError
+
+from poolwise.executor.choice import Choice
+from poolwise.executor.demand import DemandMeter
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.executor.lanes import CurrentLane
+from poolwise.machine import Facts
+from poolwise.plan import Plan
+from poolwise.planner import Limits
+from poolwise.probe import Sample
+from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
+from poolwise.task import Refusal
+from poolwise.timing.turns import QuickTurns
+from poolwise.units import Seconds
+
+#: A call that has waited so long is a long one: what threads for others cost, several times.
+_WAITED: Seconds = 10e-3
+
+#: One that has computed so long is a long one: ten times what a worker costs.
+_COMPUTED: Seconds = 20e-3
+
+#: With more inputs than this, one call more or less in the beginning does not matter; and whoever
+#: has less of them would not wish to pay for the thread: 0.2 ms.
+_FEW = 256
+
+#: With so few inputs for each CPU a fork is made before the first call, 2–3 ms: there are too few
+#: calls to make up for one that ran alone. (It cannot be made while that one runs.)
+_FEW_FOR_A_CPU = 2
+
+#: A call that uses less of a CPU than this waits.
+_WAITS = 0.5
+
+#: Threads for calls that wait. More only where more is known.
+_WIDTH = 32
+
+
+class Opening:
+    """Runs the first calls of a short workload. Used by the owner only.
+
+    `sample` is what is known of these calls in the end, ``None`` if they were short: then a pilot
+    will tell more.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        current: CurrentLane,
+        choice: Choice,
+        facts: Facts,
+        limits: Limits,
+    ) -> None:
+        self.sample: Sample | None = None
+        self._dispatch = dispatch
+        self._current = current
+        self._choice = choice
+        self._limits = limits
+        self._cpus = math.floor(facts.usable_cpus)
+
+    def steps(self) -> Iterator[None]:
+        """Run the first call, and others beside it if it is a long one."""
+        if not self._is_for_this():
+            return
+        dispatch, few = self._dispatch, self._few_for_processes
+        beside = self._workers() if few else None
+        dispatch.keep_specimen = True
+        try:
+            yield from self._first_call(beside)
+        finally:
+            dispatch.keep_specimen = False
+
+    def _first_call(self, beside: Lane | None) -> Iterator[None]:
+        dispatch = self._dispatch
+        first = dispatch.open(Plan("thread", 1))
+        while not first.ready_workers:
+            dispatch.wait()
+        dispatch.send_next(first, 1)
+        meter = DemandMeter(dispatch.clock)
+        self._watch(first, meter, _WAITED)
+        waits = meter.demand.wanted < _WAITS
+        if not waits:
+            self._watch(first, meter, _COMPUTED)
+        computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
+        if first.in_flight and beside is not None and computes and not waits:
+            yield from self._in_processes(first, beside)
+            return
+        if beside is not None:
+            dispatch.retire(beside)
+        queued = (
+            meter.demand.wanted - meter.demand.used
+        )  # on a busy machine, not the task's waiting
+        if not first.in_flight:
+            if meter.elapsed >= PILOT_BUDGET:
+                self._note(first, queued)
+            dispatch.retire(first)
+        elif waits:
+            self._current.adopt(first)
+            yield from self._in_threads(first)
+        else:
+            while first.in_flight:
+                dispatch.wait()
+            self._note(first, queued)
+            dispatch.retire(first)
+
+    def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
+        """Wait for the call in `lane` to end, until `meter` has run for so long."""
+        while lane.in_flight and (left := until - meter.elapsed) > 0.0:
+            with meter:
+                self._dispatch.wait(left)
+
+    def _is_for_this(self) -> bool:
+        dispatch = self._dispatch
+        left = dispatch.workload.remaining
+        if left is None or not 2 <= left <= _FEW or self._limits.max_concurrency < 2:
+            return False
+        if self._choice.refusal("thread") is not None:
+            return False
+        dispatch.prepare(1)
+        prepared = dispatch.prepared
+        return prepared is not None and nothing_can_change(*prepared)
+
+    @property
+    def _few_for_processes(self) -> bool:
+        left = self._dispatch.workload.remaining
+        assert left is not None  # or nothing would be done here
+        few = self._cpus > 1 and left < _FEW_FOR_A_CPU * self._cpus  # one is drawn already
+        return few and self._choice.refusal("process") is None
+
+    def _workers(self) -> Lane | None:
+        """Start workers for all CPUs but one, if this process can be forked now.
+
+        Before the first call: no fork is possible beside it, and what the owner does beside a call
+        that computes in Python has to wait for its turn, again and again.
+        """
+        dispatch = self._dispatch
+        process = dispatch.mechanism("process")
+        process.prepare(dispatch.workers.tasks)
+        workers = min(self._cpus - 1, (dispatch.workload.remaining or 0))
+        if self._limits.max_workers is not None:
+            workers = min(workers, self._limits.max_workers - 1)
+        if workers < 1 or not process.readiness(dispatch.workers).server:
+            return None
+        try:
+            lane = dispatch.open(Plan("process", workers))
+        except PicklingError as error:
+            self._choice.refuse("process", Refusal(str(error), "use threads"))
+            return None
+        lane.width = 0  # nothing yet
+        return lane
+
+    def _in_threads(self, first: Lane) -> Iterator[None]:
+        """Let others begin until one has ended, then let go on who knows more."""
+        dispatch = self._dispatch
+        most = max(1, min(self._limits.most_threads, dispatch.remaining or 1))
+        first.widen(Plan("thread", min(_WIDTH, most)))
+        self._current.plan = first.plan
+        while not first.calls:
+            dispatch.fill()
+            dispatch.wait()
+            yield
+        self._note(first)
+
+    def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:
+        """Run the others in workers, one for each CPU that the first call leaves."""
+        dispatch = self._dispatch
+        beside.width = beside.plan.concurrency
+        while not dispatch.finished and beside.active:
+            with QuickTurns():
+                dispatch.fill()
+            dispatch.wait()
+            yield
+        if beside.calls:
+            self._current.plan = beside.plan
+        self._note(first)
+        dispatch.retire(first)
+        dispatch.retire(beside)
+
+    def _note(self, lane: Lane, queued: float = 0.0) -> None:
+        """Keep what the calls were like; `queued` is the share of its time that one had no CPU."""
+        reading = lane.observe(self._dispatch.clock.now())
+        if reading.calls:
+            wall = max(reading.cpu, reading.service * (1.0 - queued))
+            self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu)

@@ -1,0 +1,76 @@
+"""Whether calls could change anything that they share with the program, read off before any runs.
+
+`EffectWatch` compares before and after a call and needs calls that have ended. While the first one
+is still running only this can be asked: is there anything within reach that *could* be changed?
+Most functions that take numbers and strings reach nothing of the kind; of the others nothing is
+known yet, and their first call runs alone.
+"""
+
+from __future__ import annotations
+
+import dis
+import re
+from dataclasses import fields, is_dataclass
+from functools import cache, partial
+from pathlib import PurePath
+from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
+
+from poolwise.mechanisms.module_state import names_reached_by, variables_of
+from poolwise.task import Columns, Task
+
+_FIXED = (type(None), bool, int, float, complex, str, bytes, range, PurePath, re.Pattern)
+
+#: What rebinds a name outside of the call, or sets an attribute of what may be outside of it.
+_REBINDS = {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"}
+_REBINDS_CELLS = {"STORE_DEREF", "DELETE_DEREF"}
+
+#: With these a function can change what its code does not name.
+_TRICKS = {"globals", "vars", "setattr", "delattr", "exec", "eval", "__dict__", "modules"}
+
+
+def nothing_can_change(task: Task, columns: Columns) -> bool:
+    """Whether all that these calls share with the program is such that they cannot change it.
+
+    Reads the code of all functions of the user's within reach. What libraries and C code keep
+    for themselves is not looked at, as everywhere.
+    """
+    function = task.function
+    if not all(_is_fixed(value) for column in columns for value in column):
+        return False
+    if not all(map(_is_fixed, variables_of(function))):
+        return False
+    reached = [function, *(value for _, _, value in names_reached_by(function))]
+    return not any(map(_may_rebind, reached))
+
+
+def _is_fixed(value: object) -> bool:
+    if isinstance(value, tuple | frozenset):
+        return all(map(_is_fixed, value))
+    if is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009
+        return all(_is_fixed(getattr(value, each.name)) for each in fields(value))
+    return isinstance(value, _FIXED)
+
+
+def _may_rebind(value: object) -> bool:
+    if isinstance(value, FunctionType):
+        return _rebinds(value.__code__)
+    if isinstance(value, BuiltinMethodType):  # such as `results.append`
+        return not isinstance(value.__self__, ModuleType | type | None)
+    if isinstance(value, partial):
+        return False  # what it holds is reached too
+    return callable(value) and not isinstance(value, type)
+
+
+@cache
+def _rebinds(code: CodeType, own: frozenset[str] = frozenset()) -> bool:
+    """Whether this code, or one within it, rebinds what is not its `own`."""
+    if _TRICKS & {*code.co_names}:
+        return True
+    shared = {*code.co_freevars} - own
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _REBINDS:
+            return True
+        if instruction.opname in _REBINDS_CELLS and instruction.argval in shared:
+            return True
+    own |= {*code.co_cellvars}
+    return any(_rebinds(part, own) for part in code.co_consts if isinstance(part, CodeType))

@@ -1,0 +1,39 @@
+"""The switch interval is short inside, and what it was outside."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from poolwise.timing.turns import QuickTurns
+
+
+def test_the_interval_is_short_inside_and_the_users_again_outside() -> None:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(3e-3)
+    try:
+        with QuickTurns():
+            with QuickTurns():
+                assert sys.getswitchinterval() <= 2e-4
+            assert sys.getswitchinterval() <= 2e-4
+        assert sys.getswitchinterval() == pytest.approx(3e-3)
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_an_error_does_not_leave_it_short() -> None:
+    usual = sys.getswitchinterval()
+    with pytest.raises(ValueError, match="inside"), QuickTurns():
+        raise ValueError("inside")
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_who_has_it_shorter_keeps_it() -> None:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with QuickTurns():
+            assert sys.getswitchinterval() == pytest.approx(1e-5)
+    finally:
+        sys.setswitchinterval(usual)
