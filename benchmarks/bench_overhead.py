@@ -112,8 +112,9 @@ def loop(calls: int, function: Callable[[int], object] = nothing) -> float:
 
 def thread_loop(calls: int) -> float:
     """Run the loop of a worker thread, for each call."""
-    under_way = running.Running(Batch(OWN, (list(range(calls)),)), SystemClock())
-    return timed(lambda: under_way.run(lambda *_: None, thread._FLUSH_AFTER)) / calls
+    batch = Batch(OWN, (list(range(calls)),))
+    under_way = running.Running(batch, SystemClock(), lambda *_: None)
+    return timed(lambda: under_way.run(thread._FLUSH_AFTER)) / calls
 
 
 def process_loop(plan: str, calls: int) -> float:

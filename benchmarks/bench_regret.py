@@ -25,7 +25,7 @@ from typing import Any
 
 from _regret_trial import CONTESTANTS
 from _report import begin, interleaved, options, table
-from _workloads import MODULES, load
+from _workloads import MODULES, NAMES, load
 
 from poolwise.units import duration
 
@@ -67,6 +67,16 @@ def trial(
 def _installed() -> dict[str, str]:
     """Return an environment in which modules are compiled once, as they are when installed."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def can_run(name: str) -> bool:
+    """Whether the libraries of a workload are installed; says so if not."""
+    try:
+        load(name)
+    except ImportError as error:
+        print(f"{name:20} not run: {error}; pip install -e '.[bench]' brings it")
+        return False
+    return True
 
 
 def textbook(name: str) -> str:
@@ -177,7 +187,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     given = begin(parser)
     contestants = given.contestants or [*CONTESTANTS]
-    seconds, stories = measure(given.only or [*MODULES], contestants, given)
+    names = given.only or ([each[0] for each in NAMES.values()] if given.smoke else [*MODULES])
+    names = [name for name in names if can_run(name)]
+    seconds, stories = measure(names, contestants, given)
     if {_TEXTBOOK[True], _TEXTBOOK[False]} <= {*contestants}:
         show(seconds, stories, contestants)
     if given.explain:
