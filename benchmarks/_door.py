@@ -16,12 +16,13 @@ class Door:
     The sink of `poolwise.testing` remembers every call, so it would be measured too.
     """
 
-    def __init__(self, name: str, task: Task) -> None:
+    def __init__(self, name: str, task: Task, idle_timeout: float = 0.0) -> None:
         self.task = task
         self.inbox = Inbox()
         self.ready_workers = 0
         self.ended = 0
-        self.pool = mechanism(name).open(WorkerOptions(1, (task,)), self, self.inbox)
+        options = WorkerOptions(1, (task,), idle_timeout=idle_timeout)
+        self.pool = mechanism(name).open(options, self, self.inbox)
 
     def __enter__(self) -> Door:
         return self

@@ -85,6 +85,14 @@ def start(
         return (timed(lambda: door.start(workers)) + timed(lambda: door.run(calls))) / workers
 
 
+def reuse() -> float:
+    """Start a worker that waits idle, because the pool before it has left it."""
+    with Door("process", NOTHING, idle_timeout=30.0).start():
+        pass
+    with Door("process", NOTHING, idle_timeout=30.0) as door:
+        return timed(door.start)
+
+
 def dispatch(name: str, batches: int, ahead: int) -> float:
     """Send batches of one call that does nothing to one worker, for each of them."""
     with Door(name, NOTHING).start() as door:
@@ -201,6 +209,7 @@ def starts() -> list[Row]:
             beside + "ready, for a function of this script",
             partial(start, "process", task=OWN),
         ),
+        Row("process: from idle", "idle; grow(1) to ready", reuse),
         Row("process: each of 4", "grow(4) to all ready", partial(start, "process", workers=4)),
     ]
 
@@ -339,6 +348,7 @@ def constants(figures: Figures) -> list[list[str]]:
         "thread_start": figures["thread: each of 8"],
         "server_start": beyond(figures, "process: cold", "process: further"),
         "process_start": figures["process: each of 4"],
+        "process_reuse": figures["process: from idle"],
         "thread_dispatch": figures["thread: in a map"],
         "process_dispatch": figures["process: in a map"],
         "call_overhead": beyond(figures, "loop of a thread", "bare loop"),
@@ -348,9 +358,9 @@ def constants(figures: Figures) -> list[list[str]]:
         (f"PoolCosts.{each.name}", getattr(costs, each.name), measured[each.name], duration)
         for each in fields(costs)
     ]
-    copying = payload._COPY_SECONDS_PER_BYTE
+    copying = payload._SOCKET
     rows.append(
-        ("payload._COPY_SECONDS_PER_BYTE", copying, figures["socket pair"], gigabytes),
+        ("payload._SOCKET", copying, figures["socket pair"], gigabytes),
     )
     return [
         [name, show(value), show(median(here)), spread(here, show), f"{median(here) / value:.2f}"]

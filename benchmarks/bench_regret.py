@@ -37,6 +37,7 @@ _AT_MOST = 120.0
 
 #: In a smoke run.
 _TINY = 0.02
+_IN_SMOKE = ["loop", "threads 8", "PPE", "poolwise"]
 
 #: What the textbook says of work that computes, and of work that waits.
 _TEXTBOOK = {True: "PPE", False: "threads 8"}
@@ -186,7 +187,7 @@ def main() -> None:
     parser.add_argument("--explain", action="store_true", help="print what poolwise says of a run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     given = begin(parser)
-    contestants = given.contestants or [*CONTESTANTS]
+    contestants = given.contestants or (_IN_SMOKE if given.smoke else [*CONTESTANTS])
     names = given.only or ([each[0] for each in NAMES.values()] if given.smoke else [*MODULES])
     names = [name for name in names if can_run(name)]
     seconds, stories = measure(names, contestants, given)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import lru_cache
 from types import FunctionType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from _poolwise_worker.transfer import KeepInBand
@@ -63,6 +65,12 @@ def _picklers() -> list[Any]:
             super().__init__(file, 5, buffer_callback=keep)
             self.globals_ref[id(_main_globals())] = _MainGlobals()
 
+        def reducer_override(self, obj: object) -> object:
+            if isinstance(obj, _Cached) and obj.__module__ == "__main__":
+                # Otherwise it would go by reference, as all that says so does.
+                return _cached, (obj.__wrapped__, obj.cache_parameters())
+            return super().reducer_override(obj)
+
         def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
             reduced = super()._dynamic_function_reduce(func)
             if func.__globals__ is not _main_globals():
@@ -71,7 +79,7 @@ def _picklers() -> list[Any]:
 
     class BetweenForks(ByValue):
         def reducer_override(self, obj: object) -> object:
-            if isinstance(obj, FunctionType | type) and _is_where_it_says(obj):
+            if isinstance(obj, FunctionType | type | _Cached) and _is_where_it_says(obj):
                 return NotImplemented  # by reference
             return super().reducer_override(obj)
 
@@ -85,7 +93,17 @@ def _picklers() -> list[Any]:
     return _made
 
 
-def _is_where_it_says(definition: FunctionType | type) -> bool:
+#: What `functools.lru_cache` makes of a function.
+_Cached = type(lru_cache(len))
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Callable[..., Any]:
+    """Return a cached function of this process, whose cache is empty."""
+    cached: Callable[..., Any] = lru_cache(**parameters)(function)
+    return cached
+
+
+def _is_where_it_says(definition: Any) -> bool:
     module = definition.__module__
     if "." in module and module.rpartition(".")[0] not in sys.modules:
         return False  # under a name that cannot be imported

@@ -21,6 +21,10 @@ from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
 MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), PoolCosts())
 
 
+#: What a fork of this process takes, in seconds.
+_FORK = 3e-3
+
+
 @dataclass(frozen=True)
 class Work:
     """What one call does, in seconds; `outside` waits need a slot on the other side."""
@@ -294,7 +298,7 @@ class SimulatedMechanism:
 
     def prepare(self, tasks: object, /) -> None:
         if self.name == "process" and not self.world.forked and not self.world.threads:
-            self.world.step(self.world.time + MACHINE.costs.fork)
+            self.world.step(self.world.time + _FORK)
             self.world.forked = True
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:

@@ -84,9 +84,9 @@ class Auto:
         """Learn where the time goes, on a bounded number of calls."""
         yield from self._opening.steps()
         sample = self._opening.sample
-        if sample is None:
+        if sample is None or self._opening.brief:
             self._survey.pilot()
-        else:
+        if sample is not None and self.profile is None:  # nothing more may be drawn yet
             self._survey.begin_with(sample, "begun in a thread")
         if self._survey.refusal is not None:
             for mechanism in ("thread", "process"):

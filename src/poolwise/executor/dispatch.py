@@ -32,6 +32,9 @@ _LATE: Seconds = 5e-3
 #: that it may have waited for the batch before it.
 _TIMES_LATE = 4.0
 
+#: Results that nobody has taken yet may be so many times as large as a batch at most: some 200 MB.
+_BATCHES_AHEAD = 24
+
 #: Where inputs come slowly, results are waited for so many times a call's duration: most calls
 #: last no longer, and those that do delay the next input by less than a quarter of its own time.
 _PATIENCE = 1.5
@@ -285,7 +288,8 @@ class Dispatch:
                 columns = tuple(column[:size] for column in columns)
             return first, task, columns
         if self._look_ahead is not None:
-            size = min(size, self._look_ahead - (self.sent - self.collector.delivered))
+            ahead = min(self._look_ahead, self._room_for_results())
+            size = min(size, ahead - (self.sent - self.collector.delivered))
         if size < 1 or self.workload.exhausted:
             return None
         if self.started_at is None:
@@ -297,6 +301,17 @@ class Dispatch:
         task, columns = drawn
         self.sent += len(columns[0])
         return first, task, columns
+
+    def _room_for_results(self) -> int:
+        """Return how many calls may be ahead of the results taken, so that large ones fit."""
+        return min(
+            (
+                lane.pool.largest_batch * _BATCHES_AHEAD + 2 * lane.width
+                for lane in self.lanes
+                if lane.active
+            ),
+            default=ANY_SIZE,
+        )
 
     def _idle_slots(self) -> bool:
         return any(lane.active and lane.in_flight < lane.width for lane in self.lanes)

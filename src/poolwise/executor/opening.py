@@ -52,8 +52,8 @@ _WIDTH = 32
 class Opening:
     """Runs the first calls of a short workload. Used by the owner only.
 
-    `sample` is what is known of these calls in the end, ``None`` if they were short: then a pilot
-    will tell more.
+    `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
+    where a pilot can tell more.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Opening:
         limits: Limits,
     ) -> None:
         self.sample: Sample | None = None
+        self.brief = False
         self._dispatch = dispatch
         self._current = current
         self._choice = choice
@@ -104,9 +105,10 @@ class Opening:
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
-            if meter.elapsed >= PILOT_BUDGET:
-                self._note(first, queued)
+            self._note(first, queued)
+            self.brief = meter.elapsed < PILOT_BUDGET
             dispatch.retire(first)
+            yield
         elif waits:
             self._current.adopt(first)
             yield from self._in_threads(first)

@@ -11,8 +11,8 @@ from poolwise.units import Seconds
 class PoolCosts:
     """Start-up and dispatch of the mechanisms, in seconds.
 
-    `fork` is a server that is a copy of this process, made while that was safe; `server_start` one
-    that is a new interpreter. `process_start` is a worker from either, and `process_reuse` one that
+    `server_start` is a server that is a new interpreter; one that is a fork of this process costs
+    little more than a worker. `process_start` is a worker from either, `process_reuse` one that
     waits idle from an earlier run. `call_overhead` is what a worker's loop adds to each call while
     it holds the GIL.
 
@@ -22,7 +22,6 @@ class PoolCosts:
     """
 
     thread_start: Seconds = 1e-4
-    fork: Seconds = 3e-3
     server_start: Seconds = 45e-3
     process_start: Seconds = 2e-3
     process_reuse: Seconds = 2e-4

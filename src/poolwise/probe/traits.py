@@ -6,7 +6,6 @@ import contextvars
 import dis
 import functools
 import inspect
-import io
 import signal
 import sys
 import threading
@@ -74,28 +73,20 @@ def carrying_refusal(task: Task) -> Refusal | None:
     if refusal is not None:
         return refusal
     for module, path, value in names_reached_by(task.function):
-        if is_the_users(module) and not isinstance(value, _ALIKE) and not _can_be_pickled(value):
+        if not is_the_users(module) and module != "__main__":
+            continue
+        if not isinstance(value, _ALIKE) and not _can_be_pickled(value):
             return Refusal(
-                f"{module}.{path} cannot be pickled, and a worker's own may differ",
-                "use threads, or pin a process plan if each worker's own will do",
+                f"{module}.{path} cannot be pickled, and a worker would have its own",
+                "use threads, give locks and queues of poolwise, or pin a process plan if each "
+                "worker's own will do",
             )
     return None
 
 
-#: What does not pickle and is the same after every import, for all that calls can tell.
-_ALIKE = (
-    type(threading.Lock()),
-    type(threading.RLock()),
-    threading.Condition,
-    threading.Event,
-    threading.Semaphore,
-    threading.Barrier,
-    threading.local,
-    io.IOBase,
-    contextvars.ContextVar,
-    ModuleType,
-    type,
-)
+#: What does not pickle and is the same after every import, for all that calls can tell. Not locks,
+#: which would keep nobody out in another process, nor files, which would have a buffer there.
+_ALIKE = (threading.local, contextvars.ContextVar, ModuleType, type)
 
 #: Variables that are larger are taken to be data.
 _LOOKED_AT: Bytes = 1 << 20
