@@ -19,7 +19,7 @@ import poolwise
 from poolwise import Plan
 
 #: Every kind of plan; ``None`` lets poolwise choose.
-PLANS = ["inline", "thread:1", "thread:4", "process:1", "process:2", "process:2x3", None]
+PLANS = ["inline", "thread:1", "thread:4", "process:2", "process:2x3", None]
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,19 @@ import poolwise
 
 DEADLINE = 20.0
 
-#: Module-level, so functions find them by name.
-LOCK = poolwise.Lock()
-QUEUE: poolwise.Queue = poolwise.Queue()
+#: Module-level, so functions find them by name. Here for these tests only: a fork in another would
+#: share the queue, and so open descriptors.
+LOCK: poolwise.Lock
+QUEUE: poolwise.Queue
 
-pytestmark = pytest.mark.leaves("what travels becomes shared, those of this module for good")
+
+@pytest.fixture(autouse=True)
+def _channels() -> Iterator[None]:
+    global LOCK, QUEUE
+    LOCK, QUEUE = poolwise.Lock(), poolwise.Queue()
+    yield
+    del LOCK, QUEUE
+
 
 methods = pytest.mark.parametrize("method", [None, "fork", "forkserver", "spawn"], ids=str)
 plans = pytest.mark.parametrize("plan", ["process:2", "process:2x3", "thread:4"])

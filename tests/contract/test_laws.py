@@ -32,11 +32,9 @@ SUBJECTS = [
     for workers, threads, method in [
         (1, 1, None),
         (2, 1, "forkserver"),
-        (2, 1, "fork"),
         (2, 1, "spawn"),
         (2, 4, "forkserver"),
         (2, 4, "fork"),
-        (2, 4, "spawn"),
     ]
 ]
 PROCESSES = [subject for subject in SUBJECTS if str(subject.id).startswith("process")]

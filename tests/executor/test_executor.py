@@ -51,7 +51,7 @@ from poolwise.mechanisms.process_pool import ProcessPool
 from poolwise.mechanisms.running import Running
 
 #: Every kind of plan; ``None`` lets poolwise choose.
-PLANS = ["inline", "thread:1", "thread:4", "process:1", "process:2x3", None]
+PLANS = ["inline", "thread:4", "process:1", "process:2x3", None]
 
 #: One of each kind that runs several calls at once.
 WIDE_PLANS = ["thread:4", "process:2x3", None]
