@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 import poolwise
 from poolwise import Plan
+from thorough import thorough
 
 #: Every kind of plan; ``None`` lets poolwise choose.
-PLANS = ["inline", "thread:1", "thread:4", "process:2", "process:2x3", None]
+PLANS = ["inline", "thread:4", "process:2x3", None, *thorough("thread:1", "process:2")]
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -21,8 +21,9 @@ import pytest
 
 import poolwise
 from poolwise.mechanisms.receive import RemoteTraceback
+from thorough import thorough
 
-PLANS = ["inline", "thread:2", "process:1", "process:2x2", None]
+PLANS = ["thread:2", "process:1", None, *thorough("inline", "process:2x2")]
 IN_THREADS = ["inline", "thread:2", None]
 IN_ORDER = ["inline", None]
 

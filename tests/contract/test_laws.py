@@ -20,6 +20,7 @@ from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
 from poolwise.task import Batch, BatchId, Exit, Outcomes
 from poolwise.testing import LAWS, End, Law, Opened, Subject, check_mechanism
 from poolwise.units import Seconds
+from thorough import thorough
 
 SUBJECTS = [
     pytest.param(Subject(mechanism(name), workers, threads), id=f"{name}-{workers}x{threads}")
@@ -33,8 +34,8 @@ SUBJECTS = [
         (1, 1, None),
         (2, 1, "forkserver"),
         (2, 1, "spawn"),
-        (2, 4, "forkserver"),
         (2, 4, "fork"),
+        *thorough((2, 1, "fork"), (2, 4, "forkserver"), (2, 4, "spawn")),
     ]
 ]
 PROCESSES = [subject for subject in SUBJECTS if str(subject.id).startswith("process")]

@@ -49,9 +49,10 @@ from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
 from poolwise.mechanisms.process_pool import ProcessPool
 from poolwise.mechanisms.running import Running
+from thorough import thorough
 
 #: Every kind of plan; ``None`` lets poolwise choose.
-PLANS = ["inline", "thread:4", "process:1", "process:2x3", None]
+PLANS = ["thread:4", "process:2x3", None, *thorough("inline", "thread:1", "process:1")]
 
 #: One of each kind that runs several calls at once.
 WIDE_PLANS = ["thread:4", "process:2x3", None]

@@ -49,11 +49,12 @@ from poolwise.errors import TransferError
 from poolwise.mechanisms import mechanism, servers
 from poolwise.task import Exit, Outcomes, Task
 from poolwise.testing import DEADLINE, End, Opened, Subject
+from thorough import thorough
 
 THREADS = pytest.mark.parametrize("threads", [1, 4], ids=["1 thread", "4 threads"])
 
 
-@pytest.fixture(autouse=True, params=["forkserver", "fork"])
+@pytest.fixture(autouse=True, params=["forkserver", *thorough("fork")])
 def _method(request: pytest.FixtureRequest) -> None:
     """Every test runs with both kinds of servers."""
     global method
