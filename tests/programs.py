@@ -63,6 +63,7 @@ def run(
         text=True,
         timeout=DEADLINE,
         check=False,
+        cwd=folder,
         env={**os.environ, **environ},
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

@@ -306,14 +306,17 @@ def test_options_of_workers_are_checked_at_once(options: dict[str, Any], says: s
 
 
 def test_idle_workers_serve_the_next_map_unless_that_is_not_wanted() -> None:
-    pids = [set(poolwise.map(process_id, range(40), plan="process:2")) for _ in range(2)]
+    options: dict[str, Any] = {"plan": "process:2/1"}
+    pids = [set(poolwise.map(meet, [poolwise.Barrier(2)] * 2, **options)) for _ in range(2)]
     assert pids[0] == pids[1]
-    options: dict[str, Any] = {"plan": "process:2", "idle_timeout": 0}
-    pids = [set(poolwise.map(process_id, range(40), **options)) for _ in range(2)]
+    options["idle_timeout"] = 0
+    pids = [set(poolwise.map(meet, [poolwise.Barrier(2)] * 2, **options)) for _ in range(2)]
     assert not pids[0] & pids[1]
 
 
-def process_id(_: int) -> int:
+def meet(barrier: poolwise.Barrier) -> int:
+    """Return the process id, when the other worker has a call too."""
+    barrier.wait(20)
     return os.getpid()
 
 
