@@ -25,7 +25,7 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
 )
 from _socket import AF_UNIX, MSG_WAITALL, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock, get_ident, start_new_thread
 from collections import deque
 from time import perf_counter, thread_time
 
@@ -405,37 +405,18 @@ def _encode(
     """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
     try:
         if errors:
-            return wire.MIXED, *_dump((values, errors), exchange)
-        return wire.DONE, *_dump(values, exchange)
+            return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))
+        return wire.DONE, *transfer.dump(lambda: exchange.dumps(values))
     except BaseException:
         for position, value in enumerate(values):
             try:
-                _look_at(value)
+                with transfer.looking():
+                    transfer.to_caller.dumps(value)
             except BaseException as error:
                 why = Untransferable(f"its result cannot be pickled: {describe(error)}")
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
-        return wire.MIXED, *_dump((values, errors), exchange)
-
-
-def _look_at(value: object) -> None:
-    """Raise what pickling `value` raises."""
-    if "_poolwise_worker.descriptors" not in sys.modules:
-        transfer.to_caller.dumps(value)
-        return
-    from _poolwise_worker.descriptors import only_looking
-
-    with only_looking():
-        transfer.to_caller.dumps(value)
-
-
-def _dump(value: object, exchange: Exchange) -> tuple[bytes, list[int]]:
-    """Pickle, with the descriptors of what lives in some, if there can be any such thing here."""
-    if "_poolwise_worker.descriptors" not in sys.modules:
-        return exchange.dumps(value), []
-    from _poolwise_worker import descriptors
-
-    return descriptors.dump(lambda: exchange.dumps(value))
+        return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))
 
 
 #: Functions by task, in a process that was forked from the caller; written before the fork.
@@ -589,13 +570,13 @@ def _give_signals_back_to_children() -> None:
     They are blocked until the child has its own handlers: one that comes at once would be taken
     for the worker's, and lost.
     """
-    masks: list[set[int]] = []  # of forks under way; each ends in the thread that began it
+    masks: dict[int, set[int]] = {}  # by thread: each adds and takes out its own
 
     def block() -> None:
-        masks.append(pthread_sigmask(SIG_BLOCK, [SIGINT, SIGTERM]))
+        masks[get_ident()] = pthread_sigmask(SIG_BLOCK, [SIGINT, SIGTERM])
 
     def unblock() -> None:
-        pthread_sigmask(SIG_SETMASK, masks.pop())
+        pthread_sigmask(SIG_SETMASK, masks.pop(get_ident()))
 
     def be_none_of_ours() -> None:
         for number, handler in (SIGTERM, SIG_DFL), (SIGINT, default_int_handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -230,3 +231,24 @@ def leave_a_child(seconds: float) -> tuple[int, int]:
 
     child = subprocess.Popen(["sleep", str(seconds)], close_fds=False)
     return os.getpid(), child.pid
+
+
+#: A different one for each call.
+_masks = itertools.cycle([signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGQUIT])
+
+
+def fork_often(times: int) -> list[int]:
+    """Fork, with a mask of this thread's own; return the masks that were another afterwards."""
+    sys.setswitchinterval(1e-6)  # so that others come in between
+    mine = next(_masks)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [mine])
+    wrong = []
+    for _ in range(times):
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        wrong += [int(each) for each in mask ^ {mine}]
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    return wrong

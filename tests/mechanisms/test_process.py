@@ -29,6 +29,7 @@ from process_calls import (
     fail_deep_inside,
     fail_on,
     fail_or_die_on,
+    fork_often,
     hold_the_gil,
     leave_a_child,
     make_unpicklable,
@@ -740,6 +741,15 @@ def test_a_call_may_recurse_as_deep_as_in_a_loop() -> None:
 def test_a_call_may_start_programs(threads: int) -> None:
     with opened(threads=threads) as pool:
         assert values(pool.run(run_program, ["one", "two"])) == ["one\n", "two\n"]
+
+
+def test_calls_may_fork_in_several_threads_at_once() -> None:
+    # Signals are blocked around each fork; afterwards each thread has its own mask again.
+    with opened(threads=4) as pool:
+        batches = [pool.send(fork_often, [30]) for _ in range(4)]
+        pool.wait(lambda: pool.sink.has_ended(*batches))
+        for batch in batches:
+            assert values(pool.sink.ends_of(batch)) == [[]]
 
 
 @THREADS
