@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 
+from poolwise.executor.demand import DemandMeter
+from poolwise.timing import turns
+from poolwise.timing.clock import SystemClock
 from poolwise.timing.turns import QuickTurns
 
 
@@ -37,3 +41,27 @@ def test_who_has_it_shorter_keeps_it() -> None:
             assert sys.getswitchinterval() == pytest.approx(1e-5)
     finally:
         sys.setswitchinterval(usual)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_inside_has_the_users_interval_and_turns_of_its_own() -> None:
+    usual = sys.getswitchinterval()
+    with QuickTurns(), turns._lock:  # another thread may be just inside
+        child = os.fork()
+        if not child:
+            well = sys.getswitchinterval() == usual
+            with QuickTurns():
+                well = well and sys.getswitchinterval() <= 2e-4
+            os._exit(0 if well else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_ctrl_c_while_a_meter_reads_leaves_the_interval_alone() -> None:
+    class Interrupting(SystemClock):
+        def process_cpu(self) -> float:
+            raise KeyboardInterrupt
+
+    usual = sys.getswitchinterval()
+    with pytest.raises(KeyboardInterrupt), DemandMeter(Interrupting()):
+        pass
+    assert sys.getswitchinterval() == usual

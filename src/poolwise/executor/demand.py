@@ -19,14 +19,20 @@ class DemandMeter:
 
     def __enter__(self) -> None:
         self._turns.__enter__()
-        self._at = self._clock.now(), self._clock.process_cpu(), self._clock.process_queued()
+        try:
+            self._at = self._clock.now(), self._clock.process_cpu(), self._clock.process_queued()
+        except BaseException as error:  # Ctrl-C: nobody would leave what was not entered
+            self._turns.__exit__(type(error), error, error.__traceback__)
+            raise
 
     def __exit__(self, *raised: object) -> None:
         now, used, queued = self._at
-        self.elapsed += self._clock.now() - now
-        self._used += self._clock.process_cpu() - used
-        self._queued += self._clock.process_queued() - queued
-        self._turns.__exit__(None, None, None)
+        try:
+            self.elapsed += self._clock.now() - now
+            self._used += self._clock.process_cpu() - used
+            self._queued += self._clock.process_queued() - queued
+        finally:
+            self._turns.__exit__(None, None, None)
 
     @property
     def demand(self) -> Demand:

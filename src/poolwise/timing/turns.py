@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from types import TracebackType
@@ -14,6 +15,19 @@ _SOON: Seconds = 1e-4
 _lock = threading.Lock()
 _users = 0  # guarded by `_lock`
 _usual: Seconds = 0.0  # guarded by `_lock`; what to restore while there are users
+
+
+def _after_fork() -> None:
+    """In a child of the user's: whoever held the lock or wanted quick turns is not there."""
+    global _lock, _users
+    _lock = threading.Lock()
+    if _users:
+        _users = 0
+        sys.setswitchinterval(_usual)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class QuickTurns:
