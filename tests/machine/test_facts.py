@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from _poolwise_worker import surroundings
 from poolwise.machine import Facts, PoolCosts, read_facts, this_machine
 
 GIB = 2**30
@@ -193,3 +194,14 @@ def test_on_this_machine_the_facts_make_sense(monkeypatch: pytest.MonkeyPatch) -
 def test_this_machine_is_read_once() -> None:
     assert this_machine() is this_machine()
     assert this_machine().costs == PoolCosts()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers", "each"), [(8, 2, 4), (8, 3, 2), (3, 2, 1), (2, 4, 1), (1, 2, 1)]
+)
+def test_workers_beside_each_other_never_have_more_cpus_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpus: int, workers: int, each: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cpus))
+    monkeypatch.setattr(surroundings, "siblings", workers)
+    assert read_facts(tmp_path).whole_cpus == each

@@ -40,10 +40,13 @@ def read_facts(root: str | os.PathLike[str] = "/") -> Facts:
     )
     quota = _cpu_quota(root)
     limit = "cgroup quota" if quota < affinity else "affinity"
+    share = min(affinity, quota) / surroundings.siblings
+    if surroundings.siblings > 1 and share > 1.0:
+        share = float(math.floor(share))  # the others may do the same
     return Facts(
         python=_python(),
         gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
-        usable_cpus=min(affinity, quota) / surroundings.siblings,
+        usable_cpus=share,
         cpu_limit="other workers" if surroundings.siblings > 1 else limit,
         free_memory=_free_memory(root),
     )
