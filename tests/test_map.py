@@ -253,6 +253,57 @@ def test_a_loop_that_is_left_ends_its_workers(plan: str | None) -> None:
     # The leak check of this test suite finds what would be left.
 
 
+def test_inputs_are_drawn_ahead_within_bounds_by_default(plan: str | None) -> None:
+    drawn = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield drawn
+
+    with poolwise.map(abs, endless(), plan=plan) as run:
+        for taken in range(1, 400_001):
+            next(run)
+            if not taken % 50_000:
+                assert drawn - taken <= 300_000  # the default, and a batch
+
+
+class MakeLarge:
+    """Makes 8 MB, but for the first call, which waits until a later one has begun."""
+
+    def __init__(self, path: Path, later: int) -> None:
+        os.mkfifo(path)
+        self.path, self.later = str(path), later
+
+    def __call__(self, number: int) -> bytes:
+        if number == 0:
+            with open(self.path, "rb") as pipe:
+                pipe.read()
+        elif number == self.later:
+            with open(self.path, "wb"):
+                pass
+        return bytes(8 << 20)
+
+
+#: What may be ahead by default, of results so large: see `Dispatch._room_for_results`.
+FEW = 24 + 2 * 2
+
+
+def test_large_results_are_not_made_far_ahead_by_default(tmp_path: Path) -> None:
+    function = MakeLarge(tmp_path / "pipe", FEW - 8)
+    with poolwise.map(function, itertools.count(), plan="process:2") as run:
+        next(run)
+        assert FEW - 8 < run.record().started <= FEW + 1
+
+
+def test_they_are_if_that_was_asked_for(tmp_path: Path) -> None:
+    function = MakeLarge(tmp_path / "pipe", FEW + 8)
+    with poolwise.map(function, itertools.count(), plan="process:2", buffersize=2 * FEW) as run:
+        next(run)
+        assert run.record().started > FEW + 8
+
+
 class WaitFor:
     """Calls return at once, but for one, which waits at a named pipe."""
 

@@ -73,6 +73,7 @@ class Dispatch:
         inbox: Inbox,
         clock: Clock,
         look_ahead: int | None = None,
+        bound_results: bool = False,
         max_concurrency: int | None = None,
         on_done: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -91,6 +92,7 @@ class Dispatch:
         self.lost_workers = 0
         self.mechanism = mechanisms
         self._look_ahead = look_ahead
+        self._bound_results = bound_results  # by their size, too
         self._max_concurrency = max_concurrency
         self.keep_specimen = False
         self.specimen: tuple[Columns, list[object]] | None = None
@@ -288,7 +290,9 @@ class Dispatch:
                 columns = tuple(column[:size] for column in columns)
             return first, task, columns
         if self._look_ahead is not None:
-            ahead = min(self._look_ahead, self._room_for_results())
+            ahead = self._look_ahead
+            if self._bound_results:
+                ahead = min(ahead, self._room_for_results())
             size = min(size, ahead - (self.sent - self.collector.delivered))
         if size < 1 or self.workload.exhausted:
             return None

@@ -78,6 +78,7 @@ class Drive(Iterator[Iterator[object]]):
             inbox=Inbox(),
             clock=clock,
             look_ahead=map_options.buffersize or _ahead(run_options),
+            bound_results=map_options.buffersize is None,
             max_concurrency=run_options.max_concurrency,
             on_done=None if progress is None else progress.update,
         )
