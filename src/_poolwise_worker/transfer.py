@@ -7,6 +7,7 @@ does not import.
 
 from __future__ import annotations
 
+import sys
 from _pickle import dumps as _dumps
 from _pickle import loads
 
@@ -19,14 +20,17 @@ __all__ = [
     "Raised",
     "Untransferable",
     "describe",
+    "dump",
     "dumps",
     "dumps_error",
     "loads",
+    "looking",
 ]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pickle import PickleBuffer
 
     #: Whether a buffer stays in the pickle; what does not has been taken care of.
@@ -137,6 +141,40 @@ dumps = TO_WORKER.dumps
 
 #: The way to the caller of this process; `BETWEEN_FORKS` in its forks.
 to_caller = TO_CALLER
+
+
+def dump(dumps: Callable[[], bytes]) -> tuple[bytes, list[int]]:
+    """Call `dumps`; return its pickle and the descriptors to send along, which the caller owns.
+
+    Raises whatever `dumps` raises.
+    """
+    if _DESCRIPTORS not in sys.modules:
+        return dumps(), []
+    from _poolwise_worker import descriptors
+
+    return descriptors.dump(dumps)
+
+
+def looking() -> AbstractContextManager[None]:
+    """Within the block, objects are pickled to see whether and how; none is changed for it."""
+    if _DESCRIPTORS not in sys.modules:
+        return _Nothing()
+    from _poolwise_worker.descriptors import only_looking
+
+    return only_looking()
+
+
+#: The module that all objects with descriptors import: before it is there, there are none, and what
+#: looks after them would cost each batch a microsecond.
+_DESCRIPTORS = "_poolwise_worker.descriptors"
+
+
+class _Nothing:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 def dumps_error(error: BaseException) -> Raised:

@@ -8,18 +8,15 @@ from time import perf_counter
 from typing import Any
 
 from _poolwise_worker import transfer
-from poolwise.ipc.looking import looking
 from poolwise.mechanisms.module_state import variables_of
 from poolwise.probe import Picture, TooLarge, picture
+from poolwise.probe.payload import copying
 from poolwise.units import Bytes, Seconds
 
 #: Objects whose pickles are larger are not looked at, and their calls stay where they are.
 #: Writing so much takes some 0.1 s, once for a function; a table of gigabytes would stop the
 #: program for minutes.
 _LARGEST: Bytes = 16 << 20
-
-#: Copying in and out of a socket, for each byte.
-_COPY_SECONDS_PER_BYTE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +56,14 @@ class Examination:
             return Specimen(carried=False, unchanged=True, transfer=0.0)
         call, _ = after
         # Reading a pickle costs about what writing it does.
-        transfer = 2 * pickling + (call.size + result.size) * _COPY_SECONDS_PER_BYTE
-        return Specimen(carried=True, unchanged=after == self._before, transfer=transfer)
+        cost = 2 * pickling + sum(copying(call.size)) + sum(copying(result.size))
+        return Specimen(carried=True, unchanged=after == self._before, transfer=cost)
 
 
 def can_be_pickled(thing: object) -> bool:
     """Whether `thing` can be sent to another process, whatever its size."""
     try:
-        with looking():
+        with transfer.looking():
             transfer.dumps(thing)
     except Exception:
         return False

@@ -6,11 +6,16 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from poolwise.machine import Facts, this_machine
 from poolwise.mechanisms import WorkerOptions
-from poolwise.units import Seconds
+from poolwise.units import Bytes, Seconds
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
+
+#: Bounds for an arena, in bytes. What finds no room in it goes through the socket.
+_SMALLEST_ARENA: Bytes = 1 << 20
+_LARGEST_ARENA: Bytes = 1 << 30
 
 _START_METHODS = ("forkserver", "spawn", "fork")
 
@@ -55,6 +60,7 @@ def worker_options(
         start_method=start_method,
         calls_per_worker=_calls_per_worker(max_tasks_per_child, start_method),
         idle_timeout=_idle_timeout(idle_timeout),
+        arena_limit=_arena_limit(this_machine().facts),
     )
 
 
@@ -75,6 +81,16 @@ def _start_method(mp_context: BaseContext | None, start_method: str | None) -> s
     if start_method not in (None, name):
         raise ValueError(f"mp_context says {name!r} and start_method {start_method!r}: give one")
     return name
+
+
+def _arena_limit(facts: Facts) -> Bytes:
+    """Return what one arena may take: all of them, two for each CPU, half of the free memory.
+
+    It counts against the memory of this process's cgroup, which is killed when that is used up.
+    """
+    if facts.free_memory is None:
+        return _LARGEST_ARENA
+    return max(_SMALLEST_ARENA, min(_LARGEST_ARENA, facts.free_memory // (4 * facts.whole_cpus)))
 
 
 def _idle_timeout(seconds: Seconds) -> Seconds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -101,7 +100,7 @@ class Encoder:
             carried = Carried(Brought(state(function) or (0, {})), function)
             return way.dumps((carried, *others) if others else carried)
 
-        return _dump(dumps)
+        return transfer.dump(dumps)
 
     def inherit(self, tasks: set[int]) -> None:
         """Send only the numbers of these tasks: the server has them since it was forked."""
@@ -115,7 +114,7 @@ class Encoder:
     def batch(self, batch: Batch, exchange: Exchange) -> Packed:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
-            payload, descriptors = _dump(
+            payload, descriptors = transfer.dump(
                 partial(exchange.dumps, batch.columns, self._way_of(batch))
             )
         except Exception:
@@ -129,7 +128,7 @@ class Encoder:
         def dumps() -> bytes:
             return exchange.dumps([_call(way, each) for each in zip(*batch.columns, strict=True)])
 
-        return _batch(wire.SINGLY, batch, *_dump(dumps))
+        return _batch(wire.SINGLY, batch, *transfer.dump(dumps))
 
     def _way_of(self, batch: Batch) -> Pickling:
         """Functions among the arguments may be younger than the fork that is to find them."""
@@ -152,12 +151,3 @@ def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> P
         kind, batch.id, payload, first=batch.task.id, count=len(batch), descriptors=carried
     )
     return Packed(frame, descriptors)
-
-
-def _dump(dumps: Callable[[], bytes]) -> tuple[bytes, list[int]]:
-    """Pickle, with the descriptors of what lives in some, if there can be any such thing here."""
-    if "_poolwise_worker.descriptors" not in sys.modules:
-        return dumps(), []
-    from _poolwise_worker import descriptors
-
-    return descriptors.dump(dumps)

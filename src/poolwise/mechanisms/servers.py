@@ -281,7 +281,7 @@ def there_is() -> bool:
 def prepare(tasks: Sequence[Task]) -> None:
     """Fork this process now, if that is safe: soon there will be other threads."""
     with _lock:
-        if _fork_of_this is None:
+        if _fork_of_this is None or not _fork_of_this.still_equals(tasks):
             with suppress(OSError):
                 _forked_safely(tasks)
 

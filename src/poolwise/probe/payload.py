@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from _poolwise_worker import buffers, transfer
-from poolwise.ipc.looking import looking
 from poolwise.task import Columns
 from poolwise.timing.clock import Clock
 from poolwise.units import Bytes, Seconds
@@ -16,8 +15,9 @@ from poolwise.units import Bytes, Seconds
 #: ``benchmarks/bench_overhead.py`` prints the throughput of a socket pair here: 1–2 GB/s.
 _SOCKET: Seconds = 1e-9
 
-#: From this size on things are written into shared memory, and mapped by who reads them: 5 GB/s and
-#: 20 GB/s, where arrays of 8 MB were sent one way (``benchmarks/bench_data.py``).
+#: From this size on things are written into shared memory, and mapped by who reads them: about
+#: 5 GB/s and 20 GB/s, by a script that sent arrays of 8 MB one way. What both come to together is
+#: printed by ``benchmarks/bench_data.py``.
 _LARGE: Bytes = buffers.THRESHOLD
 _WRITE: Seconds = 2e-10
 _READ: Seconds = 5e-11
@@ -53,7 +53,7 @@ def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Pay
     there, back = middle - before, clock.now() - middle
     # Reading a pickle costs about what writing it does.
     both = (there + back) / calls
-    to_write, to_read = _copying(bytes_in / calls), _copying(bytes_out / calls)
+    to_write, to_read = copying(bytes_in / calls), copying(bytes_out / calls)
     return Payload(
         caller=both + to_write[0] + to_read[1],
         worker=both + to_write[1] + to_read[0],
@@ -62,7 +62,7 @@ def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Pay
     )
 
 
-def _copying(size: float) -> tuple[Seconds, Seconds]:
+def copying(size: float) -> tuple[Seconds, Seconds]:
     """Return what so many bytes cost who sends them, and who receives them."""
     if size < _LARGE:
         return size * _SOCKET, size * _SOCKET
@@ -70,7 +70,7 @@ def _copying(size: float) -> tuple[Seconds, Seconds]:
 
 
 def _size(value: object) -> Bytes:
-    with looking():
+    with transfer.looking():
         return _size_of_pickle(value)
 
 

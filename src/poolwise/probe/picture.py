@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from poolwise.ipc.looking import looking
+from _poolwise_worker import transfer
 from poolwise.units import Bytes
 
 
@@ -47,7 +47,7 @@ def picture(
     """
     film = _Film(at_most)
     buffers: list[pickle.PickleBuffer] = []
-    with looking():
+    with transfer.looking():
         pickler(film, 5, buffer_callback=buffers.append).dump(thing)
     views = [buffer.raw() for buffer in buffers]
     beside = sum(view.nbytes for view in views)

@@ -12,7 +12,6 @@ import threading
 from types import FunctionType, ModuleType
 
 from _poolwise_worker import transfer
-from poolwise.ipc.looking import looking
 from poolwise.mechanisms.module_state import is_the_users, mock_in, names_reached_by
 from poolwise.probe.picture import TooLarge, picture
 from poolwise.task import Refusal, Task, TaskTraits
@@ -56,7 +55,7 @@ def pickling_refusal(task: Task) -> Refusal | None:
             "use threads or a plain loop",
         )
     try:
-        with looking():
+        with transfer.looking():
             transfer.BETWEEN_FORKS.dumps(task.function)
     except Exception as error:
         why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
@@ -101,7 +100,7 @@ def _can_be_pickled(value: object) -> bool:
         return True
     except Exception:  # cloudpickle may do better
         try:
-            with looking():
+            with transfer.looking():
                 transfer.dumps(value)
         except Exception:
             return False
