@@ -1,7 +1,10 @@
 """What runs inside a worker process; imports nothing of poolwise and little of anything else.
 
-`server` is the fork server: one single-threaded process that forks workers. `worker` is what a
-worker does: take a batch, run it, send outcomes, retire. `wire` is what both ends of a socket
-agree on, `transfer` how objects become bytes. `arena` is memory that the caller and a worker share,
-`buffers` how objects with large buffers become a message and travel through it.
+`server` is the parent of workers: one single-threaded process that forks them. `worker` is one of
+these: its `intake` reads batches, a `runner` for each thread runs them, the `outbox` sends what
+became of their calls. `wire` is what both ends of a socket agree on, `transfer` and `by_value` how
+objects become bytes, `buffers`, `arena` and `exchange` how large ones pass the socket by,
+`descriptors` how those travel that live in some. `state` and `surroundings` make a worker look like
+the caller, `parting` makes a fork of the caller stop being one. `channels` is what users talk
+through, `single` a process for one call.
 """

@@ -41,8 +41,9 @@ from _struct import Struct
 from marshal import loads as unmarshal
 
 from _poolwise_worker import transfer
+from _poolwise_worker.outbox import leave
 from _poolwise_worker.parting import part_from_caller
-from _poolwise_worker.worker import ignore, leave, run_worker
+from _poolwise_worker.worker import ignore, run_worker
 
 #: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
 REQUEST = Struct("<BQ")

@@ -25,7 +25,7 @@ from worker_calls import (
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.exchange import Exchange
-from _poolwise_worker.worker import Runner
+from _poolwise_worker.runner import Runner
 
 
 @pytest.fixture(params=[1, 4], ids=["1 thread", "4 threads"])

@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import _poolwise_worker
+from _poolwise_worker import intake
 from _poolwise_worker import server as serving
-from _poolwise_worker import worker as working
 from _poolwise_worker.apply import apply
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
@@ -131,7 +131,7 @@ class Fork(Server):
         self.definitions = Definitions.now()
         self._streams = sys.stdout, sys.stderr
         ours, theirs = socket.socketpair()
-        working.inherited.update((task.id, task.function) for task in tasks)
+        intake.inherited.update((task.id, task.function) for task in tasks)
         try:
             pid = _fork()
             if not pid:
@@ -142,7 +142,7 @@ class Fork(Server):
             raise
         finally:
             theirs.close()
-            working.inherited.clear()
+            intake.inherited.clear()
         super().__init__(pid, ours)
 
     def kill(self) -> None:

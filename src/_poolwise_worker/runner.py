@@ -1,0 +1,265 @@
+"""Running a batch, and sending what became of its calls."""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from collections import deque
+from time import perf_counter, thread_time
+
+from _poolwise_worker import transfer, wire
+from _poolwise_worker.outbox import flush_streams
+from _poolwise_worker.transfer import Untransferable, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from _poolwise_worker.exchange import Exchange
+    from _poolwise_worker.outbox import Outbox
+
+#: Finished outcomes wait at most about this long for their neighbours, in seconds. Sending costs
+#: some 10 µs, so shorter would spend more than 1 % on it; longer would delay a finished call.
+FLUSH_AFTER = 1e-3
+
+#: Calls between two readings of the clock are doubled while they take less than this, in seconds;
+#: reading three clocks costs about 1 µs.
+STRIDE_FROM = 5e-5
+
+
+class Runner:
+    """Runs one batch at a time, in one thread.
+
+    The calls not yet started lie in a deque: this thread takes them from the left, the reporter
+    may take the rest from the right, and each ``pop`` is atomic, so a call is either run or
+    returned. `lock` guards everything about outcomes: flushing, and the count of what was flushed.
+    """
+
+    def __init__(self, outbox: Outbox, exchange: Exchange, marks: memoryview, slot: int) -> None:
+        self._outbox = outbox
+        self._exchange = exchange
+        self._marks = marks
+        self._slot = slot
+        self._lock = allocate_lock()
+        self._strides: dict[int, int] = {}
+        self.batch = 0  # guarded by Intake.lock; 0: none
+        self._clear()
+
+    def _clear(self) -> None:
+        self._calls: deque[Any] = deque()
+        self._values: list[object] = []
+        self._errors: dict[int, transfer.Raised] = {}
+        self._flushed = 0
+        self._service = 0.0
+        self._cpu = 0.0
+        self._begun: float | None = None  # since when service has not been counted
+        self._loaded = False
+        self._wanted = False
+
+    def accept(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
+        """Take over a batch; called with `Intake.lock` held, so a recall sees it here or there."""
+        self.batch = frame.key
+        self._frame = frame
+        self._function = function
+        # A recall of the batch before may have come when that had ended but still lay here.
+        self._wanted = False
+
+    def run(self) -> None:
+        """Run the accepted batch to its end, or until its rest is taken back."""
+        frame, function = self._frame, self._function
+        del self._frame, self._function
+        if frame.kind == wire.PRIME:
+            self._initialize(frame)
+            return
+        if frame.kind == wire.SINGLY and frame.descriptors:
+            with frame.providing():  # its calls are unpickled one by one
+                self._run_batch(frame, function)
+        else:
+            self._run_batch(frame, function)
+
+    def _run_batch(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
+        if frame.kind == wire.RUN:  # else each call is read by itself, after its own mark
+            self._marks[self._slot] = wire.mark(frame.key, wire.READING)
+        try:
+            if frame.kind == wire.SINGLY:
+                columns = self._exchange.loads(frame.payload)
+            else:
+                columns = frame.read(self._exchange.loads)
+        except BaseException as error:
+            self._outbox.send(
+                wire.pack(wire.UNREADABLE, frame.key, describe(error).encode("utf-8", "replace"))
+            )
+            return
+        if frame.kind == wire.SINGLY:
+            self._calls.extend(columns)
+            call = _unwrapping(function)
+        elif len(columns) == 1:
+            self._calls.extend(columns[0])
+            call = function
+        else:
+            self._calls.extend(zip(*columns, strict=True))
+            call = _spreading(function)
+        del columns
+        with self._lock:
+            self._loaded = True
+            wanted = self._wanted
+        if wanted:
+            self.give_back(frame.key)
+        self._run_calls(call, frame.key, frame.first)
+        self.flush(frame.key)
+        with self._lock:
+            self._clear()
+
+    def _initialize(self, frame: wire.Frame) -> None:
+        """Run what the user wants to be run before the first call."""
+        try:
+            initializer, arguments = frame.read(transfer.loads)
+            initializer(*arguments)
+        except BaseException as error:
+            raised = transfer.dumps_error(error)
+            flush_streams()
+            self._outbox.send(wire.pack(wire.UNREADY, 0, transfer.dumps(raised)))
+        else:
+            self._outbox.send(wire.pack(wire.READY, os.getpid()))
+
+    def _run_calls(self, call: Callable[[Any], Any], batch: int, task: int) -> None:
+        take, append = self._calls.popleft, self._values.append
+        marks, slot = self._marks, self._slot
+        mark = wire.mark(batch)
+        stride = self._strides.get(task, 1)
+        flushed_at = perf_counter()
+        while self._calls:
+            cpu, begin = thread_time(), perf_counter()
+            self._begun = begin
+            for _ in range(stride):
+                try:
+                    argument = take()
+                except IndexError:
+                    break
+                marks[slot] = mark
+                try:
+                    append(call(argument))
+                except BaseException as error:
+                    self._errors[mark & wire.POSITION] = transfer.dumps_error(error)
+                    append(None)
+                mark += 1
+            argument = None
+            end = perf_counter()
+            elapsed = end - begin
+            with self._lock:
+                self._service += end - self._begun
+                self._begun = None
+                self._cpu += thread_time() - cpu
+            if elapsed < STRIDE_FROM:
+                stride = min(stride * 2, 1 << 16)
+            elif elapsed > FLUSH_AFTER and stride > 1:
+                stride = max(1, int(stride * FLUSH_AFTER / (2 * elapsed)))
+            if end - flushed_at >= FLUSH_AFTER:
+                self.flush(batch)
+                flushed_at = end
+        self._strides[task] = stride
+
+    def flush(self, batch: int) -> None:
+        """Send the outcomes that have not been sent; by this thread or the reporter.
+
+        The caller may kill this process as soon as it has the last outcome: what calls have
+        printed goes first.
+        """
+        flush_streams()
+        with self._lock:
+            # Appending is the only thing that happens meanwhile, and it comes after the error
+            # of the same call was noted.
+            count = len(self._values)
+            if not count:
+                return
+            values, self._values[:count] = self._values[:count], []
+            shift = self._flushed
+            errors = {}
+            if self._errors:
+                for position in range(count):
+                    if position + shift in self._errors:
+                        errors[position] = self._errors.pop(position + shift)
+            self._flushed += count
+            if self._begun is not None:  # the reporter, while this thread is inside a call
+                now = perf_counter()
+                self._service += now - self._begun
+                self._begun = now
+            service, self._service = self._service, 0.0
+            cpu, self._cpu = self._cpu, 0.0
+            kind, payload, descriptors = _encode(values, errors, self._exchange)
+            del values
+            released = self._exchange.released()
+            if released:
+                self._outbox.send(wire.pack(wire.RELEASED, 0, released))
+            message = wire.pack(
+                kind,
+                batch,
+                payload,
+                first=shift,
+                count=count,
+                service=service,
+                cpu=cpu,
+                descriptors=len(descriptors),
+            )
+            self._outbox.send(message, descriptors)
+
+    def give_back(self, batch: int) -> None:
+        """Return the calls that have not started.
+
+        Called by the reporter under `Intake.lock`; before the calls lie in their deque, it only
+        leaves word, and the runner does it itself.
+        """
+        with self._lock:
+            self._wanted = True
+            if not self._loaded:
+                return
+        count = 0
+        try:
+            while True:
+                self._calls.pop()
+                count += 1
+        except IndexError:
+            pass
+        self.flush(batch)
+        if count:
+            self._outbox.send(wire.pack(wire.RETURNED, batch, count=count))
+
+
+def _encode(
+    values: list[object], errors: dict[int, transfer.Raised], exchange: Exchange
+) -> tuple[int, bytes, list[int]]:
+    """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
+    try:
+        if errors:
+            return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))
+        return wire.DONE, *transfer.dump(lambda: exchange.dumps(values))
+    except BaseException:
+        for position, value in enumerate(values):
+            try:
+                with transfer.looking():
+                    transfer.to_caller.dumps(value)
+            except BaseException as error:
+                why = Untransferable(f"its result cannot be pickled: {describe(error)}")
+                errors[position] = transfer.dumps_error(why)
+                values[position] = None
+        return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))
+
+
+def _spreading(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    def spread(arguments: tuple[Any, ...]) -> Any:
+        return function(*arguments)
+
+    return spread
+
+
+def _unwrapping(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    def unwrap(pickled: bytes) -> Any:
+        try:
+            arguments = transfer.loads(pickled)
+        except BaseException as error:
+            why = f"its arguments cannot be read in a worker: {describe(error)}"
+            raise Untransferable(str(error) if isinstance(error, Untransferable) else why) from None
+        return function(*arguments)
+
+    return unwrap
