@@ -91,6 +91,48 @@ def test_it_raises_what_the_call_raised(mechanism: str, capfd: Any) -> None:
         assert "IndexError" in capfd.readouterr().err
 
 
+@BOTH
+@QUIET
+def test_a_cause_comes_along(mechanism: str) -> None:
+    def fail() -> None:
+        try:
+            [].pop()
+        except IndexError as cause:
+            raise LookupError("nothing left") from cause
+
+    error = made(mechanism, fail).exception(DEADLINE)
+    assert isinstance(error, LookupError)
+    assert isinstance(error.__cause__, IndexError)
+
+
+def test_a_result_of_the_main_script_changes_nothing_there(tmp_path: Path) -> None:
+    # Its class travels with the globals of its methods, and in the process these are others.
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import poolwise
+COUNT = 1
+class Thing:
+    def count(self):
+        return COUNT
+def make(_=None):
+    global COUNT
+    COUNT = 99
+    return Thing()
+worker = poolwise.Worker(make, mechanism="process")
+worker.start()
+things = [worker.result(30)]
+for method in "forkserver", "spawn", "fork", None:
+    things += poolwise.map(make, [0], plan="process:1", start_method=method)
+with poolwise.Executor(plan="process:1") as executor:
+    things.append(executor.submit(make).result(30))
+assert all(type(thing) is Thing and thing.count() == 1 for thing in things)
+assert COUNT == 1
+"""
+    )
+    subprocess.run([sys.executable, "-W", "error", str(script)], timeout=DEADLINE, check=True)
+
+
 def test_the_call_runs_in_the_main_thread_of_a_process() -> None:
     def in_main() -> bool:
         return threading.current_thread() is threading.main_thread()

@@ -12,6 +12,7 @@ import io
 import sys
 from functools import lru_cache
 from types import FunctionType, ModuleType
+from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ def dumps_current(value: object, keep: KeepInBand | None = None) -> bytes:
         return file.getvalue()
 
 
+def dumps_to_caller(value: object, keep: KeepInBand | None = None) -> bytes:
+    """Pickle for the caller. Classes that came from its ``__main__`` go back by name: to read one
+    by value would put the methods of the copy here, with their globals, into the caller's own.
+
+    Raises whatever pickling raises.
+    """
+    with io.BytesIO() as file:
+        _picklers()[3](file, keep).dump(value)
+        return file.getvalue()
+
+
 _made: list[Any] = []
 
 
@@ -69,7 +81,11 @@ def _picklers() -> list[Any]:
             if isinstance(obj, _Cached) and obj.__module__ == "__main__":
                 # Otherwise it would go by reference, as all that says so does.
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            by_value = isinstance(reduced, tuple) and len(reduced) == 6
+            if isinstance(obj, type) and by_value and _is_mains(obj):
+                return (*reduced[:5], _set_class)
+            return reduced
 
         def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
             reduced = super()._dynamic_function_reduce(func)
@@ -83,13 +99,22 @@ def _picklers() -> list[Any]:
                 return NotImplemented  # by reference
             return super().reducer_override(obj)
 
+    class ToCaller(cloudpickle.Pickler):  # type: ignore[misc]  # as above
+        def __init__(self, file: io.BytesIO, keep: KeepInBand | None) -> None:
+            super().__init__(file, 5, buffer_callback=keep)
+
+        def reducer_override(self, obj: object) -> object:
+            if isinstance(obj, type) and obj in _of_caller:
+                return _in_main, (obj.__qualname__,)
+            return super().reducer_override(obj)
+
     class Current(BetweenForks):
         def reducer_override(self, obj: object) -> object:
             if isinstance(obj, FunctionType) and obj.__globals__ is _main_globals():
                 return self._dynamic_function_reduce(obj)
             return super().reducer_override(obj)
 
-    _made[:] = ByValue, BetweenForks, Current
+    _made[:] = ByValue, BetweenForks, Current, ToCaller
     return _made
 
 
@@ -113,6 +138,10 @@ def _is_where_it_says(definition: Any) -> bool:
     return found is definition
 
 
+def _is_mains(cls: type) -> bool:
+    return cls.__module__ == "__main__" and _is_where_it_says(cls)
+
+
 class _MainGlobals:
     """Becomes the globals of ``__main__``, wherever it is unpickled."""
 
@@ -122,6 +151,27 @@ class _MainGlobals:
 
 def _main_globals() -> dict[str, object]:
     return vars(sys.modules["__main__"])
+
+
+#: Classes here that are copies of what the caller's ``__main__`` has. Added to by whichever thread
+#: reads one; a set's methods are atomic.
+_of_caller: WeakSet[type] = WeakSet()
+
+
+def _set_class(cls: type, state: object) -> type:
+    """Set what a class consists of, and note where it came from."""
+    from cloudpickle.cloudpickle import _class_setstate
+
+    _of_caller.add(cls)
+    done: type = _class_setstate(cls, state)
+    return done
+
+
+def _in_main(qualname: str) -> object:
+    found: object = sys.modules["__main__"]
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
 
 
 #: Of each variable of ``__main__`` that has come, a fingerprint of what came last. Two threads that

@@ -104,10 +104,9 @@ def _for_worker(value: object, keep: KeepInBand | None) -> bytes:
 
 
 def _for_caller(value: object, keep: KeepInBand | None) -> bytes:
-    import cloudpickle
+    from _poolwise_worker import by_value
 
-    result: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
-    return result
+    return by_value.dumps_to_caller(value, keep)
 
 
 def _for_fork(value: object, keep: KeepInBand | None) -> bytes:
