@@ -95,11 +95,11 @@ def main(descriptor: int, life: int) -> None:
     with Parcel() as parcel:
         try:
             with collecting(parcel):
-                payload_back = transfer.dumps(outcome)
+                payload_back = transfer.TO_CALLER.dumps(outcome)
         except BaseException as why:
             text = f"its result cannot be pickled: {transfer.describe(why)}"
             untransferable = transfer.dumps_error(transfer.Untransferable(text))
-            payload_back = transfer.dumps((False, untransferable))
+            payload_back = transfer.TO_CALLER.dumps((False, untransferable))
         try:
             send(sock, payload_back, parcel.descriptors)
         except OSError:

@@ -11,14 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-import _poolwise_worker
 from _poolwise_worker import single, transfer
 from _poolwise_worker.descriptors import Parcel, collecting, providing
 from poolwise.errors import PlanRefused, TransferError, WorkerCrashed
-from poolwise.mechanisms.receive import RemoteTraceback
+from poolwise.mechanisms.interpreter import interpreter
+from poolwise.mechanisms.receive import error_of
 from poolwise.task import Exit, Refusal
 from poolwise.units import Seconds
 
@@ -251,7 +250,7 @@ class _Process:
             life, self._life = os.pipe()
             try:
                 self._process = subprocess.Popen(
-                    _command(theirs.fileno(), life),
+                    interpreter(single.__name__, theirs.fileno(), life),
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), life],
                 )
@@ -296,22 +295,10 @@ class _Process:
                 ok, value = transfer.loads(payload)
             if ok:
                 return True, value
-            pickled, text = value
-            cause = RemoteTraceback(text)
-            if pickled is None:
-                last = text.strip().rpartition("\n")[2]
-                error: BaseException = TransferError(
-                    f"{self._call.name} raised an exception that cannot be pickled: {last}"
-                )
-            else:
-                error = transfer.loads(pickled)
-                if isinstance(error, transfer.Untransferable):
-                    error = TransferError(f"{self._call.name}: {error}")
-            error.__cause__ = cause
+            return False, error_of(self._call.name, *value)
         except Exception as another:
             why = f"what {self._call.name} returned cannot be read: {transfer.describe(another)}"
-            error = TransferError(why)
-        return False, error
+            return False, TransferError(why)
 
     def refusal(self, action: str) -> Refusal | None:
         return None
@@ -330,17 +317,6 @@ def _culprit_in(call: _Call, error: Exception) -> str:
         except Exception as its_own:
             return explain(value, name, its_own)
     return f"{call.name} with its arguments cannot be pickled: {transfer.describe(error)}"
-
-
-def _command(descriptor: int, life: int) -> list[str]:
-    home = str(Path(_poolwise_worker.__file__).parent.parent)
-    code = (
-        f"import sys; sys.path.insert(0, {home!r}); "
-        f"from _poolwise_worker.single import main; main({descriptor}, {life})"
-    )
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    # -P: a file in the working directory must not stand in for a standard module.
-    return [sys.executable, *flags, "-P", "-c", code]
 
 
 _BODIES: dict[str, Callable[[_Call], _Body]] = {"thread": _Thread, "process": _Process}

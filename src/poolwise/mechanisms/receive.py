@@ -35,7 +35,7 @@ def outcomes_of(frame: wire.Frame, task: Task, exchange: Exchange) -> Outcomes:
     if frame.kind == wire.DONE:
         return Outcomes(content, {}, frame.service, frame.cpu)
     values, failed = content
-    errors = {position: _error_of(task, *each) for position, each in failed.items()}
+    errors = {position: error_of(task.name, *each) for position, each in failed.items()}
     return Outcomes(values, errors, frame.service, frame.cpu)
 
 
@@ -56,20 +56,25 @@ def initializer_failed(frame: wire.Frame) -> BaseException:
     return error
 
 
-def _error_of(task: Task, pickled: bytes | None, text: str) -> BaseException:
+def error_of(name: str, pickled: bytes | None, text: str) -> BaseException:
+    """Return what a call of the function `name` raised in another process, or why it cannot be had.
+
+    Args:
+        name: Of the function, for texts.
+        pickled: What `_poolwise_worker.raised.pack` made of the exception.
+        text: The traceback there, which becomes the cause of what began it all.
+    """
     cause = RemoteTraceback(text)
     if pickled is None:
         last = text.strip().rpartition("\n")[2]
-        return _transfer_error(
-            f"{task.name} raised an exception that cannot be pickled: {last}", cause
-        )
+        return _transfer_error(f"{name} raised an exception that cannot be pickled: {last}", cause)
     try:
         error = raised.unpack(pickled)
     except Exception as another:
-        why = f"{task.name} raised an exception that cannot be read: "
+        why = f"{name} raised an exception that cannot be read: "
         return _transfer_error(why + transfer.describe(another), cause)
     if isinstance(error, transfer.Untransferable):
-        return _transfer_error(f"a call of {task.name} failed: {error}", None)
+        return _transfer_error(f"a call of {name} failed: {error}", None)
     _first_cause(error).__cause__ = cause
     return error
 

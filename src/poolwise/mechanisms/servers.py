@@ -23,12 +23,12 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
-import _poolwise_worker
 from _poolwise_worker import intake
 from _poolwise_worker import server as serving
 from _poolwise_worker.apply import apply
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
+from poolwise.mechanisms.interpreter import interpreter
 from poolwise.mechanisms.module_state import state_for_fork
 from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent
 from poolwise.mechanisms.signals import no_signals
@@ -189,17 +189,10 @@ def _place(descriptor: int) -> object:
 
 
 def _execute() -> Server:
-    import subprocess  # takes several milliseconds, and a fork of this process needs none of it
+    import subprocess  # as in `interpreter`
 
     ours, theirs = socket.socketpair()
-    home = os.path.dirname(os.path.dirname(_poolwise_worker.__file__))
-    code = (
-        f"import sys; sys.path.insert(0, {home!r}); "
-        f"from _poolwise_worker.server import main; main({theirs.fileno()})"
-    )
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    # -P: a file in the working directory must not stand in for a standard module.
-    command = [sys.executable, *flags, "-P", "-c", code]
+    command = interpreter(serving.__name__, theirs.fileno())
     with theirs:
         try:
             process = subprocess.Popen(

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import dis
 import re
+import sys
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
-from pathlib import PurePath
 from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
 
 from poolwise.mechanisms.module_state import names_reached_by, variables_of
 from poolwise.task import Columns, Task
 
-_FIXED = (type(None), bool, int, float, complex, str, bytes, range, PurePath, re.Pattern)
+_FIXED = (type(None), bool, int, float, complex, str, bytes, range, re.Pattern)
 
 #: What rebinds a name outside of the call, or sets an attribute of what may be outside of it.
 _REBINDS = {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"}
@@ -48,7 +48,11 @@ def _is_fixed(value: object) -> bool:
         return all(map(_is_fixed, value))
     if is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009
         return all(_is_fixed(getattr(value, each.name)) for each in fields(value))
-    return isinstance(value, _FIXED)
+    if isinstance(value, _FIXED):
+        return True
+    # Importing `pathlib` takes longer than all of this; without it there are no paths.
+    pathlib = sys.modules.get("pathlib")
+    return pathlib is not None and isinstance(value, pathlib.PurePath)
 
 
 def _may_rebind(value: object) -> bool:
