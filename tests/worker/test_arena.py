@@ -6,6 +6,7 @@ import gc
 import hashlib
 import mmap
 import os
+import queue
 import random
 import resource
 import signal
@@ -342,19 +343,19 @@ assert reader.released(), "all is retired for ever"
 @pytest.mark.parametrize("threads", [4])
 def test_views_die_in_any_thread(threads: int) -> None:
     pair = Pair(64 * MIB)
-    queues: list[list[tuple[memoryview, int]]] = [[] for _ in range(threads)]
-    ended = threading.Event()
+    queues: list[queue.SimpleQueue[tuple[memoryview, int] | None]] = [
+        queue.SimpleQueue() for _ in range(threads)
+    ]
     wrong: list[str] = []
 
-    def drop(queue: list[tuple[memoryview, int]]) -> None:
-        while not ended.is_set() or queue:
-            if queue:
-                view, number = queue.pop(0)
-                if view[0] != number or view[-1] != number:
-                    wrong.append("changed before it was dropped")
-                del view
+    def drop(given: queue.SimpleQueue[tuple[memoryview, int] | None]) -> None:
+        while (taken := given.get()) is not None:
+            view, number = taken
+            if view[0] != number or view[-1] != number:
+                wrong.append("changed before it was dropped")
+            del taken, view
 
-    workers = [threading.Thread(target=drop, args=(queue,)) for queue in queues]
+    workers = [threading.Thread(target=drop, args=(given,)) for given in queues]
     for worker in workers:
         worker.start()
     sent = 0
@@ -365,12 +366,13 @@ def test_views_die_in_any_thread(threads: int) -> None:
             if offset is not None:
                 view = pair.reader.view(offset, len(data))
                 view[1] = 99
-                queues[sent % threads].append((view, sent % 256))
+                queues[sent % threads].put((view, sent % 256))
                 del view
                 sent += 1
             pair.tell()
     finally:
-        ended.set()
+        for given in queues:
+            given.put(None)
         for worker in workers:
             worker.join()
     pair.tell()
