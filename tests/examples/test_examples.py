@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hmac
 import os
 import socket
 import sys
 import time
-import tokenize
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -76,15 +76,22 @@ def test_a_broken_pipe_ends_the_listing_quietly():
     assert done.stderr == b""
 
 
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, *COMPREHENSIONS)
+
+
 @pytest.mark.parametrize("path", SAMPLE)
-def test_counts_as_many_definitions_as_there_are_keywords(path: str):
-    with tokenize.open(path) as file:
-        words = [token.string for token in tokenize.generate_tokens(file.readline)]
-    assert parse_files.count_definitions(path) == {
-        "classes": words.count("class"),
-        "functions": words.count("def"),
-        "imports": words.count("import"),
-    }
+def test_counts_what_the_syntax_tree_has(path: str):
+    source = Path(path).read_bytes()
+    nodes = list(ast.walk(ast.parse(source)))
+    counts = parse_files.count_definitions(path)
+    assert counts["classes"] == sum(isinstance(node, ast.ClassDef) for node in nodes)
+    assert counts["functions"] == sum(isinstance(node, FUNCTIONS) for node in nodes) > 0
+
+
+def test_counts_the_names_that_are_imported():
+    source = b"import os, sys\nfrom json import dumps as write\ndef inside(): import re as sys"
+    assert parse_files.count_in_source(source) == {"classes": 0, "functions": 1, "imports": 4}
 
 
 def test_counts_in_every_file_of_the_standard_library():
