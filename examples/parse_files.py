@@ -3,6 +3,7 @@
 import symtable
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import decode_source
 from pathlib import Path
 
 
@@ -18,7 +19,7 @@ def count_in_source(source: bytes) -> dict[str, int]:
     3.12.1 two threads in ``ast.parse`` share a counter, and now and then one of them raises
     ``SystemError`` (https://github.com/python/cpython/issues/106905).
     """
-    scopes = list(nested_scopes(symtable.symtable(source, "source", "exec")))
+    scopes = list(nested_scopes(symtable.symtable(decode_source(source), "source", "exec")))
     kinds = Counter(scope.get_type() for scope in scopes)
     return {
         "classes": kinds["class"],
