@@ -300,9 +300,10 @@ class _Gate:
 
 def _stop_at(gate: str, number: int) -> int:
     with (
-        suppress(FileNotFoundError, BrokenPipeError),
+        suppress(FileNotFoundError),
         open(f"{gate}/passes", "rb", buffering=0) as passes,
-        open(f"{gate}/arrivals", "wb", buffering=0) as arrivals,
+        # Not for writing alone, which makes a file where the pipe has just lost its name.
+        open(f"{gate}/arrivals", "r+b", buffering=0) as arrivals,
     ):
         arrivals.write(b"%d\n" % number)
         passes.read(1)
