@@ -153,10 +153,12 @@ class Dispatcher:
 
     def _fill(self) -> None:
         # Two lanes that share a limit take turns, so one pass may leave slots free.
-        sent = -1
-        while sent != self._dispatch.sent:
-            sent = self._dispatch.sent
-            self._dispatch.fill()
+        dispatch, sent = self._dispatch, -1
+        while sent != dispatch.sent:
+            sent = dispatch.sent
+            dispatch.fill()
+            if dispatch.nothing_left:
+                return
 
     def _may_end(self) -> bool:
         if not (self._stopping and self._dispatch.finished):
