@@ -137,7 +137,7 @@ def test_while_the_target_is_imported(command: Command, number: signal.Signals, 
 
 
 def test_advise_ends_at_once(command: Command) -> None:
-    process = command.start("advise", "work:stuck_at_3", "--expr", "range(9)")
+    process = command.start("advise", "work:stuck_at_3", "--expr", "range(3, 9)")
     wait_for_line(process, b"stuck\n")
     process.send_signal(signal.SIGINT)
     run = command.finish(process)
