@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from poolwise.cost import Forecast
+from poolwise.executor.again import retries_of
 from poolwise.executor.drive import Drive, EndedDrive, MapOptions
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.executor.progress import Progress, make_progress
@@ -29,6 +30,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 OnError = Literal["raise", "return"]
+RetryOn = type[BaseException] | tuple[type[BaseException], ...]
 
 
 class Run(BaseRun[T]):
@@ -95,6 +97,8 @@ class _Options(TypedDict, total=False):
     max_tasks_per_child: int | None
     start_method: str | None
     idle_timeout: float
+    retries: int
+    retry_on: RetryOn
     common: Mapping[str, Any] | None
 
 
@@ -260,6 +264,8 @@ def map(
     max_tasks_per_child: int | None = None,
     start_method: str | None = None,
     idle_timeout: float = 30.0,
+    retries: int = 0,
+    retry_on: RetryOn = (),
     common: Mapping[str, Any] | None = None,
 ) -> Run[Any]:
     """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
@@ -293,6 +299,9 @@ def map(
         start_method: How worker processes start: ``"forkserver"``, ``"spawn"`` or ``"fork"``; by
             default whatever is safe and fast at that moment.
         idle_timeout: Seconds that worker processes wait for the next map; 0 keeps none.
+        retries: How often a call is run again whose worker died after the call had started; by
+            itself then, in a worker with one thread. Calls that had not started always move on.
+        retry_on: An exception type, or a tuple of them, that is a reason to run a call again too.
         common: Keyword arguments for every call; they go to each worker once.
 
     Raises:
@@ -319,7 +328,7 @@ def map(
         start_method=start_method,
         idle_timeout=idle_timeout,
     )
-    run = replace(run, workers=workers)
+    run = replace(run, workers=workers, retries=retries_of(retries, retry_on))
     map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
     if common is not None:
         fn = _with_common(fn, common)

@@ -41,17 +41,26 @@ class WorkerCrashed(PoolwiseError, BrokenProcessPool):
     """A worker died while it ran this call. Whose fault: the call's, or the machine's.
 
     Only calls that had started fail; all others run elsewhere, and the pool lives on. `index` is
-    the place of the call's input, counted from 0.
+    the place of the call's input, counted from 0; `tries` is how often it has been started.
     """
 
-    def __init__(self, call: str, exit: Exit, index: int | None = None) -> None:
-        super().__init__(call, exit, index)
+    def __init__(self, call: str, exit: Exit, index: int | None = None, tries: int = 1) -> None:
+        super().__init__(call, exit, index, tries)
         self.call = call
         self.exit = exit
         self.index = index
+        self.tries = tries
 
     def __str__(self) -> str:
-        return f"the worker that ran {self.call} {_how(self.exit)}"
+        if self.tries > 1:
+            again = f"; it was started {self.tries} times, with a worker of its own since the first"
+        else:
+            again = "; retries=1 has such a call run again, where that does no harm"
+        return f"the worker that ran {self.call} {_how(self.exit)}{again}"
+
+
+#: What a program is told by the system when it has done what it must not.
+_FAULTS = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS")
 
 
 def _how(exit: Exit) -> str:
@@ -60,10 +69,15 @@ def _how(exit: Exit) -> str:
             name = signal.Signals(exit.signal).name
         except ValueError:
             name = f"signal {exit.signal}"
-        hint = "; Linux kills with SIGKILL when memory runs out" if name == "SIGKILL" else ""
+        hint = ""
+        if name == "SIGKILL":
+            hint = "; Linux kills with SIGKILL when memory runs out"
+        elif name in _FAULTS:
+            hint = "; most likely a fault in a library written in C"
         return f"was killed by {name} (pid {exit.pid}){hint}"
     if exit.code is not None:
-        return f"ended with exit code {exit.code} (pid {exit.pid})"
+        hint = "; something has called os._exit" if exit.code != 1 else ""
+        return f"ended with exit code {exit.code} (pid {exit.pid}){hint}"
     return f"ended in an unknown way (pid {exit.pid})"
 
 

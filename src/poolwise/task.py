@@ -63,6 +63,16 @@ class Outcomes:
     service: Seconds = 0.0
     cpu: Seconds = 0.0
 
+    def part(self, start: int, stop: int) -> Outcomes:
+        """Return those of some calls, by their positions here; time is divided evenly."""
+        share = (stop - start) / len(self.values)
+        errors = {
+            position - start: error
+            for position, error in self.errors.items()
+            if start <= position < stop
+        }
+        return Outcomes(self.values[start:stop], errors, share * self.service, share * self.cpu)
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
+from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
@@ -31,13 +32,15 @@ class Dispatcher:
     others post.
     """
 
-    def __init__(self, router: Router, workers: WorkerOptions, lock: threading.RLock) -> None:
+    def __init__(
+        self, router: Router, workers: WorkerOptions, retries: Retries, lock: threading.RLock
+    ) -> None:
         self.ended = False  # guarded by the lock
         self.broken: InitializerFailed | None = None  # set before `ended`, and never again
         self._lock = lock
         self._router = router
         self._inbox = Inbox()
-        self._submissions = Submissions(router)
+        self._submissions = Submissions(router, retries)
         self._dispatch = Dispatch(
             self._submissions,
             self._submissions,
@@ -53,6 +56,7 @@ class Dispatcher:
             inbox=self._inbox,
             clock=SystemClock(),
             max_concurrency=router.max_concurrency,
+            retries=retries,
         )
         self._stopping = False
         # Whether word of new calls is on its way. Set under the lock, before posting; cleared by

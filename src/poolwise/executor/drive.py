@@ -80,6 +80,7 @@ class Drive(Iterator[Iterator[object]]):
             look_ahead=map_options.buffersize or _ahead(run_options),
             bound_results=map_options.buffersize is None,
             max_concurrency=run_options.max_concurrency,
+            retries=run_options.retries,
             on_done=None if progress is None else progress.update,
         )
         self.ended = EndedDrive()
@@ -220,6 +221,7 @@ class Drive(Iterator[Iterator[object]]):
             done=dispatch.settled - dispatch.failed_calls,
             failed=dispatch.failed_calls,
             lost_workers=dispatch.lost_workers,
+            retried=dispatch.again.count,
             elapsed=dispatch.elapsed,
             finished=finished,
             total=self._total,

@@ -12,6 +12,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, ParamSpec, TypeVar
 
 from poolwise.errors import PlanRefused
+from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import Dispatcher
 from poolwise.executor.future import CallFuture
 from poolwise.executor.options import run_options
@@ -49,6 +50,9 @@ class Executor(StandardExecutor):
         plan: A `Plan` or its text, instead of the others.
         threads_per_worker: Calls at once inside each process.
         max_concurrency: Calls at once over all workers, under every plan.
+        retries: How often a call is run again whose worker died after the call had started; by
+            itself then, in a worker with one thread. Calls that had not started always move on.
+        retry_on: An exception type, or a tuple of them, that is a reason to run a call again too.
 
     Raises:
         TypeError: an option of the wrong type.
@@ -75,6 +79,8 @@ class Executor(StandardExecutor):
         plan: Plan | str | None = None,
         threads_per_worker: int | None = None,
         max_concurrency: int | None = None,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = (),
     ) -> None:
         if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
@@ -94,6 +100,7 @@ class Executor(StandardExecutor):
             threads_per_worker=threads_per_worker,
             max_concurrency=max_concurrency,
         )
+        self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
         # Guards the order of "is it shut down, has it ended?" and what is done because of the
         # answer. Reentrant: a signal handler or a finalizer may submit a call while it interrupts
@@ -135,7 +142,7 @@ class Executor(StandardExecutor):
     def _start(self) -> None:
         router = make_router(this_machine(), self._options)
         # Known before it starts, for whoever interrupts this and submits.
-        self._dispatcher = Dispatcher(router, self._workers, self._lock)
+        self._dispatcher = Dispatcher(router, self._workers, self._retries, self._lock)
         try:
             self._dispatcher.start()
         except BaseException:

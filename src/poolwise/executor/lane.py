@@ -46,7 +46,9 @@ class Settler(Protocol):
 class Lane:
     """An open pool, what it has in flight and what it has done. Is the sink of its pool."""
 
-    def __init__(self, dispatch: Settler, plan: Plan, mechanism: Mechanism) -> None:
+    def __init__(
+        self, dispatch: Settler, plan: Plan, mechanism: Mechanism, siblings: int | None = None
+    ) -> None:
         self.plan = plan
         self.ready_workers = 0
         self.opened_at = dispatch.clock.now()
@@ -66,7 +68,7 @@ class Lane:
         options = replace(
             dispatch.workers,
             threads_per_worker=plan.threads_per_worker,
-            siblings=plan.workers,
+            siblings=siblings or plan.workers,
         )
         self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
 

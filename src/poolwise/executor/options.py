@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+from poolwise.executor.again import Retries
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import WorkerOptions
 from poolwise.plan import MECHANISMS, Plan, check_count
@@ -17,13 +18,14 @@ class RunOptions:
     """How calls are to run: a pinned `plan`, or what `auto` may do within `limits`.
 
     `max_concurrency` is the hard bound on calls at once, ``None`` if the user gave none; `workers`
-    says what all workers are like.
+    says what all workers are like, `retries` which calls run again.
     """
 
     plan: Plan | None
     limits: Limits
     max_concurrency: int | None
     workers: WorkerOptions = field(default_factory=WorkerOptions)
+    retries: Retries = field(default_factory=Retries)
 
 
 def run_options(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any
 
+from poolwise.executor.again import Retries
 from poolwise.executor.functions import Seen
 from poolwise.executor.specimen import Examination, Specimen
 from poolwise.mechanisms.running import strip
@@ -20,8 +21,8 @@ class Submission:
     """
 
     __slots__ = (
-        "args", "examined", "fixed", "function", "future", "kwargs", "mechanism", "number", "seen",
-        "started",
+        "args", "examined", "fixed", "function", "future", "kwargs", "mechanism", "number",
+        "retried", "seen", "started",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +41,7 @@ class Submission:
         self.fixed = False  # whatever may be learnt meanwhile
         self.examined = False  # before and after it runs
         self.started = False
+        self.retried = 0
         self.seen: Seen
 
     @property
@@ -65,7 +67,7 @@ class Submission:
             self._let_go()
         return self.started
 
-    def run(self) -> Specimen | None:
+    def run(self, retries: Retries) -> Specimen | None:
         """Run the call in this thread, unless it was cancelled, and give the future its end."""
         if not self.begin():
             return None
@@ -73,11 +75,15 @@ class Submission:
         # No local variable holds anything of the user's: the traceback of an exception keeps this
         # frame, and the exception lives for as long as the future does.
         examination = Examination(self.function, self.args, self.kwargs) if self.examined else None
-        try:
-            value = self.function(*self.args, **self.kwargs)
-        except BaseException as error:
-            self.finish(None, strip(error))
-            return None
+        while True:
+            try:
+                value = self.function(*self.args, **self.kwargs)
+                break
+            except BaseException as error:
+                if self.retried >= retries.most or not retries.matches(error):
+                    self.finish(None, strip(error))
+                    return None
+                self.retried += 1
         specimen = None
         if examination is not None:
             specimen = examination.end(self.function, self.args, self.kwargs, value)

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import ClassVar
 
 from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
+from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
@@ -52,8 +53,9 @@ class Submissions:
     guard themselves.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, retries: Retries = Retries()) -> None:  # noqa: B008
         self._router = router
+        self._retries = retries
         self._clock = SystemClock()
         self._functions = Functions()
         self._numbers = itertools.count()
@@ -275,7 +277,7 @@ class Submissions:
         like = submission.seen is expected
         self._running.add(submission)
         try:
-            specimen = submission.run()
+            specimen = submission.run(self._retries)
         except BaseException as error:  # a fault of ours; the call must have an end all the same
             submission.finish(None, error)
             return _UNLIKE
@@ -325,7 +327,8 @@ class Submissions:
     def _end(self, submission: Submission, value: object, error: BaseException) -> None:
         """End a call that failed in a process."""
         if isinstance(error, WorkerCrashed):
-            error = WorkerCrashed(f"a call of {submission.name}", error.exit)
+            call = f"a call of {submission.name}"
+            error = WorkerCrashed(call, error.exit, None, error.tries)
         elif isinstance(error, TransferError):
             if self._can_run_here(submission):
                 submission.mechanism, submission.fixed = "thread", True
