@@ -5,6 +5,8 @@
     PoolwiseError
     ├── WorkerCrashed      (also concurrent.futures.process.BrokenProcessPool)
     ├── WorkersKilled      (also concurrent.futures.process.BrokenProcessPool)
+    ├── TaskTimeout        (also TimeoutError)
+    ├── MemoryLimitExceeded (also MemoryError)
     ├── InitializerFailed  (also BrokenThreadPool and BrokenProcessPool)
     ├── TransferError      (also pickle.PicklingError)
     ├── OwnerDied
@@ -24,13 +26,16 @@ from concurrent.futures.thread import BrokenThreadPool
 # Those that workers raise too are made where they can import them.
 from _poolwise_worker.errors import ChannelClosed, OwnerDied, PoolwiseError, TransferError
 from poolwise.task import Exit, Refusal
+from poolwise.units import Bytes, Seconds, size
 
 __all__ = [
     "ChannelClosed",
     "InitializerFailed",
+    "MemoryLimitExceeded",
     "OwnerDied",
     "PlanRefused",
     "PoolwiseError",
+    "TaskTimeout",
     "TransferError",
     "WorkerCrashed",
     "WorkersKilled",
@@ -64,6 +69,8 @@ _FAULTS = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS")
 
 
 def _how(exit: Exit) -> str:
+    if exit.reason == "unguarded":
+        return f"was ended (pid {exit.pid}), because the process died that kept its limits"
     if exit.signal is not None:
         try:
             name = signal.Signals(exit.signal).name
@@ -79,6 +86,42 @@ def _how(exit: Exit) -> str:
         hint = "; something has called os._exit" if exit.code != 1 else ""
         return f"ended with exit code {exit.code} (pid {exit.pid}){hint}"
     return f"ended in an unknown way (pid {exit.pid})"
+
+
+class TaskTimeout(PoolwiseError, TimeoutError):
+    """A call ran for longer than `task_timeout` allows; its worker was killed and replaced.
+
+    Whose fault: the call's, or the limit's. `index` is the place of its input, counted from 0.
+    """
+
+    def __init__(self, call: str, seconds: Seconds, index: int | None = None) -> None:
+        # One text: an `OSError`, which a `TimeoutError` is, takes two arguments for an errno.
+        took = f"took longer than task_timeout={seconds:g} s allows"
+        super().__init__(f"{call} {took}; the worker that ran it was ended")
+        self.call = call
+        self.seconds = seconds
+        self.index = index
+
+    def __reduce__(self) -> tuple[type, tuple[str, Seconds, int | None]]:
+        return type(self), (self.call, self.seconds, self.index)
+
+
+class MemoryLimitExceeded(PoolwiseError, MemoryError):
+    """A worker grew by more than `memory_limit` allows while it ran this call, and was replaced.
+
+    Whose fault: the call's, or that of calls before it in the same worker that kept memory.
+    `index` is the place of its input, counted from 0.
+    """
+
+    def __init__(self, call: str, limit: Bytes, index: int | None = None) -> None:
+        super().__init__(call, limit, index)
+        self.call = call
+        self.limit = limit
+        self.index = index
+
+    def __str__(self) -> str:
+        grew = f"the worker that ran {self.call} grew by more than memory_limit={size(self.limit)}"
+        return f"{grew}, and was ended; max_tasks_per_child replaces workers before they are large"
 
 
 class WorkersKilled(PoolwiseError, BrokenProcessPool):

@@ -83,7 +83,8 @@ def test_without_retries_only_what_had_started_fails(plan: str, tmp_path: Path) 
     assert len(failed) <= (4 if plan.endswith("x4") else 1)
     assert "retries=1" in str(failed[0])
     assert "exit code 3" in str(failed[0])
-    assert all(started(tmp_path, each) == 1 for each in range(30))
+    # One that dies with a neighbour may count as started and have come no further.
+    assert all(started(tmp_path, each) <= 1 for each in range(30))
 
 
 @pytest.mark.parametrize("plan", ["process:2", "process:1x4"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 from poolwise.executor.again import Again, Retries, Suspect, runs
@@ -21,9 +22,19 @@ from poolwise.ipc import Inbox
 from poolwise.mechanisms import ANY_SIZE, Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import batch_size
-from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task
+from poolwise.task import Batch, BatchId, Columns, EndReason, Exit, Outcomes, Task
 from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
+
+#: Reasons to end a worker that would be there again: no other try, unless the user lists them.
+_LIMITS = ("overtime", "overgrown")
+
+_REASONS: dict[EndReason, str] = {
+    "overtime": "its call took too long",
+    "overgrown": "it had grown too large",
+    "cancelled": "its call was cancelled",
+    "unguarded": "the process died that kept its limits",
+}
 
 #: Near the end, a batch that is this late, in seconds, is asked to give back what has not
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
@@ -52,6 +63,7 @@ class _Flight:
     sent_at: Seconds
     recalled: bool = False
     suspect: Exit | None = None  # it is one call, whose last worker ended like this
+    cancelled: bool = False  # it is one call, whose worker is being killed
 
     @property
     def due(self) -> Seconds:
@@ -93,6 +105,7 @@ class Dispatch:
         self.settled = 0
         self.failed_calls = 0
         self.lost_workers = 0
+        self.killed = 0  # workers that were ended on purpose
         self.mechanism = mechanisms
         self.again = Again(retries)
         self._ward: Lane | None = None  # one process with one thread, for suspects only
@@ -265,7 +278,7 @@ class Dispatch:
         self._close_ward(grace=0.0)
         while self.again.suspects:
             number, task, _, exit = self.again.suspects.popleft()
-            self._settle(number, Outcomes([None], {0: self._crashed(number, task, exit)}))
+            self._settle(number, Outcomes([None], {0: self._error_of(number, task, exit)}))
 
     def prepare(self, calls: int) -> None:
         """Draw the next batch now, so that sending it waits for no input.
@@ -334,6 +347,8 @@ class Dispatch:
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
+        if self.workers.one_call:
+            return 1
         most = min(self.workers.calls_per_worker or ANY_SIZE, lane.pool.largest_batch)
         if lane.plan.batch_size is not None:
             return min(most, lane.plan.batch_size)
@@ -453,11 +468,15 @@ class Dispatch:
     def returned(self, batch: BatchId, first: int, count: int) -> None:
         """Queue calls that did not start, before all others."""
         flight = self._flights[batch]
-        if flight.suspect is None:
+        if flight.cancelled:
+            pass
+        elif flight.suspect is None:
             self._queue_again(flight, first, count)
         else:
             self._suspect(flight, 0, flight.suspect)
         self._end(flight, count)
+        if flight.cancelled:
+            self._cancelled(flight)
 
     def _queue_again(self, flight: _Flight, first: int, count: int) -> None:
         columns = tuple(column[first : first + count] for column in flight.batch.columns)
@@ -466,15 +485,21 @@ class Dispatch:
     def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
         """Fail calls whose worker died under them, or have them run again, each by itself."""
         flight = self._flights[batch]
+        if flight.cancelled:
+            self._end(flight, count)
+            self._cancelled(flight)
+            return
         errors: dict[int, BaseException] = {}
         wanted = []
         for position in range(count):
             number = flight.first + first + position
-            if self.again.takes(number):
+            error = self._error_of(number, flight.batch.task, exit)
+            retry = exit.reason not in _LIMITS or self.again.retries.matches(error)
+            if retry and self.again.takes(number):
                 wanted.append(position)
                 self._suspect(flight, first + position, exit)
             else:
-                errors[position] = self._crashed(number, flight.batch.task, exit)
+                errors[position] = error
         self._end(flight, count)
         self._settle_but(wanted, flight.first + first, Outcomes([None] * count, errors))
 
@@ -483,17 +508,45 @@ class Dispatch:
         number = flight.first + position
         self.again.suspects.append(Suspect(number, flight.batch.task, columns, exit))
 
-    def _crashed(self, number: int, task: Task, exit: Exit) -> BaseException:
-        from poolwise.errors import WorkerCrashed
+    def _error_of(self, number: int, task: Task, exit: Exit) -> BaseException:
+        """Return what a call fails with whose worker ended like this."""
+        from poolwise.errors import MemoryLimitExceeded, TaskTimeout, WorkerCrashed
 
-        return WorkerCrashed(
-            f"call {number} of {task.name}", exit, number, self.again.tries(number)
-        )
+        call = f"call {number} of {task.name}"
+        if exit.reason == "overtime":
+            return TaskTimeout(call, self.workers.call_timeout or 0.0, number)
+        if exit.reason == "overgrown":
+            return MemoryLimitExceeded(call, self.workers.memory_limit or 0, number)
+        return WorkerCrashed(call, exit, number, self.again.tries(number))
+
+    # ---- cancelling ------------------------------------------------------------------------
+
+    def kill(self, number: int) -> None:
+        """End the call with this place in the output, and the worker that runs it. Where it waits
+        to run again, it does so no more. For workers with one call each.
+        """
+        for flight in self._flights.values():
+            if flight.first == number:
+                flight.cancelled = True
+                flight.lane.pool.kill(flight.batch.id)
+                return
+        for queue in (self._returned, self.again.suspects):
+            for waiting in list(queue):
+                if waiting[0] == number:
+                    queue.remove(waiting)  # type: ignore[arg-type]
+                    self._settle(number, Outcomes([None], {0: CancelledError()}))
+
+    def _cancelled(self, flight: _Flight) -> None:
+        self._settle(flight.first, Outcomes([None], {0: CancelledError()}))
 
     def gone(self, exit: Exit) -> None:
         """Note the death of a worker."""
-        self.lost_workers += 1
-        self.note(f"worker {exit.pid} died; another takes its place")
+        if exit.reason is None or exit.reason == "unguarded":
+            self.lost_workers += 1
+        else:
+            self.killed += 1
+        how = "died" if exit.reason is None else f"was ended: {_REASONS[exit.reason]}"
+        self.note(f"worker {exit.pid} {how}; another takes its place")
 
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
         """Retire a lane that has no workers and can get none; without another, say why.

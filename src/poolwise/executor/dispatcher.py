@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
 import os
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
 from poolwise.executor.again import Retries
@@ -98,6 +100,10 @@ class Dispatcher:
         self._submissions.cancel()
         self._inbox.post(self._submissions.drop_all)
 
+    def kill_call(self, future: Future[Any]) -> None:
+        """End the worker that runs the call of a future that was cancelled."""
+        self._inbox.post(partial(self._kill_call, future))
+
     def kill(self, how: str) -> None:
         """End the workers now, whatever they run; the thread ends with them."""
         self._inbox.post(partial(_raise, WorkersKilled(f"{how} ended the worker of this call")))
@@ -120,6 +126,11 @@ class Dispatcher:
         self._thread.join()
 
     # ---- in the thread -----------------------------------------------------------------------
+
+    def _kill_call(self, future: Future[Any]) -> None:
+        place = self._submissions.place_of(future)
+        if place is not None:  # else its outcome was faster
+            self._dispatch.kill(place)
 
     def _hear(self) -> None:
         self._told = False

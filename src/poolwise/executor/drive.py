@@ -153,7 +153,7 @@ class Drive(Iterator[Iterator[object]]):
                 raise PlanRefused(str(plan), refusal)
             if self._chunksize is not None:
                 plan = replace(plan, batch_size=self._chunksize)
-            self._conductor = pinned(self.dispatch, plan)
+            self._conductor = pinned(self.dispatch, plan, self._options.why)
         else:
             limits = self._options.limits
             if traits.concurrent is not None:

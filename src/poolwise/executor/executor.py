@@ -15,6 +15,7 @@ from poolwise.errors import PlanRefused
 from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import Dispatcher
 from poolwise.executor.future import CallFuture
+from poolwise.executor.guards import guards_of
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
@@ -53,10 +54,20 @@ class Executor(StandardExecutor):
         retries: How often a call is run again whose worker died after the call had started; by
             itself then, in a worker with one thread. Calls that had not started always move on.
         retry_on: An exception type, or a tuple of them, that is a reason to run a call again too.
+        task_timeout: Seconds that one call may run, from its own start; then its worker is killed
+            and replaced, and the call fails with `TaskTimeout`.
+        memory_limit: Private bytes, or a text such as ``"2GB"``, that a worker may grow by; then it
+            is killed and replaced, and the call fails with `MemoryLimitExceeded`.
+        kill_on_cancel: `cancel` of the future of a running call kills its worker, which is
+            replaced; so does the end of an `asyncio.wait_for`.
+        isolate: Nothing that a call does may reach this process: worker processes only.
+
+    The last four, but for `isolate`, need one call per worker: ``"auto"`` takes that.
 
     Raises:
         TypeError: an option of the wrong type.
         ValueError: an option out of range, or two that contradict each other.
+        PlanRefused: threads, where an option needs processes with one call each.
 
     >>> with Executor(max_workers=2) as pool:
     ...     pool.submit(pow, 2, 10).result()
@@ -81,9 +92,14 @@ class Executor(StandardExecutor):
         max_concurrency: int | None = None,
         retries: int = 0,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] = (),
+        task_timeout: float | None = None,
+        memory_limit: int | str | None = None,
+        kill_on_cancel: bool = False,
+        isolate: bool = False,
     ) -> None:
         if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        guards = guards_of(task_timeout, memory_limit, kill_on_cancel, isolate)
         self._workers = worker_options(
             mp_context=mp_context,
             initializer=initializer,
@@ -91,6 +107,7 @@ class Executor(StandardExecutor):
             max_tasks_per_child=max_tasks_per_child,
             thread_name_prefix=thread_name_prefix,
             start_method=start_method,
+            guards=guards,
         )
         self._options = run_options(
             this_machine(),
@@ -99,6 +116,7 @@ class Executor(StandardExecutor):
             max_workers=max_workers,
             threads_per_worker=threads_per_worker,
             max_concurrency=max_concurrency,
+            guards=guards,
         )
         self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
@@ -126,7 +144,7 @@ class Executor(StandardExecutor):
             RuntimeError: the executor has been shut down, or the system has no thread left.
             InitializerFailed: the initializer raised in a worker.
         """
-        future: Future[T] = CallFuture()
+        future: CallFuture[T] = CallFuture()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
             if self._shut_down:
@@ -136,6 +154,8 @@ class Executor(StandardExecutor):
             if self._dispatcher is None or self._dispatcher.ended:
                 self._start()
             assert self._dispatcher is not None
+            if self._workers.killable:
+                future.kill = self._dispatcher.kill_call
             self._dispatcher.submit(submission)
         return future
 

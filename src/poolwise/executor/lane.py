@@ -65,6 +65,7 @@ class Lane:
         self.busy_for: Seconds = 0.0
         self.mean_service: Seconds | None = None  # of recent calls
         self._dispatch = dispatch
+        self._one_call = dispatch.workers.one_call and not self.inline
         options = replace(
             dispatch.workers,
             threads_per_worker=plan.threads_per_worker,
@@ -83,6 +84,8 @@ class Lane:
         if not self.active or not self.ready_workers:
             return 0
         slots = self.width
+        if self._one_call:  # and none that waits behind it
+            return min(slots, self.ready_workers) - self.in_flight
         if self.ready_workers < self.plan.workers:
             slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
         return in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight

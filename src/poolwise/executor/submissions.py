@@ -6,11 +6,18 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
+from poolwise.errors import (
+    MemoryLimitExceeded,
+    PoolwiseError,
+    TaskTimeout,
+    TransferError,
+    WorkerCrashed,
+)
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.functions import Functions, Seen
@@ -324,11 +331,22 @@ class Submissions:
         seen.note(outcomes)
         self._router.learn(seen, "process", outcomes)
 
+    def place_of(self, future: Future[Any]) -> int | None:
+        """Return the place of a call that was sent to a process, if it has no end yet."""
+        for place, sent in self._drawn.items():
+            if isinstance(sent, Submission) and sent.future is future:
+                return place
+        return None
+
     def _end(self, submission: Submission, value: object, error: BaseException) -> None:
         """End a call that failed in a process."""
         if isinstance(error, WorkerCrashed):
             call = f"a call of {submission.name}"
             error = WorkerCrashed(call, error.exit, None, error.tries)
+        elif isinstance(error, TaskTimeout):
+            error = TaskTimeout(f"a call of {submission.name}", error.seconds)
+        elif isinstance(error, MemoryLimitExceeded):
+            error = MemoryLimitExceeded(f"a call of {submission.name}", error.limit)
         elif isinstance(error, TransferError):
             if self._can_run_here(submission):
                 submission.mechanism, submission.fixed = "thread", True

@@ -16,7 +16,7 @@ from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.worker_ends import WorkerEnds
-from poolwise.task import Batch, BatchId, Task
+from poolwise.task import Batch, BatchId, EndReason, Task
 from poolwise.units import Bytes, Seconds
 
 
@@ -97,6 +97,7 @@ class WorkerLink:
         self.orphan = False  # its server is gone: nobody will tell how it ends
         self.reused = False  # it was idle, and may have ended itself at that very moment
         self.calls = 0  # that were ever sent to it
+        self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
         self.knows = Definitions()
@@ -183,6 +184,14 @@ class WorkerLink:
         self.ends.recall(wire.ALL)
         with suppress(OSError):
             self.ends.data.shutdown(socket.SHUT_WR)
+
+    def kill(self, reason: EndReason) -> None:
+        """End it now, whatever it does; word of that comes as of any death."""
+        self.end_reason = reason
+        if self.orphan:
+            self.ends.end_life()
+        else:
+            self.ends.kill()
 
     def release(self) -> None:
         """Tell which slots of the worker's arena are free again."""
