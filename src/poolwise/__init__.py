@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         WorkersKilled,
     )
     from poolwise.executor.executor import Executor
+    from poolwise.executor.stats import ExecutorStats
     from poolwise.explain import Explanation
     from poolwise.ipc import (
         Barrier,
@@ -55,6 +56,7 @@ _HOMES = {
     "Condition": "ipc",
     "Event": "ipc",
     "Executor": "executor.executor",
+    "ExecutorStats": "executor.stats",
     "Explanation": "explain",
     "Forecast": "cost.forecast",
     "InitializerFailed": "errors",
@@ -94,6 +96,7 @@ __all__ = [
     "Condition",
     "Event",
     "Executor",
+    "ExecutorStats",
     "Explanation",
     "Forecast",
     "InitializerFailed",

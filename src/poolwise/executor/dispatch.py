@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
+from poolwise.executor import notices
 from poolwise.executor.again import Again, Retries, Suspect, runs
 from poolwise.executor.collect import Collector
 from poolwise.executor.lane import Lane
@@ -35,6 +36,9 @@ _REASONS: dict[EndReason, str] = {
     "cancelled": "its call was cancelled",
     "unguarded": "the process died that kept its limits",
 }
+
+#: So long a story is enough.
+_PHASES = 1000
 
 #: Near the end, a batch that is this late, in seconds, is asked to give back what has not
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
@@ -155,7 +159,8 @@ class Dispatch:
 
     def note(self, text: str) -> None:
         """Add a line to the story of the run."""
-        self.phases.append(Phase(self.elapsed, text))
+        if len(self.phases) < _PHASES:  # an executor may live for months
+            self.phases.append(Phase(self.elapsed, text))
 
     # ---- lanes -----------------------------------------------------------------------------
 
@@ -539,14 +544,15 @@ class Dispatch:
     def _cancelled(self, flight: _Flight) -> None:
         self._settle(flight.first, Outcomes([None], {0: CancelledError()}))
 
-    def gone(self, exit: Exit) -> None:
+    def gone(self, lane: Lane, exit: Exit) -> None:
         """Note the death of a worker."""
         if exit.reason is None or exit.reason == "unguarded":
             self.lost_workers += 1
         else:
             self.killed += 1
-        how = "died" if exit.reason is None else f"was ended: {_REASONS[exit.reason]}"
+        how = _how(exit)
         self.note(f"worker {exit.pid} {how}; another takes its place")
+        notices.worker_died(exit, lane.plan, how, self.lost_workers + self.killed)
 
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
         """Retire a lane that has no workers and can get none; without another, say why.
@@ -558,6 +564,7 @@ class Dispatch:
         from poolwise.errors import InitializerFailed
 
         self.note(f"{lane.plan} could not be opened: {error}")
+        notices.no_workers(lane.plan, error)
         if isinstance(error, InitializerFailed):
             raise error  # in every other worker it may have done half of its work
         if lane is self._ward:
@@ -588,3 +595,12 @@ class Dispatch:
             reading = lane.observe(self.clock.now())
             if reading.calls:
                 yield PlanUse(lane.plan, reading.calls, reading.busy, reading.service, reading.cpu)
+
+
+def _how(exit: Exit) -> str:
+    """Say how a worker ended."""
+    if exit.reason is not None:
+        return f"was ended: {_REASONS[exit.reason]}"
+    if exit.signal is not None:
+        return f"died of signal {exit.signal}"
+    return "died" if exit.code is None else f"died with exit code {exit.code}"

@@ -15,6 +15,7 @@ from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
+from poolwise.executor.stats import ExecutorStats, percentiles
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
 from poolwise.ipc import Inbox
@@ -95,6 +96,32 @@ class Dispatcher:
             self._told = True
             self._inbox.post(self._hear)
 
+    def stats(self, before: ExecutorStats) -> ExecutorStats:
+        """Return what there is now, with what was counted `before` this began.
+
+        Each figure is right for one moment, and not all for the same.
+        """
+        tallies, dispatch, sent = self._submissions.tallies.all(), self._dispatch, self._submissions
+        waits = percentiles(each.waits for each in tallies)
+        service = percentiles(each.service for each in tallies)
+        ended = self.ended
+        return ExecutorStats(
+            queued=0 if ended else sent.queued,
+            running=0 if ended else sent.running,
+            done=before.done + sum(each.done for each in tallies),
+            failed=before.failed + sum(each.failed for each in tallies),
+            cancelled=before.cancelled + sum(each.cancelled for each in tallies),
+            killed=before.killed + dispatch.killed,
+            retried=before.retried + dispatch.again.count + sum(each.retried for each in tallies),
+            workers=0 if ended else sum(lane.ready_workers for lane in list(dispatch.lanes)),
+            restarts=before.restarts + dispatch.killed + dispatch.lost_workers,
+            wait_p50=waits[0],
+            wait_p99=waits[1],
+            service_p50=service[0],
+            service_p99=service[1],
+            plan=self._router.plan,
+        )
+
     def cancel_all(self) -> None:
         """Cancel what has not started; when this returns, futures say so."""
         self._submissions.cancel()
@@ -121,7 +148,7 @@ class Dispatcher:
         if not self._thread.is_alive():
             return
         here = threading.get_ident()
-        if here == self._thread.ident or here in self._submissions.threads:
+        if here == self._thread.ident or here in self._submissions.tallies.by_thread:
             raise RuntimeError("a call cannot wait for the end of the executor that runs it")
         self._thread.join()
 

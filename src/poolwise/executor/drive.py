@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from poolwise.cost import Forecast
+from poolwise.executor import notices
 from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.executor.conduct import pinned
@@ -85,6 +86,7 @@ class Drive(Iterator[Iterator[object]]):
         )
         self.ended = EndedDrive()
         self._conductor: Iterator[None] | None = None
+        self._told: Plan | None = None  # the plan that was last logged
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
@@ -173,8 +175,12 @@ class Drive(Iterator[Iterator[object]]):
 
     def _advance(self) -> None:
         next(self._start())
+        plan = self.plan
+        if plan is not self._told and plan != self._told:
+            notices.plan_changed(plan, self._told, self.task.name)
+        self._told = plan
         if self._progress is not None:
-            self._progress.show_plan(self.plan)
+            self._progress.show_plan(plan)
 
     @property
     def plan(self) -> Plan:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as StandardExecutor
 from concurrent.futures import Future
 from multiprocessing.context import BaseContext
+from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
 from poolwise.errors import PlanRefused
@@ -19,11 +20,16 @@ from poolwise.executor.guards import guards_of
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
+from poolwise.executor.stats import ExecutorStats
 from poolwise.executor.submission import Submission
 from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 from poolwise.plan import Plan
 from poolwise.task import Refusal
+
+#: How long calls wait is noted for so many in the beginning, then for one in so many: reading the
+#: clock twice for every call would cost a short one some per cent.
+_ALL_OF, _ONE_IN = 256, 16
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -118,6 +124,7 @@ class Executor(StandardExecutor):
             max_concurrency=max_concurrency,
             guards=guards,
         )
+        self._killable = kill_on_cancel
         self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
         # Guards the order of "is it shut down, has it ended?" and what is done because of the
@@ -125,6 +132,8 @@ class Executor(StandardExecutor):
         # a submission.
         self._lock = threading.RLock()
         self._shut_down = False
+        self._submitted = 0  # guarded by the lock
+        self._earlier = ExecutorStats()  # of dispatchers before this one
         _executors.add(self)
 
     @property
@@ -149,25 +158,31 @@ class Executor(StandardExecutor):
         with self._lock:
             if self._shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._dispatcher is not None and self._dispatcher.broken is not None:
-                raise self._dispatcher.broken.again()
-            if self._dispatcher is None or self._dispatcher.ended:
-                self._start()
-            assert self._dispatcher is not None
-            if self._workers.killable:
-                future.kill = self._dispatcher.kill_call
-            self._dispatcher.submit(submission)
+            dispatcher = self._dispatcher
+            if dispatcher is not None and dispatcher.broken is not None:
+                raise dispatcher.broken.again()
+            if dispatcher is None or dispatcher.ended:
+                dispatcher = self._start()
+            self._submitted = number = self._submitted + 1
+            if not number % _ONE_IN or number <= _ALL_OF:
+                submission.arrived = perf_counter()
+            if self._killable:
+                future.kill = dispatcher.kill_call
+            dispatcher.submit(submission)
         return future
 
-    def _start(self) -> None:
+    def _start(self) -> Dispatcher:
         router = make_router(this_machine(), self._options)
+        self._earlier = self.stats()
         # Known before it starts, for whoever interrupts this and submits.
-        self._dispatcher = Dispatcher(router, self._workers, self._retries, self._lock)
+        dispatcher = Dispatcher(router, self._workers, self._retries, self._lock)
+        self._dispatcher = dispatcher
         try:
-            self._dispatcher.start()
+            dispatcher.start()
         except BaseException:
             self._dispatcher = None
             raise
+        return dispatcher
 
     def map(
         self,
@@ -229,6 +244,20 @@ class Executor(StandardExecutor):
             dispatcher.cancel_all()
         if wait:
             dispatcher.join()
+
+    def stats(self) -> ExecutorStats:
+        """Return how many calls wait, run and have ended, how many workers died, and how long
+        calls waited and took; from any thread, at any time.
+
+        >>> with Executor(2) as pool:
+        ...     pool.submit(pow, 2, 10).result()
+        ...     (pool.stats().done, pool.stats().failed, pool.stats().restarts)
+        1024
+        (1, 0, 0)
+        """
+        with self._lock:
+            dispatcher, earlier = self._dispatcher, self._earlier
+        return earlier if dispatcher is None else dispatcher.stats(earlier)
 
     def terminate_workers(self) -> None:
         """End the workers now, and with them what they run; take no more calls.

@@ -34,7 +34,7 @@ class Settler(Protocol):
         """Fail calls whose worker died under them."""
         ...
 
-    def gone(self, exit: Exit) -> None:
+    def gone(self, lane: Lane, exit: Exit) -> None:
         """Note the death of a worker."""
         ...
 
@@ -142,7 +142,7 @@ class Lane:
     def gone(self, worker: WorkerId, exit: Exit) -> None:
         """Count one worker less; the pool starts another."""
         self.ready_workers = max(0, self.ready_workers - 1)
-        self._dispatch.gone(exit)
+        self._dispatch.gone(self, exit)
 
     def failed(self, error: BaseException) -> None:
         """Stop using the lane."""
