@@ -125,7 +125,8 @@ class MemoryLimitExceeded(PoolwiseError, MemoryError):
 
 
 class WorkersKilled(PoolwiseError, BrokenProcessPool):
-    """`Executor.kill_workers` or `terminate_workers` ended the worker under this call.
+    """`Executor.kill_workers` or `terminate_workers` ended the worker under this call, or the grace
+    of `shutdown` was over.
 
     Whose fault: nobody's; it was asked for.
     """

@@ -259,15 +259,19 @@ def test_closing_a_map_ends_what_runs() -> None:
     try:
         with poolwise.map(hang, range(2), kill_on_cancel=True) as run:
             timer.start()
-            with pytest.raises(InterruptedError):
+            with pytest.raises(Interrupted):
                 next(run)
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
 
 
+class Interrupted(Exception):
+    pass
+
+
 def _interrupt(*_: object) -> None:
-    raise InterruptedError
+    raise Interrupted
 
 
 def test_an_isolated_call_reaches_nothing_here() -> None:

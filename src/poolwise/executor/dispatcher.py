@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
+import math
 import os
 import threading
 from concurrent.futures import Future
@@ -24,6 +25,7 @@ from poolwise.mechanisms import mechanism as mechanism_named
 from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
 from poolwise.task import BatchId
 from poolwise.timing.clock import SystemClock
+from poolwise.units import Seconds
 
 
 class Dispatcher:
@@ -43,6 +45,7 @@ class Dispatcher:
         self._lock = lock
         self._router = router
         self._inbox = Inbox()
+        self._clock = SystemClock()
         self._submissions = Submissions(router, retries)
         self._dispatch = Dispatch(
             self._submissions,
@@ -57,11 +60,12 @@ class Dispatcher:
             ),
             mechanisms=_mechanism,
             inbox=self._inbox,
-            clock=SystemClock(),
+            clock=self._clock,
             max_concurrency=router.max_concurrency,
             retries=retries,
         )
         self._stopping = False
+        self._until = math.inf  # when what has not ended by then is ended, once it is stopping
         # Whether word of new calls is on its way. Set under the lock, before posting; cleared by
         # the thread before it looks for calls. So a call that finds it set will be seen.
         self._told = False
@@ -135,9 +139,10 @@ class Dispatcher:
         """End the workers now, whatever they run; the thread ends with them."""
         self._inbox.post(partial(_raise, WorkersKilled(f"{how} ended the worker of this call")))
 
-    def stop(self) -> None:
-        """Have the thread end when nothing is left to run."""
-        self._inbox.post(self._stop)
+    def stop(self, grace: Seconds | None = None) -> None:
+        """Have the thread end when nothing is left to run; after `grace` seconds, whatever is."""
+        until = math.inf if grace is None else self._clock.now() + grace
+        self._inbox.post(partial(self._stop, until))
 
     def join(self) -> None:
         """Wait until everything has run and all workers have ended.
@@ -162,8 +167,9 @@ class Dispatcher:
     def _hear(self) -> None:
         self._told = False
 
-    def _stop(self) -> None:
+    def _stop(self, until: Seconds) -> None:
         self._stopping = True
+        self._until = min(self._until, until)
 
     def _serve(self) -> None:
         """Drive the dispatch until told to stop and nothing is left."""
@@ -183,7 +189,7 @@ class Dispatcher:
             self._fill()  # which may find that nothing is left but cancelled calls
             if self._may_end():
                 break
-            patience = self._submissions.patience
+            patience = self._patience()
             if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
                 dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
@@ -192,6 +198,21 @@ class Dispatcher:
         for lane in list(dispatch.lanes):
             dispatch.retire(lane)
         dispatch.close()
+
+    def _patience(self) -> Seconds | None:
+        """Return how long to wait at most.
+
+        Raises:
+            WorkersKilled: the grace is over.
+        """
+        patience = self._submissions.patience
+        if self._until == math.inf:
+            return patience
+        left = self._until - self._clock.now()
+        if left <= 0.0:
+            self._submissions.drop_all()
+            raise WorkersKilled("the grace of shutdown was over before this call had ended")
+        return left if patience is None else min(patience, left)
 
     def _fill(self) -> None:
         # Two lanes that share a limit take turns, so one pass may leave slots free.
@@ -229,7 +250,10 @@ def _raise(error: BaseException) -> None:
 
 
 def _failure(cause: BaseException) -> PoolwiseError:
-    error = PoolwiseError(f"the executor failed under this call: {type(cause).__name__}: {cause}")
+    error = PoolwiseError(
+        f"the executor failed under this call: {type(cause).__name__}: {cause}; if this is a fault "
+        "of poolwise, please report it, with the traceback that is the cause of this error"
+    )
     error.__cause__ = cause
     return error
 

@@ -226,20 +226,28 @@ class Executor(StandardExecutor):
             raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
         return Results(self.submit, fn, iterable, timeout, buffersize)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False, grace: float | None = None
+    ) -> None:
         """Take no more calls; finish those that are there, or cancel those not started.
 
-        With `wait`, return when all calls have ended and all workers are gone.
+        With `wait`, return when all calls have ended and all workers are gone. What has not ended
+        after `grace` seconds is ended: what waits is cancelled, the futures of calls that run fail
+        with `WorkersKilled`, and worker processes are killed. Threads cannot be: theirs go on, and
+        nobody waits for them.
 
         Raises:
+            TypeError, ValueError: `grace` is no number of seconds from 0 on.
             RuntimeError: with `wait`, in a call or callback that this executor runs itself.
         """
+        if grace is not None:
+            _check_grace(grace)
         with self._lock:
             self._shut_down = True
             dispatcher = self._dispatcher
         if dispatcher is None:
             return
-        dispatcher.stop()
+        dispatcher.stop(grace)
         if cancel_futures:  # which runs callbacks of the user's: not under the lock
             dispatcher.cancel_all()
         if wait:
@@ -300,6 +308,13 @@ class Executor(StandardExecutor):
         """In a child of the user's, which has none of the threads: begin anew."""
         self._lock = threading.RLock()
         self._dispatcher = None
+
+
+def _check_grace(grace: float) -> None:
+    if isinstance(grace, bool) or not isinstance(grace, int | float):
+        raise TypeError(f"grace takes a number of seconds, or None for no limit, not {grace!r}")
+    if not grace >= 0:
+        raise ValueError(f"grace takes seconds from 0 on, not {grace!r}")
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()
