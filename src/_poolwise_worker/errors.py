@@ -25,7 +25,7 @@ class PoolwiseError(Exception):
         and with them what their frames hold.
         """
         made = self.__reduce__()
-        other: Self = made[0](*made[1])  # type: ignore[index, operator]
+        other: Self = made[0](*made[1])  # type: ignore[operator]
         other.__cause__ = self.__cause__
         return other
 

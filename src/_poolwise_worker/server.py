@@ -105,11 +105,13 @@ class Server:
         for pid, guard in list(self._guards.items()):
             why = guard.verdict()
             if why:
+                # First of all, lest it end this call and begin another. It has not been waited for
+                # yet, so the id is its own.
+                os.kill(pid, SIGKILL)
                 del self._guards[pid]
                 descriptor = self._workers[pid]
                 if descriptor:
                     _reply(self._keepers[descriptor][0], why, 0)
-                os.kill(pid, SIGKILL)  # not waited for yet, so the id is its own
         patience = min((guard.patience for guard in self._guards.values()), default=None)
         # Rounded up: a look that comes early would be repeated until it is time.
         return None if patience is None else max(0.0, patience) * 1000 + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -111,3 +112,46 @@ for n in range(12):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(map(int, done.stdout.split())) == list(range(12))
+
+
+@pytest.mark.parametrize("ending", ["block", "exit"])
+@pytest.mark.parametrize("bad", ["time.sleep(3600)", "ctypes.PyDLL(None).pause()"])
+@pytest.mark.parametrize("plan", ["process:2", "process:1x2", None])
+def test_ctrl_c_ends_a_program_whatever_its_calls_do(
+    plan: str | None, bad: str, ending: str, tmp_path: Path
+) -> None:
+    if plan is None and "ctypes" in bad:
+        pytest.skip("a thread of the caller that holds the GIL is beyond help")
+    program = f"""
+import ctypes, os, sys, time
+import poolwise
+def call(n):
+    os.write(1, b"begun\\n")
+    {bad}
+def use(pool):
+    futures = [pool.submit(call, n) for n in range(5)]
+    futures[0].result()
+if {ending!r} == "block":
+    with poolwise.Executor(plan={plan!r}) as pool:
+        use(pool)
+else:
+    pool = poolwise.Executor(plan={plan!r})
+    use(pool)
+"""
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, complaint = process.communicate(timeout=PROGRAM_ENDS)
+    assert complaint.rstrip().endswith("KeyboardInterrupt")
+    assert process.returncode == -signal.SIGINT
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nothing is left of its group

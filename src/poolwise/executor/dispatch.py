@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 from poolwise.executor import notices
@@ -481,7 +480,7 @@ class Dispatch:
             self._suspect(flight, 0, flight.suspect)
         self._end(flight, count)
         if flight.cancelled:
-            self._cancelled(flight)
+            self._settle_cancelled(flight.first)
 
     def _queue_again(self, flight: _Flight, first: int, count: int) -> None:
         columns = tuple(column[first : first + count] for column in flight.batch.columns)
@@ -492,7 +491,7 @@ class Dispatch:
         flight = self._flights[batch]
         if flight.cancelled:
             self._end(flight, count)
-            self._cancelled(flight)
+            self._settle_cancelled(flight.first)
             return
         errors: dict[int, BaseException] = {}
         wanted = []
@@ -539,10 +538,12 @@ class Dispatch:
             for waiting in list(queue):
                 if waiting[0] == number:
                     queue.remove(waiting)  # type: ignore[arg-type]
-                    self._settle(number, Outcomes([None], {0: CancelledError()}))
+                    self._settle_cancelled(number)
 
-    def _cancelled(self, flight: _Flight) -> None:
-        self._settle(flight.first, Outcomes([None], {0: CancelledError()}))
+    def _settle_cancelled(self, number: int) -> None:
+        from concurrent.futures import CancelledError
+
+        self._settle(number, Outcomes([None], {0: CancelledError()}))
 
     def gone(self, lane: Lane, exit: Exit) -> None:
         """Note the death of a worker."""

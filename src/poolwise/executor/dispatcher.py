@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
 import math
 import os
+import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -26,6 +27,9 @@ from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
 from poolwise.task import BatchId
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
+
+#: What calls may still take after Ctrl-C, in seconds: the program is to end within one.
+GRACE_AFTER_INTERRUPT: Seconds = 0.5
 
 
 class Dispatcher:
@@ -293,15 +297,26 @@ def _finish_all() -> None:
     global _exiting
     with _exit_lock:
         _exiting = True
+    grace = GRACE_AFTER_INTERRUPT if _is_interrupted() else None
     while True:
         with _exit_lock:
             running = list(_running)
         if not running:
             return
         for dispatcher in running:
-            dispatcher.stop()
+            dispatcher.stop(grace)
         for dispatcher in running:
             dispatcher.join()
+
+
+def _is_interrupted() -> bool:
+    """Whether this program ends because of Ctrl-C, and nobody has caught that.
+
+    Not where somebody types at it: what was interrupted last may be long ago.
+    """
+    last = getattr(sys, "last_type", None)
+    typed = hasattr(sys, "ps1")
+    return not typed and isinstance(last, type) and issubclass(last, KeyboardInterrupt)
 
 
 def _is_over() -> bool:

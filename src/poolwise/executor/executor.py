@@ -10,11 +10,12 @@ from concurrent.futures import Executor as StandardExecutor
 from concurrent.futures import Future
 from multiprocessing.context import BaseContext
 from time import perf_counter
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from poolwise.errors import PlanRefused
 from poolwise.executor.again import retries_of
-from poolwise.executor.dispatcher import Dispatcher
+from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
 from poolwise.executor.guards import guards_of
 from poolwise.executor.options import run_options
@@ -69,6 +70,8 @@ class Executor(StandardExecutor):
         isolate: Nothing that a call does may reach this process: worker processes only.
 
     The last four, but for `isolate`, need one call per worker: ``"auto"`` takes that.
+
+    Leaving a ``with`` block waits for all calls; after Ctrl-C half a second, then they are ended.
 
     Raises:
         TypeError: an option of the wrong type.
@@ -252,6 +255,19 @@ class Executor(StandardExecutor):
             dispatcher.cancel_all()
         if wait:
             dispatcher.join()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Nobody who presses Ctrl-C wants to wait for calls that may last for hours; workers leave
+        # that signal to this process.
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.shutdown(cancel_futures=True, grace=GRACE_AFTER_INTERRUPT)
+        else:
+            self.shutdown()
 
     def stats(self) -> ExecutorStats:
         """Return how many calls wait, run and have ended, how many workers died, and how long

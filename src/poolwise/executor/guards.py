@@ -8,7 +8,6 @@ import math
 import sys
 from dataclasses import dataclass
 
-from poolwise.errors import PlanRefused
 from poolwise.plan import Plan
 from poolwise.task import Refusal
 from poolwise.units import Bytes, Seconds, parse_size
@@ -83,7 +82,7 @@ def _memory(limit: Bytes | str | None) -> Bytes | None:
         raise ValueError(f"memory_limit {accepted}, not {limit!r}")
     if sys.platform != "linux":
         reason = "this system does not tell how much memory is a worker's own"
-        raise PlanRefused("memory_limit", Refusal(reason, "leave it out"))
+        raise _refused("memory_limit", Refusal(reason, "leave it out"))
     return size
 
 
@@ -96,8 +95,14 @@ def refuse_without_processes(guards: Guards, plan: Plan) -> None:
     wanted = guards.asks_for_processes
     if wanted and plan.mechanism != "process":
         reason = f"{wanted} needs worker processes: a thread can be neither killed nor kept apart"
-        raise PlanRefused(str(plan), Refusal(reason, 'use mechanism="process", or leave it out'))
+        raise _refused(str(plan), Refusal(reason, 'use mechanism="process", or leave it out'))
     if guards.one_call and plan.threads_per_worker > 1:
         reason = f"{wanted} kills a worker, and the calls in its other threads would die with it"
         remedy = f"use threads_per_worker=1 (process:{plan.concurrency}), or leave it out"
-        raise PlanRefused(str(plan), Refusal(reason, remedy))
+        raise _refused(str(plan), Refusal(reason, remedy))
+
+
+def _refused(plan: str, refusal: Refusal) -> Exception:
+    from poolwise.errors import PlanRefused  # which takes 10 ms that a map has no use for
+
+    return PlanRefused(plan, refusal)

@@ -242,7 +242,9 @@ class ProcessPool:
             ready = [
                 worker
                 for worker in self._workers.values()
-                if worker.ready and not worker.reader.closed and not worker.leaving
+                if worker.ready
+                and not (worker.reader.closed or worker.leaving)
+                and worker.end_reason is None  # or it would be killed with another call
             ]
             able = [worker for worker in ready if self._may_take(worker, len(batch))]
             if not able:
