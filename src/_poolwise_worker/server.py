@@ -360,9 +360,9 @@ def _serve(front_fd: int) -> None:
         front.close()
 
 
-def serve_as_fork(front_fd: int) -> None:
+def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
     """Run the server in a process that was just forked from the caller. Never returns."""
-    from _poolwise_worker.surroundings import note_levels
+    from _poolwise_worker import surroundings
 
     code = 1
     try:
@@ -371,7 +371,8 @@ def serve_as_fork(front_fd: int) -> None:
         part_from_caller(keep={front_fd})
         _handle_signals()
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
-        note_levels()
+        surroundings.note_levels()
+        surroundings.plain_output = plain_output
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

@@ -27,7 +27,7 @@ from _signal import (  # type: ignore[import-not-found]
 from _socket import AF_UNIX, MSG_WAITALL, SOCK_STREAM, socket
 from _thread import allocate_lock, get_ident, start_new_thread
 
-from _poolwise_worker import surroundings, transfer, wire
+from _poolwise_worker import said, surroundings, transfer, wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.guard import Clock
 from _poolwise_worker.intake import Intake
@@ -104,6 +104,7 @@ def work(
 ) -> None:
     """Serve batches until the caller closes its sending direction; returns when all are done."""
     outbox = Outbox(data)
+    said.begin(outbox.say)
     exchange = Exchange(transfer.to_caller, lambda: surroundings.arena_limit, outbox.announce)
     intake = Intake(data, outbox, exchange, pid)
     runners = [Runner(outbox, exchange, marks, slot, clock) for slot in range(threads)]

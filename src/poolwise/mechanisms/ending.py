@@ -54,6 +54,7 @@ def _hear_keeper(ends: selectors.BaseSelector, worker: WorkerLink, *, late: bool
             worker.ends.end_life()
     elif any(kind in (ENDED, FAILED) for kind, _ in news):
         ends.unregister(worker.ends.keeper)
+        worker.drop_what_came()  # its last words
         if worker.ends.data in ends.get_map():
             ends.unregister(worker.ends.data)
 

@@ -19,7 +19,7 @@ from functools import partial
 from _poolwise_worker import buffers, guard, wire
 from _poolwise_worker.server import ENDED, FAILED, STARTED
 from poolwise.ipc import Inbox
-from poolwise.mechanisms import idle_workers, servers
+from poolwise.mechanisms import idle_workers, said, servers
 from poolwise.mechanisms.encoding import Encoder
 from poolwise.mechanisms.ending import end_workers
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
@@ -316,6 +316,9 @@ class ProcessPool:
             return
         if frame.kind == wire.RELEASED:
             worker.exchange.free(frame.payload)
+            return
+        if frame.kind in said.KINDS:
+            said.hear(frame)
             return
         if frame.kind == wire.UNREADY:
             self._fail(initializer_failed(frame))

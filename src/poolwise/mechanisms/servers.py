@@ -33,7 +33,7 @@ from poolwise.mechanisms.interpreter import interpreter
 from poolwise.mechanisms.module_state import state_for_fork
 from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent
 from poolwise.mechanisms.signals import no_signals
-from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.surroundings import plain_output, surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
 from poolwise.units import Bytes, Seconds
@@ -150,7 +150,7 @@ class Fork(Server):
             pid = _fork()
             if not pid:
                 ours.close()
-                serving.serve_as_fork(theirs.fileno())
+                serving.serve_as_fork(theirs.fileno(), plain_output())
         except BaseException:
             ours.close()
             raise

@@ -12,6 +12,7 @@ from contextlib import suppress
 from _poolwise_worker import wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
+from poolwise.mechanisms import said
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
@@ -252,13 +253,13 @@ class WorkerLink:
         return not sent.singly and wire.mark(sent.batch.id, wire.READING) in self.ends.marks
 
     def drop_what_came(self) -> bool:
-        """Read without looking; false at the end."""
-        try:
-            return bool(self.ends.data.recv(1 << 16))
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+        """Read, and hear only what calls have said; false at the end."""
+        while self.reader.read():
+            while (frame := self.reader.pop()) is not None:
+                if frame.kind in said.KINDS:
+                    said.hear(frame)
+                frame.drop()
+        return not self.reader.closed
 
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""
