@@ -87,6 +87,7 @@ FAULTS: dict[str, Callable[[int], Any]] = {
     "argument cannot be read": lambda _: None,
     "initializer": lambda _: None,
     "Ctrl-C": lambda _: time.sleep(3600.0),
+    "Ctrl-C in C code": lambda _: sum(range(10**13)),
     "caller killed": lambda _: time.sleep(3600.0),
 }
 

@@ -42,6 +42,9 @@ _LEFT_AFTER = 2.0
 
 _SCRIPT = Path(__file__).with_name("_faults.py")
 
+#: The faults that come from outside, as a signal.
+_SIGNALLED = ("Ctrl-C", "Ctrl-C in C code", "caller killed")
+
 #: Marks the processes of a program, however they are started.
 _MARK = "POOLWISE_FAULT"
 
@@ -60,6 +63,7 @@ _WORDS = {
     "argument cannot be read": "an argument cannot be unpickled",
     "initializer": "the initializer raises",
     "Ctrl-C": "Ctrl-C while a call sleeps",
+    "Ctrl-C in C code": "Ctrl-C while a call is in C code that holds the GIL",
     "caller killed": "the caller is killed (SIGKILL)",
 }
 
@@ -79,8 +83,10 @@ class Seen:
     def _parts(self) -> list[str]:
         left = f"**{self.left} left**" if self.left else "nothing left"
         if "signal" in self.said:
-            ended = "**does not end**" if self.hung else f"ends in {duration(self.took)}"
-            return [ended if self.said["signal"] == "Ctrl-C" else "", left]
+            if self.hung:
+                return ["**does not end**"]
+            ended = f"ends in {duration(self.took)}"
+            return [ended if self.said["signal"] != "caller killed" else "", left]
         return [
             self._outcomes(),
             "" if self.hung and "works" not in self.said else self._works(),
@@ -104,42 +110,47 @@ class Seen:
 def run(library: str, fault: str) -> Seen:
     """Run one program and watch it."""
     mark = f"{library}-{fault}-{time.monotonic_ns()}"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/said", "w+") as said:
         process = subprocess.Popen(
             [sys.executable, str(_SCRIPT), library, fault, folder],
-            stdout=subprocess.PIPE,
+            stdout=said,  # a pipe would be held open by what is left
             stderr=subprocess.DEVNULL,
-            text=True,
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
             env={**os.environ, _MARK: mark},
         )
         seen = Seen()
         began = time.monotonic()
         try:
-            if fault in ("Ctrl-C", "caller killed"):
+            if fault in _SIGNALLED:
                 began = _signal(process, fault, Path(folder))
                 seen.said["signal"] = fault
-            said, _ = process.communicate(timeout=_LONGEST)
-        except subprocess.TimeoutExpired as error:
+            process.wait(_LONGEST)
+        except subprocess.TimeoutExpired:
             seen.hung = True
-            said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
         seen.took = time.monotonic() - began
-        for line in said.splitlines():
-            if line.startswith("{"):
-                seen.said.update(json.loads(line))
         if not seen.hung:
             seen.left = _left(mark)
         _end(mark, process)
+        said.seek(0)
+        for line in said:
+            if line.startswith("{"):
+                seen.said.update(json.loads(line))
     return seen
 
 
-def _signal(process: subprocess.Popen[str], fault: str, folder: Path) -> float:
+def _heed_ctrl_c() -> None:
+    """What runs in the background of a shell ignores it, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _signal(process: subprocess.Popen[bytes], fault: str, folder: Path) -> float:
     """Wait until the faulty call has begun, then send the signal; return when."""
     until = time.monotonic() + _LONGEST
     while not (folder / "begun").exists() and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.2)  # for the other calls to end
-    if fault == "Ctrl-C":
+    if fault != "caller killed":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     else:
         process.kill()
@@ -166,13 +177,13 @@ def _left(mark: str) -> int:
     return len(_marked(mark))
 
 
-def _end(mark: str, process: subprocess.Popen[str]) -> None:
+def _end(mark: str, process: subprocess.Popen[bytes]) -> None:
     while marked := _marked(mark):
         for pid in marked:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-    process.communicate()
+    process.wait()
 
 
 def _installed(library: str) -> bool:
