@@ -75,6 +75,14 @@ class Lines:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
+    def __reduce__(self) -> Any:
+        return _standard, (self._number,)
+
+
+def _standard(number: int) -> Any:
+    """Return the stream that has this place where it is read."""
+    return sys.stdout if number == 1 else sys.stderr
+
 
 def begin(send: Callable[[bytes], None]) -> None:
     """Send what calls say from here on."""

@@ -253,13 +253,14 @@ class WorkerLink:
         return not sent.singly and wire.mark(sent.batch.id, wire.READING) in self.ends.marks
 
     def drop_what_came(self) -> bool:
-        """Read, and hear only what calls have said; false at the end."""
-        while self.reader.read():
-            while (frame := self.reader.pop()) is not None:
-                if frame.kind in said.KINDS:
-                    said.hear(frame)
-                frame.drop()
-        return not self.reader.closed
+        """Read once, and hear only what calls have said; false if there was nothing."""
+        if not self.reader.read():
+            return False
+        while (frame := self.reader.pop()) is not None:
+            if frame.kind in said.KINDS:
+                said.hear(frame)
+            frame.drop()
+        return True
 
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""
