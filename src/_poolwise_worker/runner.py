@@ -255,7 +255,10 @@ def _encode(
                 with transfer.looking():
                     transfer.to_caller.dumps(value)
             except BaseException as error:
-                why = Untransferable(f"its result cannot be pickled: {describe(error)}")
+                from _poolwise_worker.culprit import explain
+
+                with transfer.looking():
+                    why = Untransferable(explain(value, "its result", error))
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
         return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))

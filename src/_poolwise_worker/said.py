@@ -88,8 +88,8 @@ def begin(send: Callable[[bytes], None]) -> None:
     """Send what calls say from here on."""
     global _send
     _send = send
-    sys.stdout = Lines(sys.stdout, 1)  # type: ignore[assignment]
-    sys.stderr = Lines(sys.stderr, 2)  # type: ignore[assignment]
+    sys.stdout = Lines(sys.stdout, 1)
+    sys.stderr = Lines(sys.stderr, 2)
     os.register_at_fork(after_in_child=_stop)
     import warnings
 
@@ -140,7 +140,7 @@ class _WhenImported:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "logging":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path)

@@ -13,9 +13,12 @@ from fault_calls import Deadly, Flaky, started
 import poolwise
 from poolwise.executor.again import runs
 from poolwise.task import Outcomes
+from thorough import thorough
 
-PLANS = pytest.mark.parametrize("plan", ["process:1", "process:2", "process:1x4", None])
-PINNED = pytest.mark.parametrize("plan", ["process:1", "process:2", "process:1x4", "process:2x4"])
+PLANS = pytest.mark.parametrize("plan", ["process:1", "process:1x4", None, *thorough("process:2")])
+PINNED = pytest.mark.parametrize(
+    "plan", ["process:2", "process:1x4", *thorough("process:1", "process:2x4")]
+)
 EVERYWHERE = pytest.mark.parametrize("plan", ["inline", "thread:3", "process:2", "process:1x4"])
 ORDERS = pytest.mark.parametrize("ordered", [True, False])
 

@@ -18,12 +18,13 @@ from fault_calls import hang, hold_the_gil, in_worker, log, started
 
 import poolwise
 from poolwise.executor.guards import guards_of
+from thorough import thorough
 
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="no other system tells a worker's memory"
 )
-PLANS = pytest.mark.parametrize("plan", ["process:1", "process:2", None])
-ORDERS = pytest.mark.parametrize("ordered", [True, False])
+PLANS = pytest.mark.parametrize("plan", ["process:2", None, *thorough("process:1")])
+ORDERS = pytest.mark.parametrize("ordered", [True, *thorough(False)])
 
 #: Short, but a call that does nothing ends within it also beside a busy machine's other work.
 LIMIT = 0.3

@@ -15,6 +15,7 @@ import pytest
 from fault_calls import hang, hold_the_gil, log, started
 
 import poolwise
+from thorough import thorough
 
 PROGRAM_ENDS = 30.0
 
@@ -40,7 +41,7 @@ def wait_for(folder: Path, number: int) -> None:
         threading.Event().wait(0.005)
 
 
-@pytest.mark.parametrize("plan", ["process:1", "process:2", "process:1x2"])
+@pytest.mark.parametrize("plan", ["process:1x2", *thorough("process:1", "process:2")])
 @pytest.mark.parametrize("bad", [hang, hold_the_gil])
 @pytest.mark.parametrize("wait", [True, False])
 def test_what_outlasts_the_grace_is_ended(wait: bool, bad: Any, plan: str, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_a_grace_is_checked(grace: Any) -> None:
     pool.shutdown()
 
 
-@pytest.mark.parametrize("plan", ["process:1", "process:2", "process:1x4"])
+@pytest.mark.parametrize("plan", ["process:1", "process:1x4", *thorough("process:2")])
 def test_workers_are_replaced_while_the_program_ends(plan: str, tmp_path: Path) -> None:
     """Since 3.12 an interpreter that ends starts no thread and forks nothing."""
     program = f"""
@@ -116,7 +117,7 @@ for n in range(12):
 
 @pytest.mark.parametrize("ending", ["block", "exit"])
 @pytest.mark.parametrize("bad", ["time.sleep(3600)", "ctypes.PyDLL(None).pause()"])
-@pytest.mark.parametrize("plan", ["process:2", "process:1x2", None])
+@pytest.mark.parametrize("plan", ["process:2", None, *thorough("process:1x2")])
 def test_ctrl_c_ends_a_program_whatever_its_calls_do(
     plan: str | None, bad: str, ending: str, tmp_path: Path
 ) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from programs import METHODS, run
+from thorough import thorough
 
-PLANS = pytest.mark.parametrize("plan", ["process:2", "process:1x4"])
+PLANS = pytest.mark.parametrize("plan", ["process:2", *thorough("process:1x4")])
 
 
 @METHODS

@@ -36,6 +36,9 @@ _REASONS: dict[EndReason, str] = {
     "unguarded": "the process died that kept its limits",
 }
 
+#: What a worker may take to end that runs nothing, in seconds; then it is killed.
+_WARD_ENDS: Seconds = 1.0
+
 #: So long a story is enough.
 _PHASES = 1000
 
@@ -223,13 +226,16 @@ class Dispatch:
             return 0
         first, task, columns = taken
         batch = Batch(task, columns)
+        self._launch(lane, first, batch)
+        return len(batch)
+
+    def _launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
-        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now)
+        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now, suspect=suspect)
         lane.in_flight += 1
         lane.pool.send(batch)
-        return len(batch)
 
     # ---- suspects --------------------------------------------------------------------------
 
@@ -237,16 +243,8 @@ class Dispatch:
         """Send calls that were lost with a worker, each by itself to a worker with one thread."""
         suspects = self.again.suspects
         while suspects and (lane := self._lane_for_suspects()) is not None:
-            suspect = suspects.popleft()
-            batch = Batch(suspect.task, suspect.columns)
-            now = self.clock.now()
-            if lane.busy_since is None:
-                lane.busy_since = now
-            self._flights[batch.id] = _Flight(
-                lane, suspect.number, batch, 1, now, suspect=suspect.exit
-            )
-            lane.in_flight += 1
-            lane.pool.send(batch)
+            number, task, columns, exit = suspects.popleft()
+            self._launch(lane, number, Batch(task, columns), exit)
 
     def _lane_for_suspects(self) -> Lane | None:
         """Return one with room, and open one of its own if no lane will ever have any."""
@@ -304,7 +302,7 @@ class Dispatch:
         if self.again.suspects:
             self._send_suspects()
         elif self._ward is not None and not self._ward.in_flight:
-            self._close_ward(grace=None)
+            self._close_ward(grace=_WARD_ENDS)
         if self._flights:
             self._chase_late()
             if self.nothing_left:
