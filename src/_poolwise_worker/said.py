@@ -171,10 +171,16 @@ def _take_over(logging: Any) -> None:
             _held.append(logger.handlers)
             logger.handlers = []
 
+    # Without any, `logging.warning` and its like would set up one that prints here.
+    stand_in = logging.NullHandler()
+    logging.root.handlers = [stand_in]
+
     def call_handlers(logger: Any, record: Any) -> None:
         found, each = False, logger
         while each is not None:
             for handler in each.handlers:
+                if handler is stand_in:
+                    continue
                 found = True
                 if record.levelno >= handler.level:
                     handler.handle(record)

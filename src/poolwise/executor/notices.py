@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from logging import Logger
 
 
+#: The logger, once it is known: to look it up takes a lock that any thread may hold.
+_known: list[Logger] = []
+
+
 def _logger() -> Logger | None:
+    if _known:
+        return _known[0]
     logging = sys.modules.get("logging")
     if logging is None or not hasattr(logging, "NullHandler"):  # or it is just being imported
         return None
     logger: Logger = logging.getLogger("poolwise")
     if not logger.handlers:  # else what nobody handles would be printed
         logger.addHandler(logging.NullHandler())
+    _known.append(logger)
     return logger
 
 
