@@ -15,9 +15,11 @@ from poolwise import errors
 from poolwise.errors import (
     ChannelClosed,
     InitializerFailed,
+    MemoryLimitExceeded,
     OwnerDied,
     PlanRefused,
     PoolwiseError,
+    TaskTimeout,
     TransferError,
     WorkerCrashed,
     WorkersKilled,
@@ -31,7 +33,20 @@ KILLED = WorkersKilled("kill_workers ended the worker of this call")
 INITIALIZER = InitializerFailed("KeyError: 3")
 CLOSED = ChannelClosed("the queue is closed")
 DIED = OwnerDied("it is free again")
-ALL = (CRASH, REFUSED, TRANSFER, KILLED, INITIALIZER, CLOSED, DIED, PoolwiseError("text"))
+LATE = TaskTimeout("call 3 of parse", 2.0, 3)
+LARGE = MemoryLimitExceeded("call 3 of parse", 2 * 10**9, 3)
+ALL = (
+    CRASH,
+    REFUSED,
+    TRANSFER,
+    KILLED,
+    INITIALIZER,
+    CLOSED,
+    DIED,
+    LATE,
+    LARGE,
+    PoolwiseError("text"),
+)
 
 
 def test_every_error_of_the_module_is_in_the_tree() -> None:
@@ -57,6 +72,8 @@ def test_every_error_of_the_module_is_in_the_tree() -> None:
         (INITIALIZER, BrokenProcessPool),
         (INITIALIZER, BrokenThreadPool),
         (CLOSED, EOFError),
+        (LATE, TimeoutError),
+        (LARGE, MemoryError),
     ],
 )
 def test_what_catches_the_standard_error_catches_ours(

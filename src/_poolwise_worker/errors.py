@@ -24,7 +24,8 @@ class PoolwiseError(Exception):
         """Return another of the same: one that several raise would collect all their tracebacks,
         and with them what their frames hold.
         """
-        other = type(self)(*self.args)
+        made = self.__reduce__()
+        other: Self = made[0](*made[1])  # type: ignore[operator]
         other.__cause__ = self.__cause__
         return other
 

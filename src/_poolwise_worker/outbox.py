@@ -6,6 +6,7 @@ import os
 import sys
 from _socket import SCM_RIGHTS, SOL_SOCKET, socket
 from _thread import allocate_lock
+from collections import deque
 
 from _poolwise_worker import wire
 
@@ -15,11 +16,32 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """The sending half of the data socket. `lock` guards it: frames never interleave."""
+    """The sending half of the data socket. `_lock` guards it: frames never interleave.
+
+    What calls say is queued first, because a signal handler that prints may have interrupted its
+    own thread while that holds the lock. Who finds the lock taken leaves the rest to who has it,
+    and that one looks again after it has let go.
+    """
 
     def __init__(self, sock: socket) -> None:
         self._sock = sock
         self._lock = allocate_lock()
+        self._said: deque[bytes] = deque()
+
+    def say(self, frame: bytes) -> None:
+        """Send one frame of what a call has said, in order."""
+        self._said.append(frame)
+        self._let_out()
+
+    def _let_out(self) -> None:
+        while self._said and self._lock.acquire(False):
+            try:
+                while self._said:
+                    self._sock.sendall(self._said.popleft())
+            except OSError:
+                leave(0)
+            finally:
+                self._lock.release()
 
     def send(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send one frame, and close its descriptors. Blocks while the caller does not read; dies if
@@ -37,6 +59,8 @@ class Outbox:
             leave(0)
         for each in descriptors:
             os.close(each)
+        if self._said:
+            self._let_out()
 
     def announce(self, descriptor: int) -> None:
         """Send an arena."""

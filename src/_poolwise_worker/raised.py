@@ -87,24 +87,65 @@ def _groups(error: BaseException) -> bool:
 
 
 def _pickle(error: BaseException) -> bytes | None:
-    """Return the exception alone, if it can be read again."""
+    """Return the exception alone, if it can be read again; else, if there can be one, one like it
+    without what cannot.
+    """
     try:
-        data = transfer.to_caller.dumps(_Rebuilt(error) if _can_be_rebuilt(error) else error)
+        whole = _Rebuilt(error, error.args, vars(error)) if _can_be_rebuilt(error) else error
+        data = transfer.to_caller.dumps(whole)
+        loads(data)
+    except Exception:
+        return _pickle_stand_in(error)
+    return data
+
+
+def _pickle_stand_in(error: BaseException) -> bytes | None:
+    """Of the same class, so that it is caught where the other would be."""
+    if _groups(error) or _in_c(type(error)).__basicsize__ != BaseException.__basicsize__:
+        return None
+    left: list[str] = []
+    args = tuple(
+        each if _travels(each) else _told(left, f"args[{place}]", each)
+        for place, each in enumerate(error.args)
+    )
+    state = {name: each for name, each in vars(error).items() if _travels(each)}
+    left += (f".{name}" for name in vars(error) if name not in state)
+    notes = [each for each in state.get("__notes__", ()) if isinstance(each, str)]
+    state["__notes__"] = [*notes, f"(could not be sent from its worker: {', '.join(left)})"]
+    try:
+        data = transfer.to_caller.dumps(_Rebuilt(error, args, state))
         loads(data)
     except Exception:
         return None
     return data
 
 
+def _travels(value: object) -> bool:
+    try:
+        with transfer.looking():
+            loads(transfer.to_caller.dumps(value))
+    except Exception:
+        return False
+    return True
+
+
+def _told(left: list[str], name: str, value: object) -> str:
+    """Note that a value stays here, and return how it shows."""
+    left.append(name)
+    try:
+        return repr(value)
+    except Exception:  # the user's own
+        return f"<{type(value).__qualname__}>"
+
+
 class _Rebuilt:
     """In the place of an exception; reading it makes the exception without its constructor."""
 
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
+    def __init__(self, error: BaseException, args: tuple[Any, ...], state: dict[str, Any]) -> None:
+        self._class, self._args, self._state = type(error), args, state
 
     def __reduce__(self) -> tuple[object, tuple[type, tuple[Any, ...], dict[str, Any]]]:
-        error = self._error
-        return _rebuild, (type(error), error.args, vars(error))
+        return _rebuild, (self._class, self._args, self._state)
 
 
 def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from _poolwise_worker.exchange import Exchange
+    from _poolwise_worker.guard import Clock
     from _poolwise_worker.outbox import Outbox
 
 #: Finished outcomes wait at most about this long for their neighbours, in seconds. Sending costs
@@ -36,11 +37,19 @@ class Runner:
     returned. `lock` guards everything about outcomes: flushing, and the count of what was flushed.
     """
 
-    def __init__(self, outbox: Outbox, exchange: Exchange, marks: memoryview, slot: int) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        exchange: Exchange,
+        marks: memoryview,
+        slot: int,
+        clock: Clock | None = None,
+    ) -> None:
         self._outbox = outbox
         self._exchange = exchange
         self._marks = marks
         self._slot = slot
+        self._clock = clock  # of a guarded worker, where each batch is one call
         self._lock = allocate_lock()
         self._strides: dict[int, int] = {}
         self.batch = 0  # guarded by Intake.lock; 0: none
@@ -79,6 +88,8 @@ class Runner:
             self._run_batch(frame, function)
 
     def _run_batch(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
+        if self._clock is not None:
+            self._clock.start()
         if frame.kind == wire.RUN:  # else each call is read by itself, after its own mark
             self._marks[self._slot] = wire.mark(frame.key, wire.READING)
         try:
@@ -87,6 +98,8 @@ class Runner:
             else:
                 columns = frame.read(self._exchange.loads)
         except BaseException as error:
+            if self._clock is not None:
+                self._clock.stop()
             self._outbox.send(
                 wire.pack(wire.UNREADABLE, frame.key, describe(error).encode("utf-8", "replace"))
             )
@@ -188,6 +201,8 @@ class Runner:
             service, self._service = self._service, 0.0
             cpu, self._cpu = self._cpu, 0.0
             kind, payload, descriptors = _encode(values, errors, self._exchange)
+            if self._clock is not None:
+                self._clock.stop()
             del values
             released = self._exchange.released()
             if released:
@@ -240,7 +255,10 @@ def _encode(
                 with transfer.looking():
                     transfer.to_caller.dumps(value)
             except BaseException as error:
-                why = Untransferable(f"its result cannot be pickled: {describe(error)}")
+                from _poolwise_worker.culprit import explain
+
+                with transfer.looking():
+                    why = Untransferable(explain(value, "its result", error))
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
         return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))

@@ -41,6 +41,7 @@ from _struct import Struct
 from marshal import loads as unmarshal
 
 from _poolwise_worker import transfer
+from _poolwise_worker.guard import LIMITS, Guard
 from _poolwise_worker.outbox import leave
 from _poolwise_worker.parting import part_from_caller
 from _poolwise_worker.worker import ignore, run_worker
@@ -48,6 +49,9 @@ from _poolwise_worker.worker import ignore, run_worker
 #: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
 REQUEST = Struct("<BQ")
 FORK, SPAWN, PRELOAD, QUIT = 1, 2, 3, 4
+
+#: Added to FORK or SPAWN: the worker is to be guarded, and `guard.LIMITS` follow.
+GUARDED = 8
 
 #: Descriptors that come with FORK and SPAWN: keeper, data socket, control socket, life pipe, start
 #: marks.
@@ -68,6 +72,7 @@ class Server:
         self._front = front
         self._keepers: dict[int, tuple[socket, int]] = {}  # by descriptor, with the worker's pid
         self._workers: dict[int, int] = {}  # the keeper's descriptor by pid; 0 when it has closed
+        self._guards: dict[int, Guard] = {}  # by pid
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -83,7 +88,7 @@ class Server:
         self._poll.register(self._wake_read, select.POLLIN)
         front_open = True
         while front_open or self._workers:
-            for descriptor, _ in self._poll.poll():
+            for descriptor, _ in self._poll.poll(self._look_after()):
                 if descriptor == self._wake_read:
                     self._reap()
                 elif descriptor in self._keepers:
@@ -93,12 +98,35 @@ class Server:
                     front_open = False
                     self._poll.unregister(self._front.fileno())
 
+    def _look_after(self) -> float | None:
+        """Kill guarded workers that must not go on; return when to look again, in milliseconds."""
+        if not self._guards:
+            return None
+        for pid, guard in list(self._guards.items()):
+            why = guard.verdict()
+            if why:
+                # First of all, lest it end this call and begin another. It has not been waited for
+                # yet, so the id is its own.
+                os.kill(pid, SIGKILL)
+                del self._guards[pid]
+                descriptor = self._workers[pid]
+                if descriptor:
+                    _reply(self._keepers[descriptor][0], why, 0)
+        patience = min((guard.patience for guard in self._guards.values()), default=None)
+        # Rounded up: a look that comes early would be repeated until it is time.
+        return None if patience is None else max(0.0, patience) * 1000 + 1
+
     def _answer(self) -> bool:
         """Answer one request; false if there will be no more."""
         header, descriptors = _receive(self._front, REQUEST.size, DESCRIPTORS)
         if len(header) < REQUEST.size:
             return False
         kind, number = REQUEST.unpack(header)
+        limits = None
+        if kind & GUARDED:
+            payload = _receive_payload(self._front, LIMITS.size)
+            limits = LIMITS.unpack(payload)
+            kind -= GUARDED
         if kind == PRELOAD:
             payload = _receive_payload(self._front, number)
             if len(payload) == number:
@@ -107,13 +135,19 @@ class Server:
             for keeper in list(self._keepers):
                 self._close_keeper(keeper)
         elif len(descriptors) == DESCRIPTORS:
-            self._start(kind, number, descriptors)
+            self._start(kind, number, descriptors, limits)
         else:  # this process may open no more: at the end of file the pool hears of it
             for each in descriptors:
                 os.close(each)
         return True
 
-    def _start(self, kind: int, threads: int, descriptors: list[int]) -> None:
+    def _start(
+        self,
+        kind: int,
+        threads: int,
+        descriptors: list[int],
+        limits: tuple[float, int] | None,
+    ) -> None:
         keeper = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
         try:
             pid = os.fork()
@@ -123,15 +157,19 @@ class Server:
         else:
             if pid == 0:
                 keeper.close()
-                self._become_worker(kind, threads, descriptors[1:])
+                self._become_worker(kind, threads, descriptors[1:], guarded=limits is not None)
             self._workers[pid] = keeper.fileno()
             self._keepers[keeper.fileno()] = keeper, pid
             self._poll.register(keeper.fileno(), select.POLLIN)
+            if limits is not None:
+                self._guards[pid] = Guard(pid, descriptors[-1], *limits)
             _reply(keeper, STARTED, pid)
         for descriptor in descriptors[1:]:
             os.close(descriptor)
 
-    def _become_worker(self, kind: int, threads: int, descriptors: list[int]) -> None:
+    def _become_worker(
+        self, kind: int, threads: int, descriptors: list[int], *, guarded: bool
+    ) -> None:
         """Turn this forked child into a worker. Never returns."""
         code = 1
         try:
@@ -143,9 +181,9 @@ class Server:
             os.close(self._wake_read)
             os.close(self._wake_write)
             if kind == SPAWN:
-                _execute(threads, descriptors)
+                _execute(threads, descriptors, guarded=guarded)
             _renew_random_streams()
-            run_worker(threads, descriptors)
+            run_worker(threads, descriptors, guarded=guarded)
             code = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -180,9 +218,14 @@ class Server:
         except BlockingIOError:
             pass
         while self._workers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if not pid:
                 return
+            if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+                if pid in self._guards:
+                    self._guards[pid].note_stopped(os.WIFSTOPPED(status))
+                continue
+            self._guards.pop(pid, None)
             descriptor = self._workers.pop(pid, 0)
             if descriptor:
                 self._poll.unregister(descriptor)
@@ -192,7 +235,7 @@ class Server:
 
 
 def _reply(keeper: socket, kind: int, value: int) -> None:
-    """Tell the pool. Never blocks: a keeper carries two replies in all, and they fit."""
+    """Tell the pool. Never blocks: a keeper carries three replies in all, and they fit."""
     try:
         keeper.send(REPLY.pack(kind, value), MSG_DONTWAIT)
     except OSError:
@@ -251,25 +294,26 @@ def _renew_random_streams() -> None:
         random.seed()
 
 
-def _execute(threads: int, descriptors: list[int]) -> None:
+def _execute(threads: int, descriptors: list[int], *, guarded: bool) -> None:
     """Become a worker that shares nothing with this process, not even memory."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r}); "
-        f"from _poolwise_worker.server import be_worker; be_worker({threads}, {descriptors})"
+        f"from _poolwise_worker.server import be_worker; "
+        f"be_worker({threads}, {descriptors}, guarded={guarded})"
     )
     # The same interpreter with the same flags as this one, which was executed just so.
     os.execv(sys.executable, [*sys.orig_argv[:-1], code])
 
 
-def be_worker(threads: int, descriptors: list[int]) -> None:
+def be_worker(threads: int, descriptors: list[int], *, guarded: bool) -> None:
     """Be a worker in an interpreter of its own."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     code = 1
     try:
-        run_worker(threads, descriptors)
+        run_worker(threads, descriptors, guarded=guarded)
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -316,9 +360,9 @@ def _serve(front_fd: int) -> None:
         front.close()
 
 
-def serve_as_fork(front_fd: int) -> None:
+def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
     """Run the server in a process that was just forked from the caller. Never returns."""
-    from _poolwise_worker.surroundings import note_levels
+    from _poolwise_worker import surroundings
 
     code = 1
     try:
@@ -327,7 +371,8 @@ def serve_as_fork(front_fd: int) -> None:
         part_from_caller(keep={front_fd})
         _handle_signals()
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
-        note_levels()
+        surroundings.note_levels()
+        surroundings.plain_output = plain_output
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

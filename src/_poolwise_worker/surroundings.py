@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 #: worker. What a call runs in parallel by itself has to do with its share of the CPUs.
 siblings = 1
 
+#: Whether standard output and error of the caller are those that it was started with, so that a
+#: worker may write there itself.
+plain_output = (True, True)
+
 #: The most bytes of an arena for results.
 arena_limit = 1 << 30
 
 
 def take_on(payload: bytes | bytearray) -> None:
     """Make this process look like the caller as it was when it packed `payload`."""
-    global siblings, arena_limit
+    global siblings, arena_limit, plain_output
     surroundings: dict[str, Any] = unmarshal(payload)
     siblings = surroundings["siblings"]
     arena_limit = surroundings["arena_limit"]
+    plain_output = surroundings["plain_output"]
     try:
         os.chdir(surroundings["cwd"])
     except OSError:

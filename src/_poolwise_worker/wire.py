@@ -19,6 +19,9 @@ RETURNED   ←         batch id     first call       calls   –
 UNREADABLE ←         batch id     –                –       why, as text
 ARENA      both      –            –                –       – (the descriptor comes along)
 RELEASED   both      –            –                –       slots that may be written again
+SAID       ←         1 or 2       –                –       whole lines, as text
+LOGGED     ←         –            –                –       pickled fields of a log record
+WARNED     ←         –            –                –       pickled warning, category, file, line
 ========== ========= ============ ================ ======= =================================
 
 A batch ends in frames that together cover each of its calls once: DONE and MIXED for calls that
@@ -41,6 +44,7 @@ from collections import deque
 ARENA, RELEASED = 32, 33
 TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
 READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
+SAID, LOGGED, WARNED = 22, 23, 24
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,8 +27,9 @@ from _signal import (  # type: ignore[import-not-found]
 from _socket import AF_UNIX, MSG_WAITALL, SOCK_STREAM, socket
 from _thread import allocate_lock, get_ident, start_new_thread
 
-from _poolwise_worker import surroundings, transfer, wire
+from _poolwise_worker import said, surroundings, transfer, wire
 from _poolwise_worker.exchange import Exchange
+from _poolwise_worker.guard import Clock
 from _poolwise_worker.intake import Intake
 from _poolwise_worker.outbox import Outbox, flush_streams, leave
 from _poolwise_worker.runner import Runner
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def run_worker(threads: int, descriptors: list[int]) -> None:
+def run_worker(threads: int, descriptors: list[int], *, guarded: bool = False) -> None:
     """Serve batches, as a process forked or executed for it, until told to stop."""
     signal(SIGINT, ignore)
     signal(SIGTERM, ignore)
@@ -49,7 +50,7 @@ def run_worker(threads: int, descriptors: list[int]) -> None:
     os.close(marks_fd)
     data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
     control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
-    work(data, control, marks, threads, os.getpid())
+    work(data, control, marks, threads, os.getpid(), Clock(marks) if guarded else None)
     import atexit
 
     atexit._run_exitfuncs()
@@ -93,12 +94,20 @@ def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:
             intake.recall(wire.RECALL.unpack(request)[0], runners)
 
 
-def work(data: socket, control: socket, marks: memoryview, threads: int, pid: int) -> None:
+def work(
+    data: socket,
+    control: socket,
+    marks: memoryview,
+    threads: int,
+    pid: int,
+    clock: Clock | None = None,
+) -> None:
     """Serve batches until the caller closes its sending direction; returns when all are done."""
     outbox = Outbox(data)
+    said.begin(outbox.say)
     exchange = Exchange(transfer.to_caller, lambda: surroundings.arena_limit, outbox.announce)
     intake = Intake(data, outbox, exchange, pid)
-    runners = [Runner(outbox, exchange, marks, slot) for slot in range(threads)]
+    runners = [Runner(outbox, exchange, marks, slot, clock) for slot in range(threads)]
 
     def let_go() -> None:
         data.close()

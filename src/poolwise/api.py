@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from poolwise.cost import Forecast
+from poolwise.executor.again import retries_of
 from poolwise.executor.drive import Drive, EndedDrive, MapOptions
+from poolwise.executor.guards import guards_of
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.executor.progress import Progress, make_progress
 from poolwise.executor.run import BaseRun
@@ -29,6 +31,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 OnError = Literal["raise", "return"]
+RetryOn = type[BaseException] | tuple[type[BaseException], ...]
 
 
 class Run(BaseRun[T]):
@@ -95,6 +98,12 @@ class _Options(TypedDict, total=False):
     max_tasks_per_child: int | None
     start_method: str | None
     idle_timeout: float
+    retries: int
+    retry_on: RetryOn
+    task_timeout: float | None
+    memory_limit: int | str | None
+    kill_on_cancel: bool
+    isolate: bool
     common: Mapping[str, Any] | None
 
 
@@ -260,6 +269,12 @@ def map(
     max_tasks_per_child: int | None = None,
     start_method: str | None = None,
     idle_timeout: float = 30.0,
+    retries: int = 0,
+    retry_on: RetryOn = (),
+    task_timeout: float | None = None,
+    memory_limit: int | str | None = None,
+    kill_on_cancel: bool = False,
+    isolate: bool = False,
     common: Mapping[str, Any] | None = None,
 ) -> Run[Any]:
     """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
@@ -293,17 +308,30 @@ def map(
         start_method: How worker processes start: ``"forkserver"``, ``"spawn"`` or ``"fork"``; by
             default whatever is safe and fast at that moment.
         idle_timeout: Seconds that worker processes wait for the next map; 0 keeps none.
+        retries: How often a call is run again whose worker died after the call had started; by
+            itself then, in a worker with one thread. Calls that had not started always move on.
+        retry_on: An exception type, or a tuple of them, that is a reason to run a call again too.
+        task_timeout: Seconds that one call may run, from its own start; then its worker is killed
+            and replaced, and the call fails with `TaskTimeout`.
+        memory_limit: Private bytes, or a text such as ``"2GB"``, that a worker may grow by; then it
+            is killed and replaced, and the call fails with `MemoryLimitExceeded`.
+        kill_on_cancel: Closing the run ends the calls that run, whatever they do, by killing their
+            workers.
+        isolate: Nothing that a call does may reach this process: worker processes only.
         common: Keyword arguments for every call; they go to each worker once.
 
     Raises:
         TypeError: `fn` is not callable, an iterable is not iterable, or an option has the wrong
             type.
         ValueError: an option is out of range, or two contradict each other.
+        PlanRefused: a plan with threads, where `task_timeout`, `memory_limit` or `kill_on_cancel`
+            need processes with one call each, or `isolate` processes.
 
     >>> import poolwise
     >>> list(poolwise.map(pow, [2, 3, 4], [5, 2, 1]))
     [32, 9, 4]
     """
+    guards = guards_of(task_timeout, memory_limit, kill_on_cancel, isolate)
     run = run_options(
         this_machine(),
         mechanism=mechanism,
@@ -311,6 +339,7 @@ def map(
         max_workers=max_workers,
         threads_per_worker=threads_per_worker,
         max_concurrency=max_concurrency,
+        guards=guards,
     )
     workers = worker_options(
         initializer=initializer,
@@ -318,8 +347,9 @@ def map(
         max_tasks_per_child=max_tasks_per_child,
         start_method=start_method,
         idle_timeout=idle_timeout,
+        guards=guards,
     )
-    run = replace(run, workers=workers)
+    run = replace(run, workers=workers, retries=retries_of(retries, retry_on))
     map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
     if common is not None:
         fn = _with_common(fn, common)

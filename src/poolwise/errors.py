@@ -5,6 +5,8 @@
     PoolwiseError
     ├── WorkerCrashed      (also concurrent.futures.process.BrokenProcessPool)
     ├── WorkersKilled      (also concurrent.futures.process.BrokenProcessPool)
+    ├── TaskTimeout        (also TimeoutError)
+    ├── MemoryLimitExceeded (also MemoryError)
     ├── InitializerFailed  (also BrokenThreadPool and BrokenProcessPool)
     ├── TransferError      (also pickle.PicklingError)
     ├── OwnerDied
@@ -24,13 +26,16 @@ from concurrent.futures.thread import BrokenThreadPool
 # Those that workers raise too are made where they can import them.
 from _poolwise_worker.errors import ChannelClosed, OwnerDied, PoolwiseError, TransferError
 from poolwise.task import Exit, Refusal
+from poolwise.units import Bytes, Seconds, size
 
 __all__ = [
     "ChannelClosed",
     "InitializerFailed",
+    "MemoryLimitExceeded",
     "OwnerDied",
     "PlanRefused",
     "PoolwiseError",
+    "TaskTimeout",
     "TransferError",
     "WorkerCrashed",
     "WorkersKilled",
@@ -41,34 +46,87 @@ class WorkerCrashed(PoolwiseError, BrokenProcessPool):
     """A worker died while it ran this call. Whose fault: the call's, or the machine's.
 
     Only calls that had started fail; all others run elsewhere, and the pool lives on. `index` is
-    the place of the call's input, counted from 0.
+    the place of the call's input, counted from 0; `tries` is how often it has been started.
     """
 
-    def __init__(self, call: str, exit: Exit, index: int | None = None) -> None:
-        super().__init__(call, exit, index)
+    def __init__(self, call: str, exit: Exit, index: int | None = None, tries: int = 1) -> None:
+        super().__init__(call, exit, index, tries)
         self.call = call
         self.exit = exit
         self.index = index
+        self.tries = tries
 
     def __str__(self) -> str:
-        return f"the worker that ran {self.call} {_how(self.exit)}"
+        if self.tries > 1:
+            again = f"; it was started {self.tries} times, with a worker of its own since the first"
+        else:
+            again = "; retries=1 has such a call run again, where that does no harm"
+        return f"the worker that ran {self.call} {_how(self.exit)}{again}"
+
+
+#: What a program is told by the system when it has done what it must not.
+_FAULTS = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS")
 
 
 def _how(exit: Exit) -> str:
+    if exit.reason == "unguarded":
+        return f"was ended (pid {exit.pid}), because the process died that kept its limits"
     if exit.signal is not None:
         try:
             name = signal.Signals(exit.signal).name
         except ValueError:
             name = f"signal {exit.signal}"
-        hint = "; Linux kills with SIGKILL when memory runs out" if name == "SIGKILL" else ""
+        hint = ""
+        if name == "SIGKILL":
+            hint = "; Linux kills with SIGKILL when memory runs out"
+        elif name in _FAULTS:
+            hint = "; most likely a fault in a library written in C"
         return f"was killed by {name} (pid {exit.pid}){hint}"
     if exit.code is not None:
-        return f"ended with exit code {exit.code} (pid {exit.pid})"
+        hint = "; something has called os._exit" if exit.code != 1 else ""
+        return f"ended with exit code {exit.code} (pid {exit.pid}){hint}"
     return f"ended in an unknown way (pid {exit.pid})"
 
 
+class TaskTimeout(PoolwiseError, TimeoutError):
+    """A call ran for longer than `task_timeout` allows; its worker was killed and replaced.
+
+    Whose fault: the call's, or the limit's. `index` is the place of its input, counted from 0.
+    """
+
+    def __init__(self, call: str, seconds: Seconds, index: int | None = None) -> None:
+        # One text: an `OSError`, which a `TimeoutError` is, takes two arguments for an errno.
+        took = f"took longer than task_timeout={seconds:g} s allows"
+        super().__init__(f"{call} {took}; the worker that ran it was ended")
+        self.call = call
+        self.seconds = seconds
+        self.index = index
+
+    def __reduce__(self) -> tuple[type, tuple[str, Seconds, int | None]]:
+        return type(self), (self.call, self.seconds, self.index)
+
+
+class MemoryLimitExceeded(PoolwiseError, MemoryError):
+    """A worker grew by more than `memory_limit` allows while it ran this call, and was replaced.
+
+    Whose fault: the call's, or that of calls before it in the same worker that kept memory.
+    `index` is the place of its input, counted from 0.
+    """
+
+    def __init__(self, call: str, limit: Bytes, index: int | None = None) -> None:
+        super().__init__(call, limit, index)
+        self.call = call
+        self.limit = limit
+        self.index = index
+
+    def __str__(self) -> str:
+        grew = f"the worker that ran {self.call} grew by more than memory_limit={size(self.limit)}"
+        return f"{grew}, and was ended; max_tasks_per_child replaces workers before they are large"
+
+
 class WorkersKilled(PoolwiseError, BrokenProcessPool):
-    """`Executor.kill_workers` or `terminate_workers` ended the worker under this call.
+    """`Executor.kill_workers` or `terminate_workers` ended the worker under this call, or the grace
+    of `shutdown` was over.
 
     Whose fault: nobody's; it was asked for.
     """

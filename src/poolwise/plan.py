@@ -17,17 +17,17 @@ MECHANISMS = ("inline", "thread", "process")
 _SPEC = re.compile(r"(?P<name>[a-z_]+)(:(?P<workers>\d+)(x(?P<threads>\d+))?)?(/(?P<batch>\d+))?")
 
 
-def check_count(name: str, value: object) -> int:
-    """Return `value` if it is a whole number of at least 1.
+def check_count(name: str, value: object, least: int = 1) -> int:
+    """Return `value` if it is a whole number of at least `least`.
 
     Raises:
         TypeError: it is not an integer; the text names the option.
-        ValueError: it is below 1.
+        ValueError: it is below that.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} takes a whole number of at least 1, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} takes a whole number of at least 1, not {value}")
+        raise TypeError(f"{name} takes a whole number of at least {least}, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} takes a whole number of at least {least}, not {value}")
     return value
 
 

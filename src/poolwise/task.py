@@ -6,12 +6,16 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from poolwise.units import Seconds
 
 BatchId: TypeAlias = int
 WorkerId: TypeAlias = int
+
+#: Why a worker was ended: its call took too long, used too much memory, was cancelled; or nobody
+#: was left to see to that.
+EndReason: TypeAlias = Literal["overtime", "overgrown", "cancelled", "unguarded"]
 
 #: One list per argument, all of the same length: call *i* takes ``[c[i] for c in columns]``.
 Columns: TypeAlias = tuple[list[object], ...]
@@ -63,14 +67,28 @@ class Outcomes:
     service: Seconds = 0.0
     cpu: Seconds = 0.0
 
+    def part(self, start: int, stop: int) -> Outcomes:
+        """Return those of some calls, by their positions here; time is divided evenly."""
+        share = (stop - start) / len(self.values)
+        errors = {
+            position - start: error
+            for position, error in self.errors.items()
+            if start <= position < stop
+        }
+        return Outcomes(self.values[start:stop], errors, share * self.service, share * self.cpu)
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker ended: an exit code, or the number of the signal that killed it."""
+    """How a worker ended: an exit code, or the number of the signal that killed it.
+
+    `reason` says why it was ended on purpose, ``None`` if it was not.
+    """
 
     pid: int
     code: int | None = None
     signal: int | None = None
+    reason: EndReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

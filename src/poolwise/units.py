@@ -61,6 +61,33 @@ def size(count: Bytes) -> str:
     return f"{_two_digits(value)} {unit}"
 
 
+_UNITS = {
+    "": 1, "b": 1,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
+}  # fmt: skip
+
+
+def parse_size(text: str) -> Bytes:
+    """Read a size in bytes, with a unit or without.
+
+    Raises:
+        ValueError: it is none; the text says what it takes.
+
+    >>> parse_size("2GB"), parse_size("1.5 MiB"), parse_size("4096")
+    (2000000000, 1572864, 4096)
+    """
+    stripped = text.strip().lower()
+    number = stripped.rstrip("abcdefghijklmnopqrstuvwxyz").rstrip()
+    try:
+        count = float(number) * _UNITS[stripped[len(number) :].strip()]
+        return int(count)
+    except (KeyError, ValueError, OverflowError):
+        raise ValueError(
+            f"a size takes bytes, or a number with a unit such as '2GB' or '512 MiB', not {text!r}"
+        ) from None
+
+
 def rate(per_second: PerSecond) -> str:
     """Write a throughput in calls a second, without its unit.
 

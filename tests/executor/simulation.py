@@ -276,6 +276,9 @@ class SimulatedPool:
 
         self.world.start(work, space, ended)
 
+    def kill(self, batch: BatchId, /) -> None:
+        """Nothing is killed in this world."""
+
     def take_back(self, batch: BatchId, /) -> None:
         for queued, first in list(self.queue):
             if queued.id == batch:

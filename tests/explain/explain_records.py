@@ -98,6 +98,7 @@ def a_record(
         done=14,
         failed=0,
         lost_workers=0,
+        retried=0,
         elapsed=0.1,
         finished=False,
         total=total,

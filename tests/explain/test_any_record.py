@@ -97,6 +97,7 @@ records = st.builds(
     done=counts,
     failed=counts,
     lost_workers=st.integers(0, 3),
+    retried=st.integers(0, 3),
     elapsed=seconds,
     finished=st.booleans(),
     total=st.none() | counts,

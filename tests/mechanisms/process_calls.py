@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -94,6 +95,13 @@ def raise_it(kind: str) -> Any:
         raise error
     if kind == "unpicklable":
         raise ValueError(sys.stdout.buffer)
+    if kind == "operating system":
+        raise OSError(sys.stdout.buffer)
+    if kind == "attribute":
+        error = KeyError("kept")
+        error.code, error.lock = 3, threading.Lock()  # type: ignore[attr-defined]
+        error.add_note("mine")
+        raise error
     if kind == "unreadable":
         raise TwoArguments(1, 2)
     return kind

@@ -46,6 +46,7 @@ from process_calls import (
     wait_then_write,
 )
 
+import poolwise
 from poolwise.errors import TransferError
 from poolwise.mechanisms import mechanism, servers
 from poolwise.task import Exit, Outcomes, Task
@@ -366,6 +367,24 @@ def test_an_argument_that_does_not_pickle_fails_its_own_call() -> None:
             assert why in str(end.error)
 
 
+class Config:
+    def __init__(self) -> None:
+        self.inner = {"db": [1, threading.Lock()]}
+
+
+def test_the_error_names_the_part_at_fault() -> None:
+    path = "argument 1.inner['db'][1] (in argument 1, a Config) is a lock"
+    with opened() as pool:
+        (end,) = pool.run(same, [Config()])
+        assert path in str(end.error)
+        (end,) = pool.run(lambda _: Config(), [0])
+        assert "its result.inner['db'][1] (in its result, a Config) is a lock" in str(end.error)
+    with poolwise.Executor(plan="process:1") as executor:
+        assert path in str(executor.submit(same, Config()).exception())
+        wanted = "keyword argument value.inner['db'][1]"
+        assert wanted in str(executor.submit(same, value=Config()).exception())
+
+
 def test_an_argument_that_cannot_be_read_there_fails_its_own_call() -> None:
     with opened() as pool:
         ends = pool.run(same, [1, UnreadableIn(os.getpid(), False), 3])
@@ -401,13 +420,27 @@ def test_a_result_that_cannot_be_read_here_is_an_error() -> None:
         assert values(pool.run(same, [1])) == [1]
 
 
-def test_an_exception_that_does_not_travel_is_told_as_text() -> None:
+def test_an_exception_that_does_not_travel_has_a_stand_in() -> None:
     with opened() as pool:
-        first, second = pool.run(raise_it, ["unpicklable", "fine"])
+        first, second, third = pool.run(raise_it, ["unpicklable", "fine", "attribute"])
+        assert second.value == "fine"
+        assert type(first.error) is ValueError
+        assert "<_io." in str(first.error)
+        assert "args[0]" in first.error.__notes__[0]
+        assert "in raise_it" in str(first.error.__cause__)
+        assert type(third.error) is KeyError
+        assert third.error.args == ("kept",)
+        assert third.error.code == 3  # type: ignore[attr-defined]
+        assert third.error.__notes__ == ["mine", "(could not be sent from its worker: .lock)"]
+
+
+def test_an_exception_without_a_stand_in_is_told_as_text() -> None:
+    with opened() as pool:
+        first, second = pool.run(raise_it, ["operating system", "fine"])
         assert second.value == "fine"
         assert isinstance(first.error, TransferError)
         assert "raise_it" in str(first.error)
-        assert "ValueError" in str(first.error)
+        assert "OSError" in str(first.error)
         assert "in raise_it" in str(first.error.__cause__)
 
 

@@ -23,6 +23,7 @@ HOMES = [
         "poolwise.mechanisms.protocol",
         "poolwise.mechanisms.servers",
         "poolwise.mechanisms.process_pool",
+        "poolwise.task",
     ]
 ]
 

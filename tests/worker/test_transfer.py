@@ -123,17 +123,28 @@ def test_parts_of_a_group_keep_their_causes() -> None:
 
 def test_a_cause_that_cannot_travel_is_left_out() -> None:
     error = ValueError("why")
-    error.__cause__ = KeyError(sys.stdout)
+    error.__cause__ = OSError(sys.stdout)
     pickled, text = transfer.dumps_error(error)
     assert pickled is not None
     assert raised.unpack(pickled).__cause__ is None
-    assert "KeyError" in text
+    assert "OSError" in text
+
+
+def test_a_cause_that_cannot_travel_whole_has_a_stand_in() -> None:
+    error = ValueError("why")
+    error.__cause__ = KeyError("kept", sys.stdout)
+    pickled, _ = transfer.dumps_error(error)
+    assert pickled is not None
+    cause = raised.unpack(pickled).__cause__
+    assert type(cause) is KeyError
+    assert cause.args[0] == "kept"
+    assert "args[1]" in cause.__notes__[0]
 
 
 def test_an_exception_that_cannot_be_read_again_travels_as_text() -> None:
-    pickled, text = transfer.dumps_error(ValueError(sys.stdout))
+    pickled, text = transfer.dumps_error(OSError(sys.stdout))
     assert pickled is None
-    assert "ValueError" in text
+    assert "OSError" in text
 
 
 def test_an_exception_is_described_whatever_its_text_does() -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from poolwise.units import parse_size
+
 _ABOUT = "Run a function over many inputs the way that is fastest and safe, and see why."
 
 _TARGET = "package.module:function or path/to/file.py:function"
@@ -113,6 +115,7 @@ def _map_parser() -> argparse.ArgumentParser:
     _add_limits(how)
     how.add_argument("--chunksize", type=_count, metavar="N", help="calls sent in one message")
     how.add_argument("--buffersize", type=_count, metavar="N", help="inputs drawn ahead, at most")
+    _add_guards(parser.add_argument_group("when something goes wrong"))
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--output", metavar="FILE", help="write the lines to FILE")
     output.add_argument("--unordered", action="store_true", help="write lines as calls end")
@@ -211,6 +214,29 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         group.add_argument(name, type=_count, metavar="N", help=text)
 
 
+def _add_guards(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--retries",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="run a call up to N times again whose worker died under it",
+    )
+    group.add_argument(
+        "--timeout",
+        type=_above_zero,
+        metavar="S",
+        help="seconds that one call may take; then its worker is ended, and the call fails",
+    )
+    group.add_argument(
+        "--memory-limit",
+        type=_size,
+        metavar="SIZE",
+        help="what a worker may grow by, such as 2GB; then it is ended, and the call fails",
+    )
+    group.add_argument("--isolate", action="store_true", help="run TARGET in worker processes only")
+
+
 _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "map": _map_parser,
     "advise": _advise_parser,
@@ -237,6 +263,29 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"takes a whole number, not {text!r}")
+    return int(text)
+
+
+def _above_zero(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"takes seconds above 0, not {text!r}")
+    return seconds
+
+
+def _size(text: str) -> int:
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"takes a size above 0, not {text!r}")
+    return size
 
 
 def _seconds(text: str) -> float:

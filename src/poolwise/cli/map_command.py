@@ -74,6 +74,10 @@ def _start(
             max_concurrency=arguments.max_concurrency,
             chunksize=arguments.chunksize,
             buffersize=arguments.buffersize,
+            retries=arguments.retries,
+            task_timeout=arguments.timeout,
+            memory_limit=arguments.memory_limit,
+            isolate=arguments.isolate,
         )
     except ValueError as error:
         raise CommandError(str(error)) from None

@@ -26,10 +26,10 @@ def step(dispatch: Dispatch, lane: Lane) -> None:
         dispatch.wait(0 if ran or dispatch.collector.ready else None)
 
 
-def pinned(dispatch: Dispatch, plan: Plan) -> Iterator[None]:
+def pinned(dispatch: Dispatch, plan: Plan, why: str = "as asked for") -> Iterator[None]:
     """Run everything under `plan`; measure nothing, decide nothing."""
     lane = dispatch.open(plan)
-    dispatch.note(f"{plan}, as asked for")
+    dispatch.note(f"{plan}, {why}")
     while not dispatch.finished:
         step(dispatch, lane)
         yield

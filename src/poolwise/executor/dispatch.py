@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from poolwise.executor import notices
+from poolwise.executor.again import Again, Retries, Suspect, runs
 from poolwise.executor.collect import Collector
 from poolwise.executor.lane import Lane
 from poolwise.executor.record import Phase, PlanUse
@@ -20,9 +22,25 @@ from poolwise.ipc import Inbox
 from poolwise.mechanisms import ANY_SIZE, Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import batch_size
-from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task
+from poolwise.task import Batch, BatchId, Columns, EndReason, Exit, Outcomes, Task
 from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
+
+#: Reasons to end a worker that would be there again: no other try, unless the user lists them.
+_LIMITS = ("overtime", "overgrown")
+
+_REASONS: dict[EndReason, str] = {
+    "overtime": "its call took too long",
+    "overgrown": "it had grown too large",
+    "cancelled": "its call was cancelled",
+    "unguarded": "the process died that kept its limits",
+}
+
+#: What a worker may take to end that runs nothing, in seconds; then it is killed.
+_WARD_ENDS: Seconds = 1.0
+
+#: So long a story is enough.
+_PHASES = 1000
 
 #: Near the end, a batch that is this late, in seconds, is asked to give back what has not
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
@@ -50,6 +68,8 @@ class _Flight:
     open_calls: int
     sent_at: Seconds
     recalled: bool = False
+    suspect: Exit | None = None  # it is one call, whose last worker ended like this
+    cancelled: bool = False  # it is one call, whose worker is being killed
 
     @property
     def due(self) -> Seconds:
@@ -75,6 +95,7 @@ class Dispatch:
         look_ahead: int | None = None,
         bound_results: bool = False,
         max_concurrency: int | None = None,
+        retries: Retries = Retries(),  # noqa: B008 - frozen
         on_done: Callable[[int, int], None] | None = None,
     ) -> None:
         self.workers = workers  # what those of every lane are like
@@ -90,7 +111,10 @@ class Dispatch:
         self.settled = 0
         self.failed_calls = 0
         self.lost_workers = 0
+        self.killed = 0  # workers that were ended on purpose
         self.mechanism = mechanisms
+        self.again = Again(retries)
+        self._ward: Lane | None = None  # one process with one thread, for suspects only
         self._look_ahead = look_ahead
         self._bound_results = bound_results  # by their size, too
         self._max_concurrency = max_concurrency
@@ -110,7 +134,7 @@ class Dispatch:
     @property
     def nothing_left(self) -> bool:
         """Whether there is nothing more to send (as far as is known now)."""
-        return self.workload.exhausted and not self._returned
+        return self.workload.exhausted and not self._returned and not self.again.suspects
 
     @property
     def in_flight(self) -> int:
@@ -137,7 +161,8 @@ class Dispatch:
 
     def note(self, text: str) -> None:
         """Add a line to the story of the run."""
-        self.phases.append(Phase(self.elapsed, text))
+        if len(self.phases) < _PHASES:  # an executor may live for months
+            self.phases.append(Phase(self.elapsed, text))
 
     # ---- lanes -----------------------------------------------------------------------------
 
@@ -169,8 +194,10 @@ class Dispatch:
         """End all lanes now, whatever runs, and draw nothing more."""
         for lane in list(self.lanes):
             self._close_lane(lane, grace=0.0)
+        self._close_ward(grace=0.0)
         self._flights.clear()
         self._returned.clear()
+        self.again.suspects.clear()
         self.inbox.close()
 
     def _close_if_empty(self, lane: Lane) -> None:
@@ -179,6 +206,9 @@ class Dispatch:
 
     def _close_lane(self, lane: Lane, *, grace: Seconds | None) -> None:
         self.lanes.remove(lane)
+        self._end_lane(lane, grace)
+
+    def _end_lane(self, lane: Lane, grace: Seconds | None) -> None:
         reading = lane.observe(self.clock.now())
         if reading.calls:
             self.uses.append(
@@ -196,13 +226,61 @@ class Dispatch:
             return 0
         first, task, columns = taken
         batch = Batch(task, columns)
+        self._launch(lane, first, batch)
+        return len(batch)
+
+    def _launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
-        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now)
+        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now, suspect=suspect)
         lane.in_flight += 1
         lane.pool.send(batch)
-        return len(batch)
+
+    # ---- suspects --------------------------------------------------------------------------
+
+    def _send_suspects(self) -> None:
+        """Send calls that were lost with a worker, each by itself to a worker with one thread."""
+        suspects = self.again.suspects
+        while suspects and (lane := self._lane_for_suspects()) is not None:
+            number, task, columns, exit = suspects.popleft()
+            self._launch(lane, number, Batch(task, columns), exit)
+
+    def _lane_for_suspects(self) -> Lane | None:
+        """Return one with room, and open one of its own if no lane will ever have any."""
+        single = [
+            lane
+            for lane in self.lanes
+            if lane.active
+            and lane.plan.mechanism == "process"
+            and lane.plan.threads_per_worker == 1
+        ]
+        if not single:
+            if self._ward is None:
+                plan = Plan("process", 1)
+                self._ward = Lane(self, plan, self.mechanism("process"), self._siblings())
+                self._ward.pool.grow(1)
+            single = [self._ward]
+        return next((lane for lane in single if self._room(lane) > 0), None)
+
+    def _siblings(self) -> int:
+        """How many processes share the CPUs with one more."""
+        return 1 + max(
+            (lane.plan.workers for lane in self.lanes if lane.plan.mechanism == "process"),
+            default=0,
+        )
+
+    def _close_ward(self, grace: Seconds | None) -> None:
+        ward, self._ward = self._ward, None
+        if ward is not None:
+            self._end_lane(ward, grace)
+
+    def _give_up_suspects(self) -> None:
+        """Fail those that wait, as they would have without another try."""
+        self._close_ward(grace=0.0)
+        while self.again.suspects:
+            number, task, _, exit = self.again.suspects.popleft()
+            self._settle(number, Outcomes([None], {0: self._error_of(number, task, exit)}))
 
     def prepare(self, calls: int) -> None:
         """Draw the next batch now, so that sending it waits for no input.
@@ -221,6 +299,10 @@ class Dispatch:
 
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
+        if self.again.suspects:
+            self._send_suspects()
+        elif self._ward is not None and not self._ward.in_flight:
+            self._close_ward(grace=_WARD_ENDS)
         if self._flights:
             self._chase_late()
             if self.nothing_left:
@@ -267,6 +349,8 @@ class Dispatch:
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
+        if self.workers.one_call:
+            return 1
         most = min(self.workers.calls_per_worker or ANY_SIZE, lane.pool.largest_batch)
         if lane.plan.batch_size is not None:
             return min(most, lane.plan.batch_size)
@@ -352,41 +436,122 @@ class Dispatch:
     # ---- what lanes report -------------------------------------------------------------------
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
-        """Settle calls that ran."""
+        """Settle calls that ran, but for those that are to run again."""
         flight = self._flights[batch]
         count = len(outcomes.values)
-        self._end(flight, count)
-        self.settled += count
-        self.failed_calls += len(outcomes.errors)
         if self.keep_specimen:
             self.specimen = flight.batch.columns, outcomes.values
-        self.collector.add(flight.first + first, outcomes)
+        wanted = self.again.wanted(flight.first + first, outcomes.errors) if outcomes.errors else []
+        for start, stop, again in runs(wanted, count) if wanted else ():
+            if again:
+                self._queue_again(flight, first + start, stop - start)
+        self._end(flight, count)
+        self._settle_but(wanted, flight.first + first, outcomes)
+
+    def _settle_but(self, wanted: list[int], first: int, outcomes: Outcomes) -> None:
+        """Settle all but those, by position in `outcomes`, that run again."""
+        if not wanted:
+            self._settle(first, outcomes)
+            return
+        for start, stop, again in runs(wanted, len(outcomes.values)):
+            if not again:
+                self._settle(first + start, outcomes.part(start, stop))
+
+    def _settle(self, first: int, outcomes: Outcomes) -> None:
+        """Give calls, from place `first` of the output on, their end."""
+        count = len(outcomes.values)
+        self.settled += count
+        self.failed_calls += len(outcomes.errors)
+        self.again.forget(first, count)
+        self.collector.add(first, outcomes)
         if self._on_done is not None:
             self._on_done(count, len(outcomes.errors))
 
     def returned(self, batch: BatchId, first: int, count: int) -> None:
         """Queue calls that did not start, before all others."""
         flight = self._flights[batch]
+        if flight.cancelled:
+            pass
+        elif flight.suspect is None:
+            self._queue_again(flight, first, count)
+        else:
+            self._suspect(flight, 0, flight.suspect)
+        self._end(flight, count)
+        if flight.cancelled:
+            self._settle_cancelled(flight.first)
+
+    def _queue_again(self, flight: _Flight, first: int, count: int) -> None:
         columns = tuple(column[first : first + count] for column in flight.batch.columns)
         self._returned.append((flight.first + first, flight.batch.task, columns))
-        self._end(flight, count)
 
     def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
-        """Fail calls whose worker died under them."""
-        from poolwise.errors import WorkerCrashed
-
+        """Fail calls whose worker died under them, or have them run again, each by itself."""
         flight = self._flights[batch]
+        if flight.cancelled:
+            self._end(flight, count)
+            self._settle_cancelled(flight.first)
+            return
         errors: dict[int, BaseException] = {}
+        wanted = []
         for position in range(count):
             number = flight.first + first + position
-            call = f"call {number} of {flight.batch.task.name}"
-            errors[position] = WorkerCrashed(call, exit, number)
-        self.done(batch, first, Outcomes([None] * count, errors))
+            error = self._error_of(number, flight.batch.task, exit)
+            retry = exit.reason not in _LIMITS or self.again.retries.matches(error)
+            if retry and self.again.takes(number):
+                wanted.append(position)
+                self._suspect(flight, first + position, exit)
+            else:
+                errors[position] = error
+        self._end(flight, count)
+        self._settle_but(wanted, flight.first + first, Outcomes([None] * count, errors))
 
-    def gone(self, exit: Exit) -> None:
+    def _suspect(self, flight: _Flight, position: int, exit: Exit) -> None:
+        columns = tuple([column[position]] for column in flight.batch.columns)
+        number = flight.first + position
+        self.again.suspects.append(Suspect(number, flight.batch.task, columns, exit))
+
+    def _error_of(self, number: int, task: Task, exit: Exit) -> BaseException:
+        """Return what a call fails with whose worker ended like this."""
+        from poolwise.errors import MemoryLimitExceeded, TaskTimeout, WorkerCrashed
+
+        call = f"call {number} of {task.name}"
+        if exit.reason == "overtime":
+            return TaskTimeout(call, self.workers.call_timeout or 0.0, number)
+        if exit.reason == "overgrown":
+            return MemoryLimitExceeded(call, self.workers.memory_limit or 0, number)
+        return WorkerCrashed(call, exit, number, self.again.tries(number))
+
+    # ---- cancelling ------------------------------------------------------------------------
+
+    def kill(self, number: int) -> None:
+        """End the call with this place in the output, and the worker that runs it. Where it waits
+        to run again, it does so no more. For workers with one call each.
+        """
+        for flight in self._flights.values():
+            if flight.first == number:
+                flight.cancelled = True
+                flight.lane.pool.kill(flight.batch.id)
+                return
+        for queue in (self._returned, self.again.suspects):
+            for waiting in list(queue):
+                if waiting[0] == number:
+                    queue.remove(waiting)  # type: ignore[arg-type]
+                    self._settle_cancelled(number)
+
+    def _settle_cancelled(self, number: int) -> None:
+        from concurrent.futures import CancelledError
+
+        self._settle(number, Outcomes([None], {0: CancelledError()}))
+
+    def gone(self, lane: Lane, exit: Exit) -> None:
         """Note the death of a worker."""
-        self.lost_workers += 1
-        self.note(f"worker {exit.pid} died; another takes its place")
+        if exit.reason is None or exit.reason == "unguarded":
+            self.lost_workers += 1
+        else:
+            self.killed += 1
+        how = _how(exit)
+        self.note(f"worker {exit.pid} {how}; another takes its place")
+        notices.worker_died(exit, lane.plan, how, self.lost_workers + self.killed)
 
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
         """Retire a lane that has no workers and can get none; without another, say why.
@@ -398,8 +563,12 @@ class Dispatch:
         from poolwise.errors import InitializerFailed
 
         self.note(f"{lane.plan} could not be opened: {error}")
+        notices.no_workers(lane.plan, error)
         if isinstance(error, InitializerFailed):
             raise error  # in every other worker it may have done half of its work
+        if lane is self._ward:
+            self._give_up_suspects()
+            return
         if not any(other.active for other in self.lanes if other is not lane):
             from poolwise.errors import PoolwiseError
 
@@ -421,7 +590,16 @@ class Dispatch:
     def all_uses(self) -> Iterator[PlanUse]:
         """What ran under each plan, lanes that are still open included."""
         yield from self.uses
-        for lane in self.lanes:
+        for lane in [*self.lanes, *([self._ward] if self._ward is not None else [])]:
             reading = lane.observe(self.clock.now())
             if reading.calls:
                 yield PlanUse(lane.plan, reading.calls, reading.busy, reading.service, reading.cpu)
+
+
+def _how(exit: Exit) -> str:
+    """Say how a worker ended."""
+    if exit.reason is not None:
+        return f"was ended: {_REASONS[exit.reason]}"
+    if exit.signal is not None:
+        return f"died of signal {exit.signal}"
+    return "died" if exit.code is None else f"died with exit code {exit.code}"

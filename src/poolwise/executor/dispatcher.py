@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
+import math
 import os
+import sys
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
+from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.routing import Router
+from poolwise.executor.stats import ExecutorStats, percentiles
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
 from poolwise.ipc import Inbox
@@ -20,6 +26,10 @@ from poolwise.mechanisms import mechanism as mechanism_named
 from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
 from poolwise.task import BatchId
 from poolwise.timing.clock import SystemClock
+from poolwise.units import Seconds
+
+#: What calls may still take after Ctrl-C, in seconds: the program is to end within one.
+GRACE_AFTER_INTERRUPT: Seconds = 0.5
 
 
 class Dispatcher:
@@ -31,13 +41,16 @@ class Dispatcher:
     others post.
     """
 
-    def __init__(self, router: Router, workers: WorkerOptions, lock: threading.RLock) -> None:
+    def __init__(
+        self, router: Router, workers: WorkerOptions, retries: Retries, lock: threading.RLock
+    ) -> None:
         self.ended = False  # guarded by the lock
         self.broken: InitializerFailed | None = None  # set before `ended`, and never again
         self._lock = lock
         self._router = router
         self._inbox = Inbox()
-        self._submissions = Submissions(router)
+        self._clock = SystemClock()
+        self._submissions = Submissions(router, retries)
         self._dispatch = Dispatch(
             self._submissions,
             self._submissions,
@@ -51,10 +64,12 @@ class Dispatcher:
             ),
             mechanisms=_mechanism,
             inbox=self._inbox,
-            clock=SystemClock(),
+            clock=self._clock,
             max_concurrency=router.max_concurrency,
+            retries=retries,
         )
         self._stopping = False
+        self._until = math.inf  # when what has not ended by then is ended, once it is stopping
         # Whether word of new calls is on its way. Set under the lock, before posting; cleared by
         # the thread before it looks for calls. So a call that finds it set will be seen.
         self._told = False
@@ -89,18 +104,49 @@ class Dispatcher:
             self._told = True
             self._inbox.post(self._hear)
 
+    def stats(self, before: ExecutorStats) -> ExecutorStats:
+        """Return what there is now, with what was counted `before` this began.
+
+        Each figure is right for one moment, and not all for the same.
+        """
+        tallies, dispatch, sent = self._submissions.tallies.all(), self._dispatch, self._submissions
+        waits = percentiles(each.waits for each in tallies)
+        service = percentiles(each.service for each in tallies)
+        ended = self.ended
+        return ExecutorStats(
+            queued=0 if ended else sent.queued,
+            running=0 if ended else sent.running,
+            done=before.done + sum(each.done for each in tallies),
+            failed=before.failed + sum(each.failed for each in tallies),
+            cancelled=before.cancelled + sum(each.cancelled for each in tallies),
+            killed=before.killed + dispatch.killed,
+            retried=before.retried + dispatch.again.count + sum(each.retried for each in tallies),
+            workers=0 if ended else sum(lane.ready_workers for lane in list(dispatch.lanes)),
+            restarts=before.restarts + dispatch.killed + dispatch.lost_workers,
+            wait_p50=waits[0],
+            wait_p99=waits[1],
+            service_p50=service[0],
+            service_p99=service[1],
+            plan=self._router.plan,
+        )
+
     def cancel_all(self) -> None:
         """Cancel what has not started; when this returns, futures say so."""
         self._submissions.cancel()
         self._inbox.post(self._submissions.drop_all)
 
+    def kill_call(self, future: Future[Any]) -> None:
+        """End the worker that runs the call of a future that was cancelled."""
+        self._inbox.post(partial(self._kill_call, future))
+
     def kill(self, how: str) -> None:
         """End the workers now, whatever they run; the thread ends with them."""
         self._inbox.post(partial(_raise, WorkersKilled(f"{how} ended the worker of this call")))
 
-    def stop(self) -> None:
-        """Have the thread end when nothing is left to run."""
-        self._inbox.post(self._stop)
+    def stop(self, grace: Seconds | None = None) -> None:
+        """Have the thread end when nothing is left to run; after `grace` seconds, whatever is."""
+        until = math.inf if grace is None else self._clock.now() + grace
+        self._inbox.post(partial(self._stop, until))
 
     def join(self) -> None:
         """Wait until everything has run and all workers have ended.
@@ -111,17 +157,23 @@ class Dispatcher:
         if not self._thread.is_alive():
             return
         here = threading.get_ident()
-        if here == self._thread.ident or here in self._submissions.threads:
+        if here == self._thread.ident or here in self._submissions.tallies.by_thread:
             raise RuntimeError("a call cannot wait for the end of the executor that runs it")
         self._thread.join()
 
     # ---- in the thread -----------------------------------------------------------------------
 
+    def _kill_call(self, future: Future[Any]) -> None:
+        place = self._submissions.place_of(future)
+        if place is not None:  # else its outcome was faster
+            self._dispatch.kill(place)
+
     def _hear(self) -> None:
         self._told = False
 
-    def _stop(self) -> None:
+    def _stop(self, until: Seconds) -> None:
         self._stopping = True
+        self._until = min(self._until, until)
 
     def _serve(self) -> None:
         """Drive the dispatch until told to stop and nothing is left."""
@@ -141,7 +193,7 @@ class Dispatcher:
             self._fill()  # which may find that nothing is left but cancelled calls
             if self._may_end():
                 break
-            patience = self._submissions.patience
+            patience = self._patience()
             if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
                 dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
@@ -150,6 +202,21 @@ class Dispatcher:
         for lane in list(dispatch.lanes):
             dispatch.retire(lane)
         dispatch.close()
+
+    def _patience(self) -> Seconds | None:
+        """Return how long to wait at most.
+
+        Raises:
+            WorkersKilled: the grace is over.
+        """
+        patience = self._submissions.patience
+        if self._until == math.inf:
+            return patience
+        left = self._until - self._clock.now()
+        if left <= 0.0:
+            self._submissions.drop_all()
+            raise WorkersKilled("the grace of shutdown was over before this call had ended")
+        return left if patience is None else min(patience, left)
 
     def _fill(self) -> None:
         # Two lanes that share a limit take turns, so one pass may leave slots free.
@@ -189,7 +256,10 @@ def _raise(error: BaseException) -> None:
 
 
 def _failure(cause: BaseException) -> PoolwiseError:
-    error = PoolwiseError(f"the executor failed under this call: {type(cause).__name__}: {cause}")
+    error = PoolwiseError(
+        f"the executor failed under this call: {type(cause).__name__}: {cause}; if this is a fault "
+        "of poolwise, please report it, with the traceback that is the cause of this error"
+    )
     error.__cause__ = cause
     return error
 
@@ -229,15 +299,26 @@ def _finish_all() -> None:
     global _exiting
     with _exit_lock:
         _exiting = True
+    grace = GRACE_AFTER_INTERRUPT if _is_interrupted() else None
     while True:
         with _exit_lock:
             running = list(_running)
         if not running:
             return
         for dispatcher in running:
-            dispatcher.stop()
+            dispatcher.stop(grace)
         for dispatcher in running:
             dispatcher.join()
+
+
+def _is_interrupted() -> bool:
+    """Whether this program ends because of Ctrl-C, and nobody has caught that.
+
+    Not where somebody types at it: what was interrupted last may be long ago.
+    """
+    last = getattr(sys, "last_type", None)
+    typed = hasattr(sys, "ps1")
+    return not typed and isinstance(last, type) and issubclass(last, KeyboardInterrupt)
 
 
 def _is_over() -> bool:

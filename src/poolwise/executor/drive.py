@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from poolwise.cost import Forecast
+from poolwise.executor import notices
 from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.executor.conduct import pinned
@@ -80,10 +81,12 @@ class Drive(Iterator[Iterator[object]]):
             look_ahead=map_options.buffersize or _ahead(run_options),
             bound_results=map_options.buffersize is None,
             max_concurrency=run_options.max_concurrency,
+            retries=run_options.retries,
             on_done=None if progress is None else progress.update,
         )
         self.ended = EndedDrive()
         self._conductor: Iterator[None] | None = None
+        self._told: Plan | None = None  # the plan that was last logged
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
@@ -152,7 +155,7 @@ class Drive(Iterator[Iterator[object]]):
                 raise PlanRefused(str(plan), refusal)
             if self._chunksize is not None:
                 plan = replace(plan, batch_size=self._chunksize)
-            self._conductor = pinned(self.dispatch, plan)
+            self._conductor = pinned(self.dispatch, plan, self._options.why)
         else:
             limits = self._options.limits
             if traits.concurrent is not None:
@@ -172,8 +175,12 @@ class Drive(Iterator[Iterator[object]]):
 
     def _advance(self) -> None:
         next(self._start())
+        plan = self.plan
+        if plan is not self._told and plan != self._told:
+            notices.plan_changed(plan, self._told, self.task.name)
+        self._told = plan
         if self._progress is not None:
-            self._progress.show_plan(self.plan)
+            self._progress.show_plan(plan)
 
     @property
     def plan(self) -> Plan:
@@ -220,6 +227,7 @@ class Drive(Iterator[Iterator[object]]):
             done=dispatch.settled - dispatch.failed_calls,
             failed=dispatch.failed_calls,
             lost_workers=dispatch.lost_workers,
+            retried=dispatch.again.count,
             elapsed=dispatch.elapsed,
             finished=finished,
             total=self._total,

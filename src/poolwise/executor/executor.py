@@ -9,19 +9,28 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as StandardExecutor
 from concurrent.futures import Future
 from multiprocessing.context import BaseContext
+from time import perf_counter
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from poolwise.errors import PlanRefused
-from poolwise.executor.dispatcher import Dispatcher
+from poolwise.executor.again import retries_of
+from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
+from poolwise.executor.guards import guards_of
 from poolwise.executor.options import run_options
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
+from poolwise.executor.stats import ExecutorStats
 from poolwise.executor.submission import Submission
 from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 from poolwise.plan import Plan
 from poolwise.task import Refusal
+
+#: How long calls wait is noted for so many in the beginning, then for one in so many: reading the
+#: clock twice for every call would cost a short one some per cent.
+_ALL_OF, _ONE_IN = 256, 16
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,10 +58,25 @@ class Executor(StandardExecutor):
         plan: A `Plan` or its text, instead of the others.
         threads_per_worker: Calls at once inside each process.
         max_concurrency: Calls at once over all workers, under every plan.
+        retries: How often a call is run again whose worker died after the call had started; by
+            itself then, in a worker with one thread. Calls that had not started always move on.
+        retry_on: An exception type, or a tuple of them, that is a reason to run a call again too.
+        task_timeout: Seconds that one call may run, from its own start; then its worker is killed
+            and replaced, and the call fails with `TaskTimeout`.
+        memory_limit: Private bytes, or a text such as ``"2GB"``, that a worker may grow by; then it
+            is killed and replaced, and the call fails with `MemoryLimitExceeded`.
+        kill_on_cancel: `cancel` of the future of a running call kills its worker, which is
+            replaced; so does the end of an `asyncio.wait_for`.
+        isolate: Nothing that a call does may reach this process: worker processes only.
+
+    The last four, but for `isolate`, need one call per worker: ``"auto"`` takes that.
+
+    Leaving a ``with`` block waits for all calls; after Ctrl-C half a second, then they are ended.
 
     Raises:
         TypeError: an option of the wrong type.
         ValueError: an option out of range, or two that contradict each other.
+        PlanRefused: threads, where an option needs processes with one call each.
 
     >>> with Executor(max_workers=2) as pool:
     ...     pool.submit(pow, 2, 10).result()
@@ -75,9 +99,16 @@ class Executor(StandardExecutor):
         plan: Plan | str | None = None,
         threads_per_worker: int | None = None,
         max_concurrency: int | None = None,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = (),
+        task_timeout: float | None = None,
+        memory_limit: int | str | None = None,
+        kill_on_cancel: bool = False,
+        isolate: bool = False,
     ) -> None:
         if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        guards = guards_of(task_timeout, memory_limit, kill_on_cancel, isolate)
         self._workers = worker_options(
             mp_context=mp_context,
             initializer=initializer,
@@ -85,6 +116,7 @@ class Executor(StandardExecutor):
             max_tasks_per_child=max_tasks_per_child,
             thread_name_prefix=thread_name_prefix,
             start_method=start_method,
+            guards=guards,
         )
         self._options = run_options(
             this_machine(),
@@ -93,13 +125,18 @@ class Executor(StandardExecutor):
             max_workers=max_workers,
             threads_per_worker=threads_per_worker,
             max_concurrency=max_concurrency,
+            guards=guards,
         )
+        self._killable = kill_on_cancel
+        self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
         # Guards the order of "is it shut down, has it ended?" and what is done because of the
         # answer. Reentrant: a signal handler or a finalizer may submit a call while it interrupts
         # a submission.
         self._lock = threading.RLock()
         self._shut_down = False
+        self._submitted = 0  # guarded by the lock
+        self._earlier = ExecutorStats()  # of dispatchers before this one
         _executors.add(self)
 
     @property
@@ -119,28 +156,36 @@ class Executor(StandardExecutor):
             RuntimeError: the executor has been shut down, or the system has no thread left.
             InitializerFailed: the initializer raised in a worker.
         """
-        future: Future[T] = CallFuture()
+        future: CallFuture[T] = CallFuture()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
             if self._shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._dispatcher is not None and self._dispatcher.broken is not None:
-                raise self._dispatcher.broken.again()
-            if self._dispatcher is None or self._dispatcher.ended:
-                self._start()
-            assert self._dispatcher is not None
-            self._dispatcher.submit(submission)
+            dispatcher = self._dispatcher
+            if dispatcher is not None and dispatcher.broken is not None:
+                raise dispatcher.broken.again()
+            if dispatcher is None or dispatcher.ended:
+                dispatcher = self._start()
+            self._submitted = number = self._submitted + 1
+            if not number % _ONE_IN or number <= _ALL_OF:
+                submission.arrived = perf_counter()
+            if self._killable:
+                future.kill = dispatcher.kill_call
+            dispatcher.submit(submission)
         return future
 
-    def _start(self) -> None:
+    def _start(self) -> Dispatcher:
         router = make_router(this_machine(), self._options)
+        self._earlier = self.stats()
         # Known before it starts, for whoever interrupts this and submits.
-        self._dispatcher = Dispatcher(router, self._workers, self._lock)
+        dispatcher = Dispatcher(router, self._workers, self._retries, self._lock)
+        self._dispatcher = dispatcher
         try:
-            self._dispatcher.start()
+            dispatcher.start()
         except BaseException:
             self._dispatcher = None
             raise
+        return dispatcher
 
     def map(
         self,
@@ -184,24 +229,59 @@ class Executor(StandardExecutor):
             raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
         return Results(self.submit, fn, iterable, timeout, buffersize)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False, grace: float | None = None
+    ) -> None:
         """Take no more calls; finish those that are there, or cancel those not started.
 
-        With `wait`, return when all calls have ended and all workers are gone.
+        With `wait`, return when all calls have ended and all workers are gone. What has not ended
+        after `grace` seconds is ended: what waits is cancelled, the futures of calls that run fail
+        with `WorkersKilled`, and worker processes are killed. Threads cannot be: theirs go on, and
+        nobody waits for them.
 
         Raises:
+            TypeError, ValueError: `grace` is no number of seconds from 0 on.
             RuntimeError: with `wait`, in a call or callback that this executor runs itself.
         """
+        if grace is not None:
+            _check_grace(grace)
         with self._lock:
             self._shut_down = True
             dispatcher = self._dispatcher
         if dispatcher is None:
             return
-        dispatcher.stop()
+        dispatcher.stop(grace)
         if cancel_futures:  # which runs callbacks of the user's: not under the lock
             dispatcher.cancel_all()
         if wait:
             dispatcher.join()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Nobody who presses Ctrl-C wants to wait for calls that may last for hours; workers leave
+        # that signal to this process.
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.shutdown(cancel_futures=True, grace=GRACE_AFTER_INTERRUPT)
+        else:
+            self.shutdown()
+
+    def stats(self) -> ExecutorStats:
+        """Return how many calls wait, run and have ended, how many workers died, and how long
+        calls waited and took; from any thread, at any time.
+
+        >>> with Executor(2) as pool:
+        ...     pool.submit(pow, 2, 10).result()
+        ...     (pool.stats().done, pool.stats().failed, pool.stats().restarts)
+        1024
+        (1, 0, 0)
+        """
+        with self._lock:
+            dispatcher, earlier = self._dispatcher, self._earlier
+        return earlier if dispatcher is None else dispatcher.stats(earlier)
 
     def terminate_workers(self) -> None:
         """End the workers now, and with them what they run; take no more calls.
@@ -244,6 +324,13 @@ class Executor(StandardExecutor):
         """In a child of the user's, which has none of the threads: begin anew."""
         self._lock = threading.RLock()
         self._dispatcher = None
+
+
+def _check_grace(grace: float) -> None:
+    if isinstance(grace, bool) or not isinstance(grace, int | float):
+        raise TypeError(f"grace takes a number of seconds, or None for no limit, not {grace!r}")
+    if not grace >= 0:
+        raise ValueError(f"grace takes seconds from 0 on, not {grace!r}")
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import _base as standard
 from threading import Condition, RLock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -26,6 +26,9 @@ class CallFuture(Future[T]):
     the standard one is: a signal handler may ask a future that it has interrupted.
     """
 
+    #: Ends the worker that runs the call, if `cancel` is to do that. Called without the lock.
+    kill: Callable[[Future[Any]], object] | None = None
+
     def __init__(self) -> None:
         # Everything that the standard constructor sets, but for the condition; a test compares.
         self._guard = RLock()
@@ -42,6 +45,23 @@ class CallFuture(Future[T]):
             if self._made is None:
                 self._made = Condition(self._guard)
             return self._made
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not started, or if its worker may be killed; say whether."""
+        if self.kill is None:
+            return super().cancel()
+        with self._condition:
+            running = self._state == standard.RUNNING
+            if running:
+                self._state = standard.CANCELLED_AND_NOTIFIED
+                for waiter in self._waiters:
+                    waiter.add_cancelled(self)
+                self._condition.notify_all()
+        if not running:
+            return super().cancel()
+        self.kill(self)
+        self._invoke_callbacks()  # type: ignore[attr-defined]
+        return True
 
     def cancelled(self) -> bool:
         """Whether the call was cancelled."""

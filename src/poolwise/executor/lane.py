@@ -34,7 +34,7 @@ class Settler(Protocol):
         """Fail calls whose worker died under them."""
         ...
 
-    def gone(self, exit: Exit) -> None:
+    def gone(self, lane: Lane, exit: Exit) -> None:
         """Note the death of a worker."""
         ...
 
@@ -46,7 +46,9 @@ class Settler(Protocol):
 class Lane:
     """An open pool, what it has in flight and what it has done. Is the sink of its pool."""
 
-    def __init__(self, dispatch: Settler, plan: Plan, mechanism: Mechanism) -> None:
+    def __init__(
+        self, dispatch: Settler, plan: Plan, mechanism: Mechanism, siblings: int | None = None
+    ) -> None:
         self.plan = plan
         self.ready_workers = 0
         self.opened_at = dispatch.clock.now()
@@ -63,10 +65,11 @@ class Lane:
         self.busy_for: Seconds = 0.0
         self.mean_service: Seconds | None = None  # of recent calls
         self._dispatch = dispatch
+        self._one_call = dispatch.workers.one_call and not self.inline
         options = replace(
             dispatch.workers,
             threads_per_worker=plan.threads_per_worker,
-            siblings=plan.workers,
+            siblings=siblings or plan.workers,
         )
         self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
 
@@ -81,6 +84,8 @@ class Lane:
         if not self.active or not self.ready_workers:
             return 0
         slots = self.width
+        if self._one_call:  # and none that waits behind it
+            return min(slots, self.ready_workers) - self.in_flight
         if self.ready_workers < self.plan.workers:
             slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
         return in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight
@@ -137,7 +142,7 @@ class Lane:
     def gone(self, worker: WorkerId, exit: Exit) -> None:
         """Count one worker less; the pool starts another."""
         self.ready_workers = max(0, self.ready_workers - 1)
-        self._dispatch.gone(exit)
+        self._dispatch.gone(self, exit)
 
     def failed(self, error: BaseException) -> None:
         """Stop using the lane."""

@@ -9,6 +9,7 @@ import os
 from typing import Literal
 
 from poolwise.errors import TransferError
+from poolwise.executor import notices
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.functions import Reading, Seen
 from poolwise.executor.lane import Lane
@@ -79,6 +80,12 @@ class Learning:
         """Open the threads."""
         self._dispatch = dispatch
         self._open("thread")
+
+    @property
+    def plan(self) -> Plan:
+        """That of the processes, once there are any."""
+        lane = self._lanes.get("process")
+        return self._plans["process" if lane is not None and lane.active else "thread"]
 
     def route(self, seen: Seen) -> str:
         """Return ``"thread"`` until a function is known to need processes and they are ready."""
@@ -225,7 +232,9 @@ class Learning:
 
     def _open(self, mechanism: str) -> None:
         if mechanism not in self._lanes or not self._lanes[mechanism].active:
+            before = self.plan if self._lanes else None
             self._lanes[mechanism] = self._dispatch.open(self._plans[mechanism])
+            notices.plan_changed(self._plans[mechanism], before, "")
 
     def _read(self) -> Reading:
         clock = self._dispatch.clock

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+from poolwise.executor.again import Retries
+from poolwise.executor.guards import Guards, refuse_without_processes
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import WorkerOptions
 from poolwise.plan import MECHANISMS, Plan, check_count
@@ -17,13 +19,15 @@ class RunOptions:
     """How calls are to run: a pinned `plan`, or what `auto` may do within `limits`.
 
     `max_concurrency` is the hard bound on calls at once, ``None`` if the user gave none; `workers`
-    says what all workers are like.
+    says what all workers are like, `retries` which calls run again, `why` whose wish the plan is.
     """
 
     plan: Plan | None
     limits: Limits
     max_concurrency: int | None
     workers: WorkerOptions = field(default_factory=WorkerOptions)
+    retries: Retries = field(default_factory=Retries)
+    why: str = "as asked for"
 
 
 def run_options(
@@ -34,16 +38,42 @@ def run_options(
     max_workers: int | None = None,
     threads_per_worker: int | None = None,
     max_concurrency: int | None = None,
+    guards: Guards = Guards(),  # noqa: B008 - frozen
     use_environment: bool = True,
 ) -> RunOptions:
     """Check the options that `poolwise.map` and `poolwise.Executor` share.
 
-    ``POOLWISE_PLAN`` pins a plan where neither `plan` nor another option does.
+    ``POOLWISE_PLAN`` pins a plan where neither `plan` nor another option does. `guards` that only
+    processes can keep have ``"auto"`` take these.
 
     Raises:
         TypeError: an option of the wrong type; the text names it and what it takes.
         ValueError: a value out of range, or options that contradict each other.
+        PlanRefused: a plan that cannot keep the `guards`.
     """
+    options = _plan_or_limits(
+        machine, mechanism, plan, max_workers, threads_per_worker, max_concurrency, use_environment
+    )
+    wanted = guards.asks_for_processes
+    if options.plan is None and wanted:
+        threads = 1 if guards.one_call and threads_per_worker is None else threads_per_worker
+        apart = _plan_for("process", machine, max_workers, threads)
+        refuse_without_processes(guards, apart)
+        return replace(options, plan=_beside_siblings(apart, machine), why=f"for {wanted}")
+    if options.plan is not None:
+        refuse_without_processes(guards, options.plan)
+    return options
+
+
+def _plan_or_limits(
+    machine: MachineProfile,
+    mechanism: str,
+    plan: Plan | str | None,
+    max_workers: int | None,
+    threads_per_worker: int | None,
+    max_concurrency: int | None,
+    use_environment: bool,
+) -> RunOptions:
     for name, value in (
         ("max_workers", max_workers),
         ("threads_per_worker", threads_per_worker),

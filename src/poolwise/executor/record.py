@@ -42,7 +42,7 @@ class RunRecord:
 
     `forecasts` are those of the last choice, the chosen plan first; empty if the plan was
     pinned, or the work was over before there was anything to choose. `forecast` is the total
-    makespan that was predicted when the choice was made.
+    makespan that was predicted when the choice was made. `retried` counts starts beyond the first.
     """
 
     task: Task
@@ -58,6 +58,7 @@ class RunRecord:
     done: int
     failed: int
     lost_workers: int
+    retried: int
     elapsed: Seconds
     finished: bool
     total: int | None

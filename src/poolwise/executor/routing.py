@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from poolwise.executor import notices
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.functions import Seen
 from poolwise.executor.learning import Learning
@@ -24,6 +25,11 @@ class Router(Protocol):
     concurrency: int  # calls at once, as other libraries want to know it
     max_concurrency: int | None  # what the dispatch is to see to
     version: int  # grows whenever calls that wait may have to go elsewhere
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force; with two of them, that of the processes."""
+        ...
 
     @property
     def only_threads(self) -> bool:
@@ -93,6 +99,12 @@ class Pinned:
     def begin(self, dispatch: Dispatch) -> None:
         """Open it."""
         dispatch.open(self._plan)
+        notices.plan_changed(self._plan, None, "")
+
+    @property
+    def plan(self) -> Plan:
+        """It."""
+        return self._plan
 
     def route(self, seen: Seen) -> str:
         """Return it."""

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any
 
+from poolwise.executor.again import Retries
 from poolwise.executor.functions import Seen
 from poolwise.executor.specimen import Examination, Specimen
+from poolwise.executor.stats import Tally
 from poolwise.mechanisms.running import strip
 from poolwise.task import Task
+from poolwise.units import Seconds
 
 
 class Submission:
@@ -20,8 +23,8 @@ class Submission:
     """
 
     __slots__ = (
-        "args", "examined", "fixed", "function", "future", "kwargs", "mechanism", "number", "seen",
-        "started",
+        "args", "arrived", "examined", "fixed", "function", "future", "kwargs", "mechanism",
+        "number", "seen", "started",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +38,7 @@ class Submission:
         self.function: Callable[..., Any] | None = function
         self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = kwargs
+        self.arrived: Seconds = 0.0  # when, if its wait is to be counted
         self.number = 0  # in the order in which calls arrived
         self.mechanism = ""  # where it goes
         self.fixed = False  # whatever may be learnt meanwhile
@@ -65,22 +69,31 @@ class Submission:
             self._let_go()
         return self.started
 
-    def run(self) -> Specimen | None:
+    def run(self, retries: Retries, tally: Tally) -> Specimen | None:
         """Run the call in this thread, unless it was cancelled, and give the future its end."""
         if not self.begin():
+            tally.cancelled += 1
             return None
         assert self.function is not None
         # No local variable holds anything of the user's: the traceback of an exception keeps this
         # frame, and the exception lives for as long as the future does.
         examination = Examination(self.function, self.args, self.kwargs) if self.examined else None
-        try:
-            value = self.function(*self.args, **self.kwargs)
-        except BaseException as error:
-            self.finish(None, strip(error))
-            return None
+        tries = 0
+        while True:
+            try:
+                value = self.function(*self.args, **self.kwargs)
+                break
+            except BaseException as error:
+                if tries >= retries.most or not retries.matches(error):
+                    tally.failed += 1
+                    self.finish(None, strip(error))
+                    return None
+                tries += 1
+                tally.retried += 1
         specimen = None
         if examination is not None:
             specimen = examination.end(self.function, self.args, self.kwargs, value)
+        tally.done += 1
         self.finish(value)
         return specimen
 

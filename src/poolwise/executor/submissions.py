@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from poolwise.errors import PoolwiseError, TransferError, WorkerCrashed
+from poolwise.errors import (
+    MemoryLimitExceeded,
+    PoolwiseError,
+    TaskTimeout,
+    TransferError,
+    WorkerCrashed,
+)
+from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import can_be_pickled
+from poolwise.executor.stats import Tallies, Tally
 from poolwise.executor.submission import Submission
 from poolwise.task import Columns, Outcomes, Task
 from poolwise.timing.clock import SystemClock
@@ -52,8 +60,10 @@ class Submissions:
     guard themselves.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, retries: Retries = Retries()) -> None:  # noqa: B008
         self._router = router
+        self._retries = retries
+        self.tallies = Tallies()
         self._clock = SystemClock()
         self._functions = Functions()
         self._numbers = itertools.count()
@@ -70,10 +80,6 @@ class Submissions:
         self._head_since: Seconds = 0.0
         self._more = 0  # tickets to be sent besides one for each call
         self._here = Task(self._run_here)
-        self.threads: set[int] = set()  # those that run calls; each adds itself
-        self._running: set[Submission] = (
-            set()
-        )  # in threads, each of which adds and discards its own
         self.delivered = 0
         self.pace = 0.0
 
@@ -103,6 +109,18 @@ class Submissions:
         """Calls that wait."""
         return len(self._arrived) + sum(map(len, self._waiting.values()))
 
+    @property
+    def queued(self) -> int:
+        """Calls that wait for their turn; from any thread."""
+        waiting = sum(map(len, list(self._waiting.values())))
+        return len(self._arrived) + waiting + len(self._offered)
+
+    @property
+    def running(self) -> int:
+        """Calls that have been sent and have no end yet; from any thread."""
+        sent = sum(isinstance(each, Submission) for each in self._drawn.copy().values())
+        return sent + sum(each.running is not None for each in self.tallies.all())
+
     def draw(self, limit: int, mechanism: str) -> tuple[Task, Columns] | None:
         """Return the next calls of one function that go to `mechanism`."""
         self._take_in(mechanism)
@@ -131,6 +149,7 @@ class Submissions:
             assert submission.future is not None
             if submission.future.cancelled():
                 submission.begin()
+                self.tallies.mine().cancelled += 1
             else:
                 submission.examined = self._router.examines(seen)
                 self._give_place(_Ticket(seen))
@@ -195,8 +214,14 @@ class Submissions:
                     limit = min(limit, self._router.most_in_batch(seen))
                 self._give_place(submission)
                 taken.append(submission)
-            elif submission.fixed:
-                self._router.dropped(submission.seen)
+                if submission.arrived:
+                    waited = self._clock.now() - submission.arrived
+                    self.tallies.mine().waits.add(waited)
+                    submission.arrived = 0.0
+            else:
+                self.tallies.mine().cancelled += 1
+                if submission.fixed:
+                    self._router.dropped(submission.seen)
             queue.popleft()
         if not taken:
             return None
@@ -267,20 +292,22 @@ class Submissions:
 
     def _run_here(self, expected: Seen) -> object:
         """Run the call that is next."""
-        self.threads.add(threading.get_ident())
+        tally = self.tallies.mine()
         try:
             submission = self._offered.popleft()
         except IndexError:
             return _UNLIKE
         like = submission.seen is expected
-        self._running.add(submission)
+        if submission.arrived:
+            tally.waits.add(self._clock.now() - submission.arrived)
+        tally.running = submission
         try:
-            specimen = submission.run()
+            specimen = submission.run(self._retries, tally)
         except BaseException as error:  # a fault of ours; the call must have an end all the same
             submission.finish(None, error)
             return _UNLIKE
         finally:
-            self._running.discard(submission)
+            tally.running = None
         return specimen if like else _UNLIKE
 
     # ---- Collector -------------------------------------------------------------------------
@@ -307,31 +334,58 @@ class Submissions:
             self._crowded = True
         elif not any(value is _UNLIKE for value in outcomes.values):
             ticket.seen.note(outcomes)
+            self._count_service(outcomes)
             self._router.learn(ticket.seen, "thread", outcomes)
 
     def _add_from_processes(self, first: int, sent: Submission, outcomes: Outcomes) -> None:
         drawn, errors, seen = self._drawn, outcomes.errors, sent.seen
+        tally = self.tallies.mine()
+        tally.done += len(outcomes.values) - len(errors)
+        self._count_service(outcomes)
         for place, value in enumerate(outcomes.values):
             submission = drawn.pop(first + place)
             assert isinstance(submission, Submission)
             if place not in errors:
                 submission.finish(value)
             elif submission.future is not None:
-                self._end(submission, value, errors[place])
+                self._end(submission, value, errors[place], tally)
         self.delivered += len(outcomes.values)
         seen.note(outcomes)
         self._router.learn(seen, "process", outcomes)
 
-    def _end(self, submission: Submission, value: object, error: BaseException) -> None:
+    def place_of(self, future: Future[Any]) -> int | None:
+        """Return the place of a call that was sent to a process, if it has no end yet."""
+        for place, sent in self._drawn.items():
+            if isinstance(sent, Submission) and sent.future is future:
+                return place
+        return None
+
+    def _count_service(self, outcomes: Outcomes) -> None:
+        if outcomes.service:
+            calls = len(outcomes.values)
+            self.tallies.mine().service.add(outcomes.service / calls, calls)
+
+    def _end(
+        self, submission: Submission, value: object, error: BaseException, tally: Tally
+    ) -> None:
         """End a call that failed in a process."""
         if isinstance(error, WorkerCrashed):
-            error = WorkerCrashed(f"a call of {submission.name}", error.exit)
+            call = f"a call of {submission.name}"
+            error = WorkerCrashed(call, error.exit, None, error.tries)
+        elif isinstance(error, TaskTimeout):
+            error = TaskTimeout(f"a call of {submission.name}", error.seconds)
+        elif isinstance(error, MemoryLimitExceeded):
+            error = MemoryLimitExceeded(f"a call of {submission.name}", error.limit)
         elif isinstance(error, TransferError):
             if self._can_run_here(submission):
                 submission.mechanism, submission.fixed = "thread", True
                 self._waiting["thread"].appendleft(submission)
                 return
             error = _renamed(error, submission.name)
+        if isinstance(error, CancelledError) and submission.future and submission.future.done():
+            tally.cancelled += 1
+        else:
+            tally.failed += 1
         submission.finish(value, error)
 
     def _can_run_here(self, submission: Submission) -> bool:
@@ -349,7 +403,9 @@ class Submissions:
 
     def drop_all(self) -> None:
         """Cancel every call that has not started, and tell those who wait for it."""
+        tally = self.tallies.mine()
         for submission in self._take_unstarted():
+            tally.cancelled += 1
             submission.drop()
 
     def fail_all(self, error: PoolwiseError, *, abandon: bool = False) -> None:
@@ -364,8 +420,10 @@ class Submissions:
         for sent in self._drawn.values():
             if isinstance(sent, Submission):
                 sent.finish(None, error.again())
-        for submission in self._running.copy() if abandon else ():
-            submission.abandon(error.again())
+        for tally in self.tallies.all() if abandon else ():
+            running = tally.running
+            if isinstance(running, Submission):
+                running.abandon(error.again())
         self._drawn.clear()
 
     def _take_unstarted(self) -> Iterator[Submission]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from poolwise.executor.guards import Guards
 from poolwise.machine import Facts, this_machine
 from poolwise.mechanisms import WorkerOptions
 from poolwise.units import Bytes, Seconds
@@ -29,6 +30,7 @@ def worker_options(
     thread_name_prefix: str = "",
     start_method: str | None = None,
     idle_timeout: Seconds = 30.0,
+    guards: Guards = Guards(),  # noqa: B008 - frozen
 ) -> WorkerOptions:
     """Check what concerns workers, with the words of the standard executors where they have some.
 
@@ -61,6 +63,9 @@ def worker_options(
         calls_per_worker=_calls_per_worker(max_tasks_per_child, start_method),
         idle_timeout=_idle_timeout(idle_timeout),
         arena_limit=_arena_limit(this_machine().facts),
+        call_timeout=guards.timeout,
+        memory_limit=guards.memory,
+        killable=guards.killable,
     )
 
 

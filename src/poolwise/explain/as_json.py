@@ -37,6 +37,7 @@ def run_document(record: RunRecord, code: str) -> Document:
         "done": record.done,
         "failed": record.failed,
         "lost_workers": record.lost_workers,
+        "retried": record.retried,
         "elapsed": _figure(record.elapsed),
         "forecast": _figure(record.forecast),
         "phases": [{"at": _figure(each.at), "text": each.text} for each in record.phases],

@@ -90,7 +90,10 @@ def _counts(record: RunRecord) -> Iterator[str]:
     under_way = record.started - record.done - record.failed
     if under_way > 0:
         yield f"{under_way:,} started or sent and without an end"
-    yield "each input started once"
+    if record.retried:
+        yield f"{plural(record.retried, 'call')} started again"
+    else:
+        yield "each input started once"
     if record.lost_workers or record.plan.mechanism == "process":
         yield f"{plural(record.lost_workers, 'dead worker')}"
 

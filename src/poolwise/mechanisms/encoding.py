@@ -126,7 +126,9 @@ class Encoder:
         way = self._way_of(batch)
 
         def dumps() -> bytes:
-            return exchange.dumps([_call(way, each) for each in zip(*batch.columns, strict=True)])
+            applied = batch.task.function is apply
+            calls = zip(*batch.columns, strict=True)
+            return exchange.dumps([_call(way, each, applied=applied) for each in calls])
 
         return _batch(wire.SINGLY, batch, *transfer.dump(dumps))
 
@@ -137,12 +139,36 @@ class Encoder:
         return self.way
 
 
-def _call(way: Pickling, arguments: tuple[object, ...]) -> bytes:
+def _call(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> bytes:
     try:
         return way.dumps(arguments)
     except Exception as error:
-        why = f"its arguments cannot be pickled: {transfer.describe(error)}"
+        with transfer.looking():
+            why = _which(way, arguments, applied=applied)
+        why = why or f"its arguments cannot be pickled: {transfer.describe(error)}"
         return transfer.dumps(transfer.Unsendable(why))
+
+
+def _which(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> str | None:
+    """Say which part of which argument does not pickle; with `applied`, those of the user's call
+    are among them.
+    """
+    from _poolwise_worker.culprit import explain
+
+    named: dict[str, object] = {}
+    if applied:
+        function, positional, keywords = arguments
+        named["the function"] = function
+        named.update((f"keyword argument {name}", each) for name, each in keywords.items())
+    else:
+        positional = arguments
+    named.update((f"argument {place}", each) for place, each in enumerate(positional, 1))
+    for name, value in named.items():
+        try:
+            way.dumps(value)
+        except Exception as error:
+            return explain(value, name, error)
+    return None
 
 
 def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> Packed:

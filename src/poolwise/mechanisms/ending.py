@@ -41,7 +41,7 @@ def end_workers(workers: Iterable[WorkerLink], grace: Seconds | None) -> None:
 
 
 def _hear(ends: selectors.BaseSelector, worker: WorkerLink) -> None:
-    if not worker.drop_what_came():
+    if not worker.drop_what_came() and worker.reader.closed:
         ends.unregister(worker.ends.data)
 
 
@@ -54,6 +54,8 @@ def _hear_keeper(ends: selectors.BaseSelector, worker: WorkerLink, *, late: bool
             worker.ends.end_life()
     elif any(kind in (ENDED, FAILED) for kind, _ in news):
         ends.unregister(worker.ends.keeper)
+        while worker.drop_what_came():
+            pass  # its last words
         if worker.ends.data in ends.get_map():
             ends.unregister(worker.ends.data)
 

@@ -59,6 +59,9 @@ class InlinePool:
     def take_back(self, batch: BatchId, /) -> None:
         """Do nothing: a batch has ended by the time that `send` returns."""
 
+    def kill(self, batch: BatchId, /) -> None:
+        """Do nothing: no thread can be killed."""
+
     def close(self, *, grace: Seconds | None) -> None:
         """Refuse further batches."""
         self._closed = True

@@ -16,10 +16,10 @@ import selectors
 from collections import deque
 from functools import partial
 
-from _poolwise_worker import buffers, wire
+from _poolwise_worker import buffers, guard, wire
 from _poolwise_worker.server import ENDED, FAILED, STARTED
 from poolwise.ipc import Inbox
-from poolwise.mechanisms import idle_workers, servers
+from poolwise.mechanisms import idle_workers, said, servers
 from poolwise.mechanisms.encoding import Encoder
 from poolwise.mechanisms.ending import end_workers
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
@@ -28,8 +28,8 @@ from poolwise.mechanisms.servers import Fork, Server
 from poolwise.mechanisms.surroundings import surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
-from poolwise.task import Batch, BatchId, Exit
-from poolwise.units import Seconds
+from poolwise.task import Batch, BatchId, EndReason, Exit
+from poolwise.units import Bytes, Seconds
 
 #: So many workers in a row may die before they are ready; then the pool has failed. One may be
 #: bad luck (memory was short for a moment); more is a fault that a new worker will meet too.
@@ -61,7 +61,10 @@ class ProcessPool:
         self._stillborn: set[object] = set()
         #: Workers that an initializer has changed, or with few calls left, serve this pool only.
         own = options.initializer is not None or options.calls_per_worker is not None
-        self._idle_timeout = 0.0 if own else options.idle_timeout
+        self._idle_timeout = 0.0 if own or options.one_call else options.idle_timeout
+        self._limits: tuple[Seconds, Bytes] | None = None
+        if options.call_timeout is not None or options.memory_limit is not None:
+            self._limits = options.call_timeout or 0.0, options.memory_limit or 0
         #: Bytes in arenas for a recent call, of its arguments and of its result.
         self._sent_bytes = self._returned_bytes = 0.0
         self._owner_process = os.getpid()
@@ -122,6 +125,19 @@ class ProcessPool:
                 if worker.take_back(sent):
                     del worker.sent[batch]
                     self._sink.returned(batch, 0, len(sent.batch))
+                return
+
+    def kill(self, batch: BatchId, /) -> None:
+        """Kill the worker that has the batch, if workers have one call; give back one that waits.
+
+        A worker that has sent its outcome, and so has no call, is killed in vain: it is replaced.
+        """
+        if not self._options.one_call or any(queued.id == batch for queued in self._waiting):
+            self.take_back(batch)
+            return
+        for worker in self._workers.values():
+            if batch in worker.sent:
+                worker.kill("cancelled")
                 return
 
     def close(self, *, grace: Seconds | None) -> None:
@@ -195,7 +211,7 @@ class ProcessPool:
             if encoder.needs_cloudpickle() and not spawned:
                 # Each worker would spend 20 ms on it, more than on all the rest of its start.
                 server.preload("cloudpickle")
-            server.start_worker(ends, threads, spawn=spawned)
+            server.start_worker(ends, threads, spawn=spawned, limits=self._limits)
         except ConnectionError:
             # The server has died, a fault like another: workers live on, new ones come from a
             # new one.
@@ -226,7 +242,9 @@ class ProcessPool:
             ready = [
                 worker
                 for worker in self._workers.values()
-                if worker.ready and not worker.reader.closed and not worker.leaving
+                if worker.ready
+                and not (worker.reader.closed or worker.leaving)
+                and worker.end_reason is None  # or it would be killed with another call
             ]
             able = [worker for worker in ready if self._may_take(worker, len(batch))]
             if not able:
@@ -279,7 +297,7 @@ class ProcessPool:
         if worker.reader.closed and worker.number in self._workers:
             self._inbox.unwatch(worker.ends.data.fileno())
             if worker.orphan:  # nobody will tell us how it ended
-                self._bury(worker, Exit(worker.pid))
+                self._bury(worker, Exit(worker.pid, reason=worker.end_reason))
         self._hand_out()
 
     def _take_in_all(self, worker: WorkerLink) -> None:
@@ -298,6 +316,9 @@ class ProcessPool:
             return
         if frame.kind == wire.RELEASED:
             worker.exchange.free(frame.payload)
+            return
+        if frame.kind in said.KINDS:
+            said.hear(frame)
             return
         if frame.kind == wire.UNREADY:
             self._fail(initializer_failed(frame))
@@ -347,7 +368,9 @@ class ProcessPool:
             elif kind == ENDED:
                 while worker.reader.read():  # its last words
                     self._take_in_all(worker)
-                self._bury(worker, _exit_of(worker.pid, value))
+                self._bury(worker, _exit_of(worker, value))
+            elif kind in _REASONS:
+                worker.end_reason = _REASONS[kind]
             elif kind == FAILED:
                 self._bury(worker, Exit(0), OSError(value, os.strerror(value)))
         self._hand_out()
@@ -355,6 +378,8 @@ class ProcessPool:
     def _lose_server(self, worker: WorkerLink) -> None:
         self._inbox.unwatch(worker.ends.keeper.fileno())
         worker.orphan = True
+        if self._limits is not None:  # which nobody keeps any more
+            worker.kill("unguarded")
         # Without a process id, it may never have been forked.
         if worker.reader.closed or not worker.pid:
             self._bury(worker, Exit(worker.pid))
@@ -421,6 +446,12 @@ def _follow(mean: float, new: float) -> float:
     return new if new > mean else mean + 0.25 * (new - mean)
 
 
-def _exit_of(pid: int, status: int) -> Exit:
+#: What the server says before it kills a worker by itself.
+_REASONS: dict[int, EndReason] = {guard.OVERTIME: "overtime", guard.OVERGROWN: "overgrown"}
+
+
+def _exit_of(worker: WorkerLink, status: int) -> Exit:
     code = os.waitstatus_to_exitcode(status)
-    return Exit(pid, signal=-code) if code < 0 else Exit(pid, code=code)
+    if code < 0:
+        return Exit(worker.pid, signal=-code, reason=worker.end_reason)
+    return Exit(worker.pid, code=code)

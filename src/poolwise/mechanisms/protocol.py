@@ -32,6 +32,10 @@ class WorkerOptions:
     ``"forkserver"``, ``"spawn"`` or ``None`` for what is safe and fast now; a worker is replaced
     after `calls_per_worker`; idle workers wait `idle_timeout` seconds for the next pool; large
     buffers take at most `arena_limit` bytes of shared memory for each worker and direction.
+
+    A worker whose call takes longer than `call_timeout` seconds, or that has grown by more than
+    `memory_limit` private bytes, is killed; `Exit.reason` says so. `killable` allows `Pool.kill`.
+    With any of these a worker has one thread, and is sent one call at a time (`one_call`).
     """
 
     threads_per_worker: int = 1
@@ -43,6 +47,14 @@ class WorkerOptions:
     calls_per_worker: int | None = None
     idle_timeout: Seconds = 30.0
     arena_limit: Bytes = 1 << 30
+    call_timeout: Seconds | None = None
+    memory_limit: Bytes | None = None
+    killable: bool = False
+
+    @property
+    def one_call(self) -> bool:
+        """Whether a worker has at most one call: killing it for that costs no other."""
+        return self.killable or self.call_timeout is not None or self.memory_limit is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,12 @@ class Pool(Protocol):
 
     def take_back(self, batch: BatchId, /) -> None:
         """Ask for the calls of a batch that have not started; a batch that has ended is ignored."""
+        ...
+
+    def kill(self, batch: BatchId, /) -> None:
+        """End the worker that has this batch, if workers can be killed one by one and have one
+        call: `Sink.lost` or `returned` follows. A batch that has ended is ignored.
+        """
         ...
 
     def close(self, *, grace: Seconds | None) -> None:

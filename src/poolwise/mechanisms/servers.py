@@ -26,15 +26,17 @@ from contextlib import suppress
 from _poolwise_worker import intake
 from _poolwise_worker import server as serving
 from _poolwise_worker.apply import apply
+from _poolwise_worker.guard import LIMITS
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.interpreter import interpreter
 from poolwise.mechanisms.module_state import state_for_fork
 from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent
 from poolwise.mechanisms.signals import no_signals
-from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.surroundings import plain_output, surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
+from poolwise.units import Bytes, Seconds
 
 _lock = threading.RLock()
 
@@ -62,18 +64,30 @@ class Server:
         except OSError:
             return False
 
-    def start_worker(self, ends: WorkerEnds, threads: int, *, spawn: bool) -> None:
+    def start_worker(
+        self,
+        ends: WorkerEnds,
+        threads: int,
+        *,
+        spawn: bool,
+        limits: tuple[Seconds, Bytes] | None = None,
+    ) -> None:
         """Ask for a worker of so many threads; its keeper tells the rest.
+
+        With `limits` it runs one call at a time, for so long and with so much more memory at most;
+        0 is no limit.
 
         Raises:
             ConnectionError: the server is gone.
             OSError: descriptors cannot be sent.
         """
-        kind = serving.SPAWN if spawn else serving.FORK
+        kind, rest = serving.SPAWN if spawn else serving.FORK, b""
+        if limits is not None:
+            kind, rest = kind | serving.GUARDED, LIMITS.pack(*limits)
         with _lock:
             if not self.wanted:  # another thread has just shut down
                 raise ConnectionError("no more workers are wanted of this server")
-            socket.send_fds(self._front, [serving.REQUEST.pack(kind, threads)], ends.theirs)
+            socket.send_fds(self._front, [serving.REQUEST.pack(kind, threads) + rest], ends.theirs)
 
     def preload(self, *names: str) -> None:
         """Have it import modules before it forks the next workers; ignored if it is gone."""
@@ -136,7 +150,7 @@ class Fork(Server):
             pid = _fork()
             if not pid:
                 ours.close()
-                serving.serve_as_fork(theirs.fileno())
+                serving.serve_as_fork(theirs.fileno(), plain_output())
         except BaseException:
             ours.close()
             raise

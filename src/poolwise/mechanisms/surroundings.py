@@ -9,6 +9,7 @@ import sys
 import warnings
 from _locale import LC_ALL, setlocale
 from functools import lru_cache
+from io import TextIOWrapper
 
 from _poolwise_worker import surroundings as own
 from poolwise.units import Bytes
@@ -30,6 +31,7 @@ def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) 
         {
             "siblings": siblings,
             "arena_limit": arena_limit,
+            "plain_output": plain_output(),
             "inner_threads": _inner_threads(siblings * threads),
             "cwd": folder,
             # What `os.environb` copies item by item, through two layers of Python.
@@ -46,6 +48,18 @@ def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) 
         # Without references between equal objects, which depend on how often each is held.
         2,
     )
+
+
+def plain_output() -> tuple[bool, bool]:
+    """Return whether standard output and error are those that this process was started with."""
+    return _is_plain(sys.stdout, 1), _is_plain(sys.stderr, 2)
+
+
+def _is_plain(stream: object, descriptor: int) -> bool:
+    try:
+        return type(stream) is TextIOWrapper and stream.fileno() == descriptor
+    except (OSError, ValueError):  # closed
+        return False
 
 
 #: What libraries read when they are loaded: OpenMP, OpenBLAS, MKL, BLIS, Accelerate, NumExpr.

@@ -106,6 +106,9 @@ class ThreadPool:
             running.flush()
             self._inbox.post(partial(self._return, batch, count))
 
+    def kill(self, batch: BatchId, /) -> None:
+        """Do nothing: no thread can be killed."""
+
     def close(self, *, grace: Seconds | None) -> None:
         """Let each thread end after the call that it runs; drop what has not started."""
         if self._closed:

@@ -12,11 +12,12 @@ from contextlib import suppress
 from _poolwise_worker import wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
+from poolwise.mechanisms import said
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.worker_ends import WorkerEnds
-from poolwise.task import Batch, BatchId, Task
+from poolwise.task import Batch, BatchId, EndReason, Task
 from poolwise.units import Bytes, Seconds
 
 
@@ -97,6 +98,7 @@ class WorkerLink:
         self.orphan = False  # its server is gone: nobody will tell how it ends
         self.reused = False  # it was idle, and may have ended itself at that very moment
         self.calls = 0  # that were ever sent to it
+        self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
         self.knows = Definitions()
@@ -184,6 +186,14 @@ class WorkerLink:
         with suppress(OSError):
             self.ends.data.shutdown(socket.SHUT_WR)
 
+    def kill(self, reason: EndReason) -> None:
+        """End it now, whatever it does; word of that comes as of any death."""
+        self.end_reason = reason
+        if self.orphan:
+            self.ends.end_life()
+        else:
+            self.ends.kill()
+
     def release(self) -> None:
         """Tell which slots of the worker's arena are free again."""
         released = self.exchange.released()
@@ -243,13 +253,14 @@ class WorkerLink:
         return not sent.singly and wire.mark(sent.batch.id, wire.READING) in self.ends.marks
 
     def drop_what_came(self) -> bool:
-        """Read without looking; false at the end."""
-        try:
-            return bool(self.ends.data.recv(1 << 16))
-        except BlockingIOError:
-            return True
-        except OSError:
+        """Read once, and hear only what calls have said; false if there was nothing."""
+        if not self.reader.read():
             return False
+        while (frame := self.reader.pop()) is not None:
+            if frame.kind in said.KINDS:
+                said.hear(frame)
+            frame.drop()
+        return True
 
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""

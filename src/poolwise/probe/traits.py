@@ -58,7 +58,10 @@ def pickling_refusal(task: Task) -> Refusal | None:
         with transfer.looking():
             transfer.BETWEEN_FORKS.dumps(task.function)
     except Exception as error:
-        why = f"{task.name} cannot be pickled ({transfer.describe(error)})"
+        from _poolwise_worker.culprit import explain
+
+        with transfer.looking():
+            why = explain(task.function, task.name, error)
         return Refusal(why, "use threads or a plain loop")
     return None
 
