@@ -131,6 +131,15 @@ def test_what_is_said_in_the_call_comes_before_the_environment(
     assert without.plan == (None if spec is None else Plan.parse(spec))
 
 
+def test_isolated_calls_have_processes_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert options(isolate=True).plan == Plan("process", 4)
+    assert options(isolate=True, max_workers=2, threads_per_worker=3).plan == Plan("process", 2, 3)
+    assert options(isolate=True, plan="process:3x2").plan == Plan("process", 3, 2)
+    # What the environment says is for programs that say nothing.
+    monkeypatch.setenv("POOLWISE_PLAN", "thread:8")
+    assert options(isolate=True).plan == Plan("process", 4)
+
+
 def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POOLWISE_PLAN", "  ")
     assert options().plan is None

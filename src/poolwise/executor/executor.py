@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from poolwise.errors import PlanRefused
 from poolwise.executor.dispatcher import Dispatcher
 from poolwise.executor.future import CallFuture
-from poolwise.executor.options import run_options
+from poolwise.executor.options import run_options, standard_threads
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
 from poolwise.executor.submission import Submission
@@ -22,6 +22,7 @@ from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 from poolwise.plan import Plan
 from poolwise.task import Refusal
+from poolwise.units import Seconds
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +50,9 @@ class Executor(StandardExecutor):
         plan: A `Plan` or its text, instead of the others.
         threads_per_worker: Calls at once inside each process.
         max_concurrency: Calls at once over all workers, under every plan.
+        isolate: Nothing that a call does may reach this process: worker processes only.
+        idle_timeout: Seconds that worker processes wait for the next executor after the shutdown;
+            by default they end with it.
 
     Raises:
         TypeError: an option of the wrong type.
@@ -75,6 +79,8 @@ class Executor(StandardExecutor):
         plan: Plan | str | None = None,
         threads_per_worker: int | None = None,
         max_concurrency: int | None = None,
+        isolate: bool = False,
+        idle_timeout: Seconds = 0.0,
     ) -> None:
         if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
@@ -85,14 +91,17 @@ class Executor(StandardExecutor):
             max_tasks_per_child=max_tasks_per_child,
             thread_name_prefix=thread_name_prefix,
             start_method=start_method,
+            idle_timeout=idle_timeout,
         )
+        default = standard_threads() if mechanism == "thread" and plan is None else None
         self._options = run_options(
             this_machine(),
             mechanism=mechanism,
             plan=plan,
-            max_workers=max_workers,
+            max_workers=max_workers or default,
             threads_per_worker=threads_per_worker,
             max_concurrency=max_concurrency,
+            isolate=isolate,
         )
         self._concurrency = make_router(this_machine(), self._options).concurrency
         # Guards the order of "is it shut down, has it ended?" and what is done because of the
@@ -116,9 +125,12 @@ class Executor(StandardExecutor):
         """Have ``fn(*args, **kwargs)`` run, and return its future.
 
         Raises:
+            TypeError: `fn` is not callable.
             RuntimeError: the executor has been shut down, or the system has no thread left.
             InitializerFailed: the initializer raised in a worker.
         """
+        if not callable(fn):
+            raise TypeError(f"fn takes a callable, not {fn!r}")
         future: Future[T] = CallFuture()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
@@ -160,7 +172,7 @@ class Executor(StandardExecutor):
         Raises:
             TimeoutError: from the results, if one is not there `timeout` seconds after this call.
             ValueError: `chunksize` or `buffersize` is below 1.
-            TypeError: `buffersize` is no whole number.
+            TypeError: `fn` is not callable, or an option has the wrong type.
         """
         inputs = zip(*iterables, strict=False)
         return self.starmap(fn, inputs, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
@@ -175,6 +187,12 @@ class Executor(StandardExecutor):
         buffersize: int | None = None,
     ) -> Results[T]:
         """Apply `fn` to each tuple of arguments; all else is as in `map`."""
+        if not callable(fn):
+            raise TypeError(f"fn takes a callable, not {fn!r}")
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise TypeError(f"timeout takes a number of seconds or None, not {timeout!r}")
+        if not isinstance(chunksize, int):
+            raise TypeError(f"chunksize takes a whole number of at least 1, not {chunksize!r}")
         # In the words of the standard executors.
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")

@@ -10,6 +10,7 @@ from poolwise.mechanisms import WorkerOptions
 from poolwise.plan import MECHANISMS, Plan, check_count
 from poolwise.planner import Limits
 from poolwise.planner.candidates import DEFAULT_CONCURRENCY
+from poolwise.task import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,13 @@ class RunOptions:
     workers: WorkerOptions = field(default_factory=WorkerOptions)
 
 
+def standard_threads() -> int:
+    """Return how wide `ThreadPoolExecutor` is by default: programs rely on so many calls at once,
+    whatever a quota says.
+    """
+    return min(32, (os.cpu_count() or 1) + 4)
+
+
 def run_options(
     machine: MachineProfile,
     *,
@@ -34,6 +42,7 @@ def run_options(
     max_workers: int | None = None,
     threads_per_worker: int | None = None,
     max_concurrency: int | None = None,
+    isolate: bool = False,
     use_environment: bool = True,
 ) -> RunOptions:
     """Check the options that `poolwise.map` and `poolwise.Executor` share.
@@ -43,6 +52,7 @@ def run_options(
     Raises:
         TypeError: an option of the wrong type; the text names it and what it takes.
         ValueError: a value out of range, or options that contradict each other.
+        PlanRefused: a plan that does not isolate calls, with `isolate`.
     """
     for name, value in (
         ("max_workers", max_workers),
@@ -55,6 +65,8 @@ def run_options(
         accepted = ", ".join(("auto", *MECHANISMS))
         raise ValueError(f"mechanism takes one of {accepted}, not {mechanism!r}")
     pinned = _plan(plan)
+    if isolate is not False:
+        mechanism = _isolated(isolate, pinned, mechanism)
     if pinned is None and use_environment:
         pinned = _plan_of_environment()
     if pinned is not None:
@@ -77,6 +89,20 @@ def run_options(
         cap = max_workers
     limits = Limits(cap or DEFAULT_CONCURRENCY, max_workers, threads_per_worker)
     return RunOptions(None, limits, cap)
+
+
+def _isolated(isolate: object, pinned: Plan | None, mechanism: str) -> str:
+    """Return the mechanism that keeps calls out of this process, if nothing else is asked for."""
+    if isolate is not True:
+        raise TypeError(f"isolate takes True or False, not {isolate!r}")
+    asked = mechanism if pinned is None else pinned.mechanism
+    if asked not in ("auto", "process"):
+        from poolwise.errors import PlanRefused
+
+        reason = "with isolate=True nothing that a call does may reach this process"
+        said = f"mechanism={mechanism!r}" if pinned is None else str(pinned)
+        raise PlanRefused(said, Refusal(reason, "use processes, or leave out isolate"))
+    return mechanism if pinned is not None else "process"
 
 
 def _plan(plan: Plan | str | None) -> Plan | None:
