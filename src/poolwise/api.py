@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
+from _poolwise_worker.seeded import seeded
 from poolwise.cost import Forecast
 from poolwise.executor.drive import Drive, EndedDrive, MapOptions
 from poolwise.executor.options import RunOptions, run_options
@@ -96,6 +98,8 @@ class _Options(TypedDict, total=False):
     start_method: str | None
     idle_timeout: float
     common: Mapping[str, Any] | None
+    isolate: bool
+    seed: int | None
 
 
 # The type of a function's arguments is checked for up to five iterables, as for the built-in `map`.
@@ -261,6 +265,8 @@ def map(
     start_method: str | None = None,
     idle_timeout: float = 30.0,
     common: Mapping[str, Any] | None = None,
+    isolate: bool = False,
+    seed: int | None = None,
 ) -> Run[Any]:
     """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
 
@@ -294,6 +300,10 @@ def map(
             default whatever is safe and fast at that moment.
         idle_timeout: Seconds that worker processes wait for the next map; 0 keeps none.
         common: Keyword arguments for every call; they go to each worker once.
+        isolate: Nothing that a call does may reach this process: worker processes only.
+        seed: Each call draws from streams of its own (of `random`, and of `numpy.random` if NumPy
+            is imported by now), which depend on this number and the place of its input, whatever
+            the plan. Threads are not used: they would share the streams.
 
     Raises:
         TypeError: `fn` is not callable, an iterable is not iterable, or an option has the wrong
@@ -311,7 +321,10 @@ def map(
         max_workers=max_workers,
         threads_per_worker=threads_per_worker,
         max_concurrency=max_concurrency,
+        isolate=isolate,
     )
+    if chunksize is not None and plan is not None and run.plan and run.plan.batch_size is not None:
+        raise ValueError("plan= already says chunksize=; give one or the other")
     workers = worker_options(
         initializer=initializer,
         initargs=initargs,
@@ -323,7 +336,7 @@ def map(
     map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
     if common is not None:
         fn = _with_common(fn, common)
-    return _new_run(_drive(fn, iterables, run, map_options, progress))
+    return _new_run(_drive(fn, iterables, run, map_options, progress, seed))
 
 
 def _with_common(fn: Callable[..., Any], common: Mapping[str, Any]) -> Callable[..., Any]:
@@ -340,14 +353,22 @@ def _drive(
     run: RunOptions,
     map_options: MapOptions,
     progress: bool | Callable[[int, int | None], object] = False,
+    seed: int | None = None,
 ) -> Drive:
     if not callable(fn):
         raise TypeError(f"fn takes a callable, not {fn!r}")
     if not iterables:
         raise TypeError("give at least one iterable of inputs")
     for position, each in enumerate(iterables, 1):
-        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+        kind = type(each)  # a class may have the methods that its instances are iterated with
+        if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
             raise TypeError(f"iterable {position} is not iterable: {each!r}")
+    if seed is not None:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed takes a whole number from 0 on, or None, not {seed!r}")
+        if seed < 0:
+            raise ValueError(f"seed takes a whole number from 0 on, or None, not {seed}")
+        fn, iterables = seeded(fn, seed), (range(sys.maxsize), *iterables)
     shown: Progress | None = make_progress(progress)
     return Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
 
@@ -446,6 +467,8 @@ def advise(
         max_concurrency=max_concurrency,
         use_environment=False,
     )
+    if not isinstance(verify, bool):
+        raise TypeError(f"verify takes True or False, not {verify!r}")
     map_options = _map_options(ordered, total, buffersize, None, on_error)
     drive = _drive(fn, iterables, run, map_options)
     return Advice(drive, drive.survey(verify=verify))
@@ -456,8 +479,6 @@ def shutdown() -> None:
 
     Workers that run calls, for maps and executors that are still open, go on.
     """
-    import sys
-
     if "poolwise.mechanisms.servers" in sys.modules:
         from poolwise.mechanisms import idle_workers, servers
 
