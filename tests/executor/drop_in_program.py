@@ -5,7 +5,8 @@ of it below; nothing else.
 """
 
 import asyncio
-import concurrent.futures
+import concurrent.futures.process
+import concurrent.futures.thread
 import multiprocessing
 import os
 import sys

@@ -45,6 +45,7 @@ from executor.calls import (
     use_settings,
     where,
 )
+from poolwise import Barrier  # now, and with it ctypes, which keeps its library open
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.functions import Seen
 from poolwise.executor.learning import Learning
@@ -340,7 +341,7 @@ def test_calls_that_wait_for_more_others_than_there_are_processes_meet_them(
     pool = make(max_workers=6)
     while result(pool.submit(os.getpid)) == os.getpid():
         pass  # the processes start
-    meeting = poolwise.Barrier(6, timeout=DEADLINE)
+    meeting = Barrier(6, timeout=DEADLINE)
     futures = [pool.submit(meeting.wait) for _ in range(12)]
     assert sorted(result(future) for future in futures) == sorted(2 * [*range(6)])
 
