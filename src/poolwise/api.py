@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
+from _poolwise_worker.seeded import seeded
 from poolwise.cost import Forecast
 from poolwise.executor.again import retries_of
 from poolwise.executor.drive import Drive, EndedDrive, MapOptions
@@ -105,6 +107,7 @@ class _Options(TypedDict, total=False):
     kill_on_cancel: bool
     isolate: bool
     common: Mapping[str, Any] | None
+    seed: int | None
 
 
 # The type of a function's arguments is checked for up to five iterables, as for the built-in `map`.
@@ -276,6 +279,7 @@ def map(
     kill_on_cancel: bool = False,
     isolate: bool = False,
     common: Mapping[str, Any] | None = None,
+    seed: int | None = None,
 ) -> Run[Any]:
     """Apply `fn` to the inputs, the way that is fastest and safe here; results come lazily.
 
@@ -319,6 +323,9 @@ def map(
             workers.
         isolate: Nothing that a call does may reach this process: worker processes only.
         common: Keyword arguments for every call; they go to each worker once.
+        seed: Each call draws from streams of its own (of `random`, and of `numpy.random` if NumPy
+            is imported by now), which depend on this number and the place of its input, whatever
+            the plan. Threads are not used: they would share the streams.
 
     Raises:
         TypeError: `fn` is not callable, an iterable is not iterable, or an option has the wrong
@@ -341,6 +348,8 @@ def map(
         max_concurrency=max_concurrency,
         guards=guards,
     )
+    if chunksize is not None and plan is not None and run.plan and run.plan.batch_size is not None:
+        raise ValueError("plan= already says chunksize=; give one or the other")
     workers = worker_options(
         initializer=initializer,
         initargs=initargs,
@@ -353,7 +362,7 @@ def map(
     map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
     if common is not None:
         fn = _with_common(fn, common)
-    return _new_run(_drive(fn, iterables, run, map_options, progress))
+    return _new_run(_drive(fn, iterables, run, map_options, progress, seed))
 
 
 def _with_common(fn: Callable[..., Any], common: Mapping[str, Any]) -> Callable[..., Any]:
@@ -370,14 +379,22 @@ def _drive(
     run: RunOptions,
     map_options: MapOptions,
     progress: bool | Callable[[int, int | None], object] = False,
+    seed: int | None = None,
 ) -> Drive:
     if not callable(fn):
         raise TypeError(f"fn takes a callable, not {fn!r}")
     if not iterables:
         raise TypeError("give at least one iterable of inputs")
     for position, each in enumerate(iterables, 1):
-        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+        kind = type(each)  # a class may have the methods that its instances are iterated with
+        if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
             raise TypeError(f"iterable {position} is not iterable: {each!r}")
+    if seed is not None:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed takes a whole number from 0 on, or None, not {seed!r}")
+        if seed < 0:
+            raise ValueError(f"seed takes a whole number from 0 on, or None, not {seed}")
+        fn, iterables = seeded(fn, seed), (range(sys.maxsize), *iterables)
     shown: Progress | None = make_progress(progress)
     return Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
 
@@ -476,6 +493,8 @@ def advise(
         max_concurrency=max_concurrency,
         use_environment=False,
     )
+    if not isinstance(verify, bool):
+        raise TypeError(f"verify takes True or False, not {verify!r}")
     map_options = _map_options(ordered, total, buffersize, None, on_error)
     drive = _drive(fn, iterables, run, map_options)
     return Advice(drive, drive.survey(verify=verify))
@@ -486,8 +505,6 @@ def shutdown() -> None:
 
     Workers that run calls, for maps and executors that are still open, go on.
     """
-    import sys
-
     if "poolwise.mechanisms.servers" in sys.modules:
         from poolwise.mechanisms import idle_workers, servers
 

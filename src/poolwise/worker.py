@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -59,6 +59,16 @@ class Worker(Generic[T]):
             raise TypeError(f"target={target!r}: a callable")
         if mechanism not in _BODIES:
             raise ValueError(f"mechanism={mechanism!r}: one of {', '.join(map(repr, _BODIES))}")
+        if not isinstance(args, Iterable) or isinstance(args, str):
+            raise TypeError(f"args={args!r}: a tuple of arguments")
+        if kwargs is not None and not (
+            isinstance(kwargs, Mapping) and all(isinstance(each, str) for each in kwargs)
+        ):
+            raise TypeError(f"kwargs={kwargs!r}: keyword arguments, such as {{'depth': 3}}")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name={name!r}: a text or None")
+        if daemon is not None and not isinstance(daemon, bool):
+            raise TypeError(f"daemon={daemon!r}: True, False or None")
         self.name = name or f"Worker-{next(_numbers)}"
         self._mechanism = mechanism
         self._body: _Body = _BODIES[mechanism](_Call(target, tuple(args), dict(kwargs or {})))

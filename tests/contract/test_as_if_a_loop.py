@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import subprocess
 import sys
 import threading
 import warnings
@@ -21,6 +22,7 @@ import pytest
 
 import poolwise
 from poolwise.mechanisms.receive import RemoteTraceback
+from programs import NEEDS_NUMPY
 from thorough import thorough
 
 PLANS = ["thread:2", "process:1", None, *thorough("inline", "process:2x2")]
@@ -324,6 +326,23 @@ def test_what_calls_write_is_written_once_each(plan: str | None, tmp_path: Path)
 def test_no_two_calls_draw_the_same_random_numbers(plan: str | None) -> None:
     numbers = [outcome[1] for outcome in mapped(awkward.draw, range(CALLS), plan)]
     assert len(set(numbers)) == CALLS
+
+
+@NEEDS_NUMPY
+@pytest.mark.parametrize("method", [None, "forkserver"])
+def test_no_two_calls_draw_the_same_numbers_from_numpy(method: str | None) -> None:
+    # In a program of its own: NumPy leaves threads, and so no fork would be made here.
+    program = f"""
+import time, numpy, poolwise
+numpy.random.seed(1)
+def draw(number):
+    time.sleep(1e-3)
+    return float(numpy.random.random())
+for plan in ("inline", "thread:2", "process:2", "process:2x2"):
+    numbers = list(poolwise.map(draw, range(60), plan=plan, start_method={method!r}))
+    assert len({{*numbers}}) == 60, plan
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
 
 
 # ---- what is tied to this process or this thread -------------------------------------------------

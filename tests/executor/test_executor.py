@@ -19,6 +19,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -44,9 +45,13 @@ from executor.calls import (
     use_settings,
     where,
 )
+from poolwise import Barrier  # now, and with it ctypes, which keeps its library open
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.functions import Seen
+from poolwise.executor.learning import Learning
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
+from poolwise.machine import this_machine
 from poolwise.mechanisms.process_pool import ProcessPool
 from poolwise.mechanisms.running import Running
 from thorough import thorough
@@ -272,6 +277,73 @@ def test_a_program_that_relies_on_the_standard_width_runs(make: Make) -> None:
     pool = make()
     futures = [pool.submit(barrier.wait, DEADLINE) for _ in range(width)]
     assert sorted(result(future) for future in futures) == list(range(width))
+
+
+def test_the_standard_width_is_there_whatever_the_quota(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(this_machine(), facts=replace(this_machine().facts, usable_cpus=0.5))
+    monkeypatch.setattr("poolwise.executor.executor.this_machine", lambda: few)
+    width = min(32, (os.cpu_count() or 1) + 4)
+    assert make().size == make(mechanism="thread").size == width
+
+
+def threads_named(prefix: str) -> list[str]:
+    return [each.name for each in threading.enumerate() if each.name.startswith(f"{prefix}_")]
+
+
+@pytest.mark.parametrize("plan", ["thread:30", None], ids=str)
+def test_a_thread_starts_when_a_call_needs_it(make: Make, gate: Gate, plan: str | None) -> None:
+    prepared: list[int] = []
+    options: dict[str, Any] = {} if plan else {"max_workers": 30}
+    pool = make(
+        plan,
+        thread_name_prefix="needed",
+        initializer=lambda: prepared.append(threading.get_ident()),
+        **options,
+    )
+    result(pool.submit(square, 1))
+    assert threads_named("needed") == ["needed_0"]
+    assert len(prepared) == 1
+    futures = [pool.submit(gate) for _ in range(30)]
+    for _ in futures:
+        gate.await_started()
+    assert len(threads_named("needed")) == len({*prepared}) == 30
+    gate.let_go(30)
+    for future in futures:
+        result(future)
+
+
+@pytest.mark.parametrize("plan", ["thread:4", None], ids=str)
+def test_initializers_may_wait_for_each_other(make: Make, plan: str | None) -> None:
+    meeting = threading.Barrier(4)
+    options: dict[str, Any] = {} if plan else {"max_workers": 4}
+    pool = make(plan, initializer=meeting.wait, initargs=(DEADLINE,), **options)
+    futures = [pool.submit(square, number) for number in range(4)]
+    assert [result(future) for future in futures] == [0, 1, 4, 9]
+
+
+class _InProcesses(Learning):
+    """Has made up its mind: all calls belong into processes."""
+
+    def begin(self, dispatch: Dispatch) -> None:
+        super().begin(dispatch)
+        self._open("process")
+
+    def route(self, seen: Seen) -> str:
+        return "process" if self._ready("process") else "thread"
+
+
+def test_calls_that_wait_for_more_others_than_there_are_processes_meet_them(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolwise.executor.routing.Learning", _InProcesses)
+    pool = make(max_workers=6)
+    while result(pool.submit(os.getpid)) == os.getpid():
+        pass  # the processes start
+    meeting = Barrier(6, timeout=DEADLINE)
+    futures = [pool.submit(meeting.wait) for _ in range(12)]
+    assert sorted(result(future) for future in futures) == sorted(2 * [*range(6)])
 
 
 @pytest.mark.parametrize("plan", ["thread:4", None], ids=str)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor.simulation import MACHINE
+from poolwise.executor.guards import Guards
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.plan import Plan
 from poolwise.planner import Limits
@@ -129,6 +130,13 @@ def test_what_is_said_in_the_call_comes_before_the_environment(
     monkeypatch.setenv("POOLWISE_PLAN", "process:2")
     assert options(**given) == without
     assert without.plan == (None if spec is None else Plan.parse(spec))
+
+
+def test_isolated_calls_have_processes_and_nothing_else() -> None:
+    apart = Guards(isolate=True)
+    assert options(guards=apart).plan == Plan("process", 4)
+    assert options(guards=apart, max_workers=2, threads_per_worker=3).plan == Plan("process", 2, 3)
+    assert options(guards=apart, plan="process:3x2").plan == Plan("process", 3, 2)
 
 
 def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

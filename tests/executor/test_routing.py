@@ -537,6 +537,40 @@ def test_two_lanes_share_what_the_user_allows_by_turns() -> None:
     assert queued.draw("thread")
 
 
+def test_threads_take_what_waits_for_processes_from_which_nothing_comes() -> None:
+    world = World()
+    queued = Queued(world)
+    world.move()
+    queued.submissions._clock = SimpleNamespace(now=lambda: time)  # type: ignore[assignment]
+    time = 0.0
+    queued.seen.mean = 0.05
+    queued.submit(8)
+    assert [queued.draw("process"), queued.draw("process")] == [[0], [1]]
+    world.lanes["process"].room = 0
+    assert queued.submissions.patience is not None
+    queued.submissions.hurry()
+    time += 0.19
+    queued.submissions.hurry()
+    assert queued.draw("thread") == []
+    # What comes back shows that the processes do not wait for what waits here.
+    queued.submissions.add(0, Outcomes([0], {}, 5e-2, 5e-2))
+    queued.submissions.hurry()
+    time += 0.19
+    queued.submissions.hurry()
+    assert queued.draw("thread") == []
+    # Four times as long as a call takes: now it may be so. One call at a time, the oldest first.
+    for number in (2, 3):
+        time += 0.21
+        queued.submissions.hurry()
+        assert [each.args for each in queued.draw("thread")] == [(number,)]
+        assert queued.draw("thread") == []
+    # Where threads have no room either, there is nothing to be done.
+    world.lanes["thread"].room = 0
+    assert queued.submissions.patience is None
+    world.lanes["process"].room = 1
+    assert queued.draw("process") == [4]
+
+
 def test_a_plan_that_is_pinned_is_the_only_place() -> None:
     for spec, opened, most in (
         ("inline", Plan("thread", 1), None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures as cf
+import itertools
 import logging
 import multiprocessing as mp
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 import poolwise
-from executor.calls import DEADLINE, Gate, current_thread_name, initialized, prepare, square
+from executor.calls import DEADLINE, Gate, current_thread_name, initialized, pid_of, prepare, square
 from poolwise.executor.workers import worker_options
 
 PLANS = ["inline", "thread:4", None]
@@ -91,6 +92,31 @@ def test_options_may_be_given_by_position_as_to_either_standard_executor() -> No
     with poolwise.Executor(1, mp.get_context("spawn"), prepared.append, (6,)) as pool:
         assert pool.submit(square, 2).result(DEADLINE) == 4
     assert prepared == [5, 6]
+
+
+# ---- how long workers live ---------------------------------------------------------------------
+
+
+def test_each_worker_has_as_many_calls_as_it_may() -> None:
+    with poolwise.Executor(1, mechanism="process", max_tasks_per_child=2) as pool:
+        pids = [pool.submit(os.getpid).result(DEADLINE) for _ in range(8)]
+    # Calls wait while a worker starts, and are taken back and sent again: no call counts twice.
+    assert [len([*group]) for _, group in itertools.groupby(pids)] == [2, 2, 2, 2]
+
+
+def test_workers_end_with_their_executor_unless_they_are_to_wait_for_the_next() -> None:
+    for seconds, same in ((0, False), (30, True)):
+        pids = []
+        for _ in range(2):
+            with poolwise.Executor(1, mechanism="process", idle_timeout=seconds) as pool:
+                pids.append(pool.submit(os.getpid).result(DEADLINE))
+        assert (pids[0] == pids[1]) == same
+
+
+def test_isolated_calls_never_run_here() -> None:
+    with poolwise.Executor(isolate=True) as pool:
+        assert os.getpid() not in {*pool.map(pid_of, range(9))}
+    assert os.getpid() not in {*poolwise.map(pid_of, range(9), isolate=True)}
 
 
 # ---- initializers --------------------------------------------------------------------------------

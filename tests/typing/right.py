@@ -72,6 +72,7 @@ def options(texts: list[str]) -> None:
     assert_type(poolwise.map(repeat, texts, [1], on_error="return"), Run[list[str] | Exception])
     assert_type(poolwise.map(length, texts, on_error="raise", max_workers=3), Run[int])
     assert_type(poolwise.map(length, texts, plan="process:2x3", buffersize=9), Run[int])
+    assert_type(poolwise.map(length, texts, isolate=True, seed=7), Run[int])
     assert_type(poolwise.map(length, texts, plan=Plan("thread", 4), progress=print), Run[int])
     assert_type(poolwise.map(length, texts, initializer=print, initargs=("a",)), Run[int])
     with poolwise.map(length, texts) as run:
@@ -95,6 +96,7 @@ def executors(texts: list[str]) -> None:
             assert_type(future.result(), int)
         assert_type(wait(futures).done, set[Future[int]])
         pool.kill_workers()
+    Executor(isolate=True, idle_timeout=3.5).shutdown()
     Executor(thread_name_prefix="mine", mechanism="thread").shutdown(wait=True, cancel_futures=True)
 
 

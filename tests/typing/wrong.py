@@ -22,6 +22,8 @@ poolwise.map(repeat, [1], ["a"])  # wrong
 poolwise.map(length, ["a"], on_error="ignore")  # wrong
 poolwise.map(length, ["a"], max_workers="2")  # wrong
 poolwise.map(length, ["a"], workers=2)  # wrong
+poolwise.map(length, ["a"], seed="a")  # wrong
+poolwise.map(length, ["a"], isolate=1)  # wrong
 poolwise.map("length", ["a"])  # wrong
 texts: list[str] = poolwise.map(length, ["a"]).results()  # wrong
 

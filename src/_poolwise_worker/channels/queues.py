@@ -117,6 +117,11 @@ class Queue:
         Raises:
             As `put` does, but never ``queue.Full``.
         """
+        try:
+            items = iter(items)
+        except TypeError:
+            kind = type(items).__name__
+            raise TypeError(f"items={items!r}: an iterable, not a {kind}") from None
         together: list[Any] = []
         most = 16
         sending = False

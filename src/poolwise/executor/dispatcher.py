@@ -24,7 +24,7 @@ from poolwise.ipc import Inbox
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named
 from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
-from poolwise.task import BatchId
+from poolwise.task import Batch, BatchId
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -54,13 +54,9 @@ class Dispatcher:
         self._dispatch = Dispatch(
             self._submissions,
             self._submissions,
-            # Functions come as arguments, so no fork can be told what they need by name. Who shuts
-            # an executor down expects its workers to be gone.
+            # Functions come as arguments, so no fork can be told what they need by name.
             workers=replace(
-                workers,
-                tasks=(APPLY,),
-                start_method=workers.start_method or "forkserver",
-                idle_timeout=0.0,
+                workers, tasks=(APPLY,), start_method=workers.start_method or "forkserver"
             ),
             mechanisms=_mechanism,
             inbox=self._inbox,
@@ -265,12 +261,38 @@ def _failure(cause: BaseException) -> PoolwiseError:
 
 
 class _Threads(ThreadPool):
-    """Threads that keep what they were sent. Whoever is idle takes it anyway; all that a call
-    could do elsewhere is to lose what it shares with the program.
+    """Threads that start when a call needs them, and keep what they were sent.
+
+    As in the standard executors: who submits one call pays for one thread, and for one run of the
+    initializer. Each batch that is sent while all may be busy starts one more. Which are is known
+    from the batches without an end, never too few: so no batch waits for a thread while one more
+    may be had. And all are said to be ready at once: an initializer may wait for those of others.
+
+    What was sent is not taken back. Whoever is idle takes it anyway; all that a call could do
+    elsewhere is to lose what it shares with the program.
     """
+
+    _most = 0
+
+    def grow(self, workers: int) -> None:
+        """Start the first thread, and the others on demand."""
+        if not self._threads:
+            super().grow(1)
+        for number in range(self._most, self._most + workers):
+            self._sink.ready(number)
+        self._most += workers
+
+    def send(self, batch: Batch, /) -> None:
+        """Queue the batch, and start a thread for it if all may be busy."""
+        super().send(batch)
+        if len(self._threads) < min(len(self._open), self._most):
+            super().grow(1)
 
     def take_back(self, batch: BatchId, /) -> None:
         """Do nothing: every call ends here."""
+
+    def _announce(self, number: int) -> None:
+        """Do nothing: all have been announced."""
 
 
 class _ThreadMechanism(ThreadMechanism):

@@ -18,7 +18,7 @@ from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
 from poolwise.executor.guards import guards_of
-from poolwise.executor.options import run_options
+from poolwise.executor.options import run_options, standard_threads
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
 from poolwise.executor.stats import ExecutorStats
@@ -27,6 +27,7 @@ from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 from poolwise.plan import Plan
 from poolwise.task import Refusal
+from poolwise.units import Seconds
 
 #: How long calls wait is noted for so many in the beginning, then for one in so many: reading the
 #: clock twice for every call would cost a short one some per cent.
@@ -68,10 +69,12 @@ class Executor(StandardExecutor):
         kill_on_cancel: `cancel` of the future of a running call kills its worker, which is
             replaced; so does the end of an `asyncio.wait_for`.
         isolate: Nothing that a call does may reach this process: worker processes only.
+        idle_timeout: Seconds that worker processes wait for the next executor after the shutdown;
+            by default they end with it.
 
-    The last four, but for `isolate`, need one call per worker: ``"auto"`` takes that.
-
-    Leaving a ``with`` block waits for all calls; after Ctrl-C half a second, then they are ended.
+    `task_timeout`, `memory_limit` and `kill_on_cancel` need one call per worker: ``"auto"`` takes
+    that. Leaving a ``with`` block waits for all calls; after Ctrl-C half a second, then they are
+    ended.
 
     Raises:
         TypeError: an option of the wrong type.
@@ -105,6 +108,7 @@ class Executor(StandardExecutor):
         memory_limit: int | str | None = None,
         kill_on_cancel: bool = False,
         isolate: bool = False,
+        idle_timeout: Seconds = 0.0,
     ) -> None:
         if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
@@ -117,12 +121,14 @@ class Executor(StandardExecutor):
             thread_name_prefix=thread_name_prefix,
             start_method=start_method,
             guards=guards,
+            idle_timeout=idle_timeout,
         )
+        default = standard_threads() if mechanism == "thread" and plan is None else None
         self._options = run_options(
             this_machine(),
             mechanism=mechanism,
             plan=plan,
-            max_workers=max_workers,
+            max_workers=max_workers or default,
             threads_per_worker=threads_per_worker,
             max_concurrency=max_concurrency,
             guards=guards,
@@ -153,9 +159,12 @@ class Executor(StandardExecutor):
         """Have ``fn(*args, **kwargs)`` run, and return its future.
 
         Raises:
+            TypeError: `fn` is not callable.
             RuntimeError: the executor has been shut down, or the system has no thread left.
             InitializerFailed: the initializer raised in a worker.
         """
+        if not callable(fn):
+            raise TypeError(f"fn takes a callable, not {fn!r}")
         future: CallFuture[T] = CallFuture()
         submission = Submission(future, fn, args, kwargs)
         with self._lock:
@@ -205,7 +214,7 @@ class Executor(StandardExecutor):
         Raises:
             TimeoutError: from the results, if one is not there `timeout` seconds after this call.
             ValueError: `chunksize` or `buffersize` is below 1.
-            TypeError: `buffersize` is no whole number.
+            TypeError: `fn` is not callable, or an option has the wrong type.
         """
         inputs = zip(*iterables, strict=False)
         return self.starmap(fn, inputs, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
@@ -220,6 +229,12 @@ class Executor(StandardExecutor):
         buffersize: int | None = None,
     ) -> Results[T]:
         """Apply `fn` to each tuple of arguments; all else is as in `map`."""
+        if not callable(fn):
+            raise TypeError(f"fn takes a callable, not {fn!r}")
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise TypeError(f"timeout takes a number of seconds or None, not {timeout!r}")
+        if not isinstance(chunksize, int):
+            raise TypeError(f"chunksize takes a whole number of at least 1, not {chunksize!r}")
         # In the words of the standard executors.
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")

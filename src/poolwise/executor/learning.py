@@ -5,7 +5,6 @@ Everything here belongs to the dispatcher thread and runs no code of the user's.
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 from poolwise.errors import TransferError
@@ -13,6 +12,7 @@ from poolwise.executor import notices
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.functions import Reading, Seen
 from poolwise.executor.lane import Lane
+from poolwise.executor.options import standard_threads
 from poolwise.executor.specimen import Specimen
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
@@ -62,9 +62,7 @@ class Learning:
     max_concurrency: int | None = None
 
     def __init__(self, machine: MachineProfile, limits: Limits, most: int | None) -> None:
-        # As wide as the standard thread pool: programs rely on so many calls at once.
-        threads = limits.max_workers or min(32, (os.cpu_count() or 1) + 4)
-        threads = min(threads, limits.max_concurrency)
+        threads = min(limits.max_workers or standard_threads(), limits.max_concurrency)
         processes = min(machine.facts.whole_cpus, threads)
         self.concurrency = threads
         self.version = 0

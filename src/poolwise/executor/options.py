@@ -30,6 +30,13 @@ class RunOptions:
     why: str = "as asked for"
 
 
+def standard_threads() -> int:
+    """Return how wide `ThreadPoolExecutor` is by default: programs rely on so many calls at once,
+    whatever a quota says.
+    """
+    return min(32, (os.cpu_count() or 1) + 4)
+
+
 def run_options(
     machine: MachineProfile,
     *,

@@ -32,6 +32,12 @@ from poolwise.units import Seconds
 #: their own. It is what a call may lose because the one before it, in the same thread, waits.
 _OVERDUE: Seconds = 5e-3
 
+#: When no call has come back from the processes for so long, and for several times as long as the
+#: next one should take, a thread that is idle takes it: all that run may wait for it. They would
+#: not where calls stay in threads, of which there are more.
+_STUCK: Seconds = 0.1
+_STUCK_MEANS = 4
+
 #: Returned by a ticket that ran no call, or one of another function than expected.
 _UNLIKE = object()
 
@@ -79,6 +85,7 @@ class Submissions:
         self._head: Submission | None = None  # of those offered, when last looked at
         self._head_since: Seconds = 0.0
         self._more = 0  # tickets to be sent besides one for each call
+        self._stuck = 0, 0.0  # calls delivered when the processes were last looked at, and when
         self._here = Task(self._run_here)
         self.delivered = 0
         self.pace = 0.0
@@ -177,9 +184,44 @@ class Submissions:
     def patience(self) -> Seconds | None:
         """When to `hurry` if nothing happens before; ``None`` if no call can be held up."""
         waits = self._crowded and bool(self._offered)
-        return _OVERDUE if waits and not self._more and self._router.has_room("thread") else None
+        if waits and not self._more and self._router.has_room("thread"):
+            return _OVERDUE
+        return _STUCK if self._waits_for_processes else None
 
     def hurry(self) -> None:
+        """Give idle threads what has not started for long, though it was to run elsewhere."""
+        self._relieve_processes()
+        self._send_more_tickets()
+
+    @property
+    def _waits_for_processes(self) -> bool:
+        """Whether a call waits until processes have room while threads have some."""
+        router = self._router
+        free = router.free()
+        return (
+            len(self._waiting) > 1
+            and bool(self._waiting["process"])
+            and not router.has_room("process")
+            and router.has_room("thread")
+            and (free is None or free > 0)
+        )
+
+    def _relieve_processes(self) -> None:
+        delivered, since = self._stuck
+        now = self._clock.now()
+        if delivered != self.delivered or not self._waits_for_processes:
+            self._stuck = self.delivered, now
+            return
+        queue = self._waiting["process"]
+        if now - since >= max(_STUCK, _STUCK_MEANS * (queue[0].seen.mean or 0.0)):
+            self._stuck = delivered, now
+            submission = queue.popleft()
+            if submission.fixed:
+                self._router.dropped(submission.seen)
+            submission.mechanism, submission.fixed = "thread", True
+            self._waiting["thread"].appendleft(submission)
+
+    def _send_more_tickets(self) -> None:
         """Have tickets sent to idle threads, if the call that is next has not started for long."""
         try:
             head = self._offered[0]

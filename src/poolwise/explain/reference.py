@@ -6,12 +6,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from _poolwise_worker.seeded import Seeded
 from poolwise.explain.importing import CannotWrite, Reference, by_import, is_name
 from poolwise.explain.source import literal, written_out
 
 
 def reference(function: Callable[..., object]) -> Reference:
     """Return the best reference there is: an import, else source, else a stub that says so."""
+    if isinstance(function, Seeded):
+        return stub(function.func, "its random numbers are seeded for each call")
     try:
         if isinstance(function, functools.partial):
             return _partial(function)

@@ -124,6 +124,7 @@ class ProcessPool:
             if sent is not None:
                 if worker.take_back(sent):
                     del worker.sent[batch]
+                    worker.calls -= len(sent.batch)
                     self._sink.returned(batch, 0, len(sent.batch))
                 return
 
@@ -329,6 +330,7 @@ class ProcessPool:
             return
         if frame.kind == wire.RETURNED:
             sent.end -= frame.count
+            worker.calls -= frame.count
         else:
             sent.begin = frame.first + frame.count
         if sent.begin == sent.end:
@@ -350,6 +352,7 @@ class ProcessPool:
             return
         del worker.sent[batch.id]
         if sent.recalled:  # the worker found nothing that could be given back
+            worker.calls -= count
             self._sink.returned(batch.id, 0, count)
         else:
             self._sink.done(batch.id, 0, unreadable(batch.task, count, why.decode()))

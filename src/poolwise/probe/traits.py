@@ -12,6 +12,7 @@ import threading
 from types import FunctionType, ModuleType
 
 from _poolwise_worker import transfer
+from _poolwise_worker.seeded import Seeded
 from poolwise.mechanisms.module_state import is_the_users, mock_in, names_reached_by
 from poolwise.probe.picture import TooLarge, picture
 from poolwise.task import Refusal, Task, TaskTraits
@@ -38,7 +39,7 @@ def read_traits(task: Task) -> TaskTraits:
                 "return a list instead",
             ),
         )
-    return TaskTraits(concurrent=_tied_to_a_thread(task))
+    return TaskTraits(concurrent=_seeds(function) or _tied_to_a_thread(task))
 
 
 def pickling_refusal(task: Task) -> Refusal | None:
@@ -108,6 +109,15 @@ def _can_be_pickled(value: object) -> bool:
         except Exception:
             return False
     return True
+
+
+def _seeds(function: object) -> Refusal | None:
+    if not isinstance(function, Seeded):
+        return None
+    return Refusal(
+        "seed= seeds the generators of the process for each call, and threads share them",
+        "use processes with one thread each (such as process:4), or a plain loop",
+    )
 
 
 def _tied_to_a_thread(task: Task) -> Refusal | None:
