@@ -181,3 +181,33 @@ def test_head_ends_it_quietly(command: Command, plan: str) -> None:
     assert run.stdout.count("\n") == 3
     assert (run.stderr, (command.folder / "err").read_text()) == ("", "")
     assert (command.folder / "code").read_text() == "0\n"
+
+
+def test_calls_that_hang_or_kill_their_worker_are_lines_of_their_own(command: Command) -> None:
+    guards = ("--timeout", "1", "--retries", "1", "--memory-limit", "2GB", "-q")
+    run = command("map", "work:dies_at_5", "--expr", "range(8)", *guards)
+    assert run.code == 1
+    assert [line["index"] for line in run.lines] == list(range(8))
+    failed = [line for line in run.lines if "error" in line]
+    assert [line["index"] for line in failed] == [5]
+    assert failed[0]["error"]["type"] == "WorkerCrashed"
+    assert "started 2 times" in failed[0]["error"]["message"]
+    run = command("map", "work:double", "--expr", "range(8)", "--isolate", *guards)
+    assert run.results == [value * 2 for value in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (("--timeout", "0"), "takes seconds above 0"),
+        (("--retries", "-1"), "takes a whole number"),
+        (("--memory-limit", "2 parsecs"), "2 parsecs"),
+        (("--timeout", "1", "--plan", "thread:2"), "task_timeout needs worker processes"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(
+    command: Command, options: tuple[str, ...], wrong: str
+) -> None:
+    run = command("map", "work:double", "--expr", "range(8)", *options)
+    assert run.code == 2
+    assert wrong in run.err
