@@ -25,6 +25,8 @@ class _Ends:
 class Door:
     """A pool and its inbox. Each call is a batch of its own; `WorkerLost` if its worker dies.
 
+    As everywhere in pools, a call takes at least one argument.
+
     Nothing is kept idle for another pool unless `idle_timeout` says so. Belongs to one thread.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from poolwise.timing.cgroups import times_throttled
@@ -99,20 +99,20 @@ def is_trusted(values: list[float], tolerance: float) -> bool:
 
 def _until_trusted(
     reading: Callable[[], float], effort: Effort, warm: int, clock: Clock
-) -> list[float]:
+) -> Iterator[float]:
     began = clock.now()
     for _ in range(warm):
         reading()
     values: list[float] = []
     while len(values) < effort.most:
         values.append(reading())
+        yield values[-1]
         if len(values) >= effort.least:
             if clock.now() - began >= effort.seconds:
                 break
             # Seldom, because it sorts: at 5, 10, 20 and so on of them.
             if _is_milestone(len(values), effort.least) and is_trusted(values, effort.tolerance):
                 break
-    return values
 
 
 def _is_milestone(count: int, least: int) -> bool:
