@@ -9,7 +9,7 @@ quantity is measured for several things, the field maps their names to figures. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from poolwise.timing.sample import Figure
 
@@ -32,6 +32,8 @@ class Isolation:
     kernel_task: Mapping[str, Figure]  # yes: has a task id of its own, which the kernel schedules
     cpus_seen: Mapping[str, Figure]  # 1: different CPU numbers on which two of them ran at once
     survives_crash: Mapping[str, Figure]  # yes: the caller lives on after a segfault in it
+    segments: Mapping[str, Figure] = field(default_factory=dict)  # yes: the kernel's map of this
+    # process has one; keys: code, data, stack
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,31 @@
+"""What is known of a machine: its facts, and each of the six dimensions that was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from poolwise.machine.dimensions import (
+    Communication,
+    Concurrency,
+    Implementation,
+    Isolation,
+    Resources,
+    Suitability,
+)
+from poolwise.machine.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Facts, and a record for each dimension; ``None`` for one that was not measured.
+
+    This is all that the claims are judged by: see `poolwise.machine.claims.judge`.
+    """
+
+    facts: Facts
+    isolation: Isolation | None = None
+    resources: Resources | None = None
+    communication: Communication | None = None
+    concurrency: Concurrency | None = None
+    suitability: Suitability | None = None
+    implementation: Implementation | None = None
