@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 from poolwise.machine.claims.conditions import All, Condition, Unknown, conjunction
 from poolwise.machine.claims.readings import Reading
 from poolwise.machine.claims.text import NOTHING, Text, joined
+from poolwise.machine.claims.vocabulary import gap_text
 from poolwise.machine.measured import Measured
 from poolwise.timing.sample import Gap
 
@@ -162,9 +163,8 @@ class Explained:
 
     def decide(self, measured: Measured) -> Decision:
         """Explain, where at least one of the indirect figures is there to stand beside it."""
-        gaps = [each.figure(measured) for each in self.beside]
-        for gap in gaps:
-            if not isinstance(gap, Gap):
-                return Decision("explained", self.how)
-        why = next(gap.why for gap in gaps if isinstance(gap, Gap))
-        return Decision("not_measured", Text(why, why))
+        figures = [each.figure(measured) for each in self.beside]
+        gaps = [figure.why for figure in figures if isinstance(figure, Gap)]
+        if len(gaps) < len(figures):
+            return Decision("explained", self.how)
+        return Decision("not_measured", gap_text(gaps[0]))
