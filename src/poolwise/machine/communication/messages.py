@@ -1,0 +1,195 @@
+"""Latency and throughput of a channel, by message size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from poolwise.machine.communication.channels import Channel, End
+from poolwise.machine.communication.deadline import deadline
+from poolwise.machine.communication.partner import Partner
+from poolwise.timing.clock import SystemClock
+from poolwise.timing.repeat import Effort, gap, once, repeat
+from poolwise.timing.sample import Figure, Gap, Sample
+from poolwise.units import Bytes, Seconds
+
+SIZES: tuple[Bytes, ...] = (1, 1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26)
+
+#: From this size on a message takes milliseconds, and most of it is memory that is made anew for
+#: each: such messages overlap with nothing, and there is time for a few only.
+_LARGE: Bytes = 1 << 24
+
+#: Up to this size it matters more than all else whether both sides are on one CPU: 3 µs there,
+#: 20 µs between two, and the scheduler chooses differently from run to run. So they are kept apart.
+#: Larger ones gain by moving, because a queue may have a thread that sends.
+_APART: Bytes = 1 << 16
+
+#: A reading is about so long: more than the clock and the order to the partner matter.
+_READING: Seconds = 1e-3
+
+
+class Carried(NamedTuple):
+    """What was measured of one channel."""
+
+    latency: dict[Bytes, Figure]
+    throughput: dict[Bytes, Figure]
+    carries: Figure
+
+
+def carry(channel: Channel, effort: Effort) -> Carried:
+    """Send messages of all sizes there and back, and one way."""
+    sizes = [size for size in SIZES if size <= effort.largest]
+    if channel.small:
+        sizes = sizes[:1]
+    try:
+        ends = channel.open(sizes[-1])
+        try:
+            parts = {"echo": _echo, "drain": _drain, "stand": _stand}
+            bound = {name: partial(part, ends.there) for name, part in parts.items()}
+            with _as_before(), Partner(channel.partner, **bound) as partner:
+                ends.meet(partner.pid)
+                return _Conversation(ends.here, partner, effort).about(sizes, channel.small)
+        finally:
+            ends.here.close()
+            ends.there.close()
+    except Exception as error:
+        nothing = gap(error)
+        return Carried(dict.fromkeys(sizes, nothing), dict.fromkeys(sizes, nothing), nothing)
+
+
+class _Conversation:
+    """With one partner, through one channel."""
+
+    def __init__(self, end: End, partner: Partner, effort: Effort) -> None:
+        self._end = end
+        self._partner = partner
+        self._effort = effort
+        self._clock = SystemClock()
+        self._whole = True
+
+    def about(self, sizes: Sequence[Bytes], small: bool) -> Carried:
+        """Measure size by size.
+
+        The first failure makes a gap of all that comes after it: what is left in the channel would
+        be taken for an answer.
+        """
+        latency: dict[Bytes, Figure] = {}
+        throughput: dict[Bytes, Figure] = {}
+        failed: Gap | None = None
+        for size in sizes:
+            latency[size] = failed or self._latency(size)
+            failed = failed or _gap_in(latency[size])
+            if not small:
+                throughput[size] = failed or self._throughput(size, latency[size])
+                failed = failed or _gap_in(throughput[size])
+        first = latency[sizes[0]]
+        arrived = once(lambda: float(self._whole), "yes")
+        return Carried(latency, throughput, first if isinstance(first, Gap) else arrived)
+
+    def _latency(self, size: Bytes) -> Figure:
+        message, rounds = _message(size), 1
+
+        def reading() -> Seconds:
+            self._partner.begin("echo", rounds)
+            with deadline():
+                begin = self._clock.now()
+                for _ in range(rounds):
+                    self._end.send(message)
+                    answer = self._end.receive()
+                took = self._clock.now() - begin
+            self._partner.end()
+            self._whole = self._whole and answer == message
+            return took / rounds / 2
+
+        if size >= _LARGE:
+            self._stand(apart=False)
+            return repeat(reading, "s", self._few(), warm=0)
+        try:
+            self._stand(apart=size <= _APART)
+            reading()
+            rounds = _rounds(2 * reading())
+        except Exception as error:
+            return gap(error)
+        return repeat(reading, "s", self._many())
+
+    def _throughput(self, size: Bytes, latency: Figure) -> Figure:
+        if size >= _LARGE and isinstance(latency, Sample):
+            return replace(
+                latency, unit="B/s", values=tuple(size / each for each in latency.values)
+            )
+        message, rounds = _message(size), 1
+
+        def reading() -> Seconds:
+            self._partner.begin("drain", rounds)
+            with deadline():
+                begin = self._clock.now()
+                for _ in range(rounds):
+                    self._end.send(message)
+                self._partner.end()
+                return (self._clock.now() - begin) / rounds
+
+        try:
+            rounds = _rounds(reading())
+            rounds = _rounds(reading())
+        except Exception as error:
+            return gap(error)
+        return repeat(lambda: size / reading(), "B/s", self._many())
+
+    def _many(self) -> Effort:
+        return replace(self._effort, seconds=self._effort.seconds / 5)
+
+    def _few(self) -> Effort:
+        return replace(self._effort, least=2)
+
+    def _stand(self, *, apart: bool) -> None:
+        """Have both on CPUs of their own, if there are two, or wherever the scheduler likes."""
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, _CPUS[:1] if apart else _CPUS)
+            self._partner.play("stand", apart)
+
+
+def _echo(end: End, count: int, told: object) -> None:
+    for _ in range(count):
+        end.send(end.receive())
+
+
+def _drain(end: End, count: int, told: object) -> None:
+    for _ in range(count):
+        end.receive()
+
+
+def _stand(end: End, apart: int, told: object) -> None:
+    os.sched_setaffinity(0, _CPUS[-1:] if apart else _CPUS)
+
+
+#: Those that this process may use, when it is first asked.
+_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Let this thread run wherever it might, afterwards."""
+    try:
+        yield
+    finally:
+        if _CPUS:
+            os.sched_setaffinity(0, _CPUS)
+
+
+def _rounds(seconds: Seconds) -> int:
+    return max(1, min(1000, int(_READING / seconds)))
+
+
+def _gap_in(figure: Figure) -> Gap | None:
+    return figure if isinstance(figure, Gap) else None
+
+
+@lru_cache(len(SIZES))
+def _message(size: Bytes) -> bytes:
+    """Return a message that shows if a part of it is missing, or zero."""
+    pattern = bytes(range(1, 252))
+    return (pattern * (size // len(pattern) + 1))[:size]
