@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from poolwise.machine.communication.deadline import PATIENCE, deadline
+from poolwise.machine.deadline import PATIENCE, deadline
 from poolwise.units import Bytes
 
 

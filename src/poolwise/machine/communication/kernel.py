@@ -19,7 +19,7 @@ _MESSAGES, _BEFORE = 16, 2
 #: Of the kernel's interface for tracing; the same on every machine.
 _TRACEME, _SYSCALL, _SETOPTIONS = 0, 24, 0x4200
 _TRACESYSGOOD, _TRACECLONE, _EXITKILL = 1, 1 << 3, 1 << 20
-_WALL = 0x40000000
+_WALL, _PDEATHSIG = 0x40000000, 1
 
 #: How a stop at a system call differs from one by a signal.
 _AT_CALL = signal.SIGTRAP | 0x80
@@ -101,6 +101,7 @@ def _count(channel: Channel, messages: int) -> float:
         pid = os.fork()
         if not pid:
             try:
+                _end_with_parent()
                 ptrace(_TRACEME, 0, 0)
             except BaseException:
                 os._exit(_REFUSED)
@@ -138,6 +139,13 @@ def _stops_at_calls(ptrace: Callable[[int, int, int], None], pid: int) -> int:
         # A stop of the kernel's own, as of a new thread, is none of a signal.
         ours = why in (_AT_CALL, signal.SIGTRAP, signal.SIGSTOP)
         passed_on = 0 if ours else why
+
+
+def _end_with_parent() -> None:
+    """Ask for SIGKILL when the tracer ends before it has made the kernel see to that."""
+    from ctypes import CDLL
+
+    CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 def _ptrace() -> Callable[[int, int, int], None]:

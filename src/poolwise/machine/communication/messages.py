@@ -10,8 +10,8 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from poolwise.machine.communication.channels import Channel, End
-from poolwise.machine.communication.deadline import deadline
 from poolwise.machine.communication.partner import Partner
+from poolwise.machine.deadline import deadline
 from poolwise.timing.clock import SystemClock
 from poolwise.timing.repeat import Effort, gap, once, repeat
 from poolwise.timing.sample import Figure, Gap, Sample
@@ -25,7 +25,8 @@ _LARGE: Bytes = 1 << 24
 
 #: Up to this size it matters more than all else whether both sides are on one CPU: 3 µs there,
 #: 20 µs between two, and the scheduler chooses differently from run to run. So they are kept apart.
-#: Larger ones gain by moving, because a queue may have a thread that sends.
+#: Larger ones gain by moving, because a queue may have a thread that sends; but not between
+#: threads, which copy nothing.
 _APART: Bytes = 1 << 16
 
 #: A reading is about so long: more than the clock and the order to the partner matter.
@@ -52,7 +53,7 @@ def carry(channel: Channel, effort: Effort) -> Carried:
             bound = {name: partial(part, ends.there) for name, part in parts.items()}
             with _as_before(), Partner(channel.partner, **bound) as partner:
                 ends.meet(partner.pid)
-                return _Conversation(ends.here, partner, effort).about(sizes, channel.small)
+                return _Conversation(channel, ends.here, partner, effort).about(sizes)
         finally:
             ends.here.close()
             ends.there.close()
@@ -64,14 +65,15 @@ def carry(channel: Channel, effort: Effort) -> Carried:
 class _Conversation:
     """With one partner, through one channel."""
 
-    def __init__(self, end: End, partner: Partner, effort: Effort) -> None:
+    def __init__(self, channel: Channel, end: End, partner: Partner, effort: Effort) -> None:
+        self._channel = channel
         self._end = end
         self._partner = partner
         self._effort = effort
         self._clock = SystemClock()
         self._whole = True
 
-    def about(self, sizes: Sequence[Bytes], small: bool) -> Carried:
+    def about(self, sizes: Sequence[Bytes]) -> Carried:
         """Measure size by size.
 
         The first failure makes a gap of all that comes after it: what is left in the channel would
@@ -83,7 +85,7 @@ class _Conversation:
         for size in sizes:
             latency[size] = failed or self._latency(size)
             failed = failed or _gap_in(latency[size])
-            if not small:
+            if not self._channel.small:
                 throughput[size] = failed or self._throughput(size, latency[size])
                 failed = failed or _gap_in(throughput[size])
         first = latency[sizes[0]]
@@ -106,10 +108,10 @@ class _Conversation:
             return took / rounds / 2
 
         if size >= _LARGE:
-            self._stand(apart=False)
+            self._stand(size)
             return repeat(reading, "s", self._few(), warm=0)
         try:
-            self._stand(apart=size <= _APART)
+            self._stand(size)
             reading()
             rounds = _rounds(2 * reading())
         except Exception as error:
@@ -145,8 +147,9 @@ class _Conversation:
     def _few(self) -> Effort:
         return replace(self._effort, least=2)
 
-    def _stand(self, *, apart: bool) -> None:
+    def _stand(self, size: Bytes) -> None:
         """Have both on CPUs of their own, if there are two, or wherever the scheduler likes."""
+        apart = size <= _APART or self._channel.partner == "thread"
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, _CPUS[:1] if apart else _CPUS)
             self._partner.play("stand", apart)

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 from _poolwise_worker.worker import die_with
-from poolwise.machine.communication.deadline import deadline
+from poolwise.machine.deadline import deadline
 from poolwise.units import Seconds
 
 #: What the partner does: given how often, and how to ask whether it is to stop.
