@@ -32,6 +32,7 @@ FAMILIES = {
     "both": ("X", Text("processes × threads", "进程 × 线程")),
 }
 
+COLON, COMMA = Text(": ", "："), Text(", ", "、")
 YES, NO = Text("yes", "是"), Text("no", "否")
 HERE = Text("here", "本机")
 CLAIMS = Text("The article's claims on this machine", "文章中的说法在本机是否成立")
@@ -59,7 +60,6 @@ BEATS_ALWAYS = Text("{winner} beat {loser} at every length", "无论任务多长
 BEATS_NEVER = Text("{winner} never beat {loser}", "{winner}从不胜过{loser}")
 EVIDENCE, RULE, VERDICT = Text("evidence", "依据"), Text("rule", "规则"), Text("verdict", "结论")
 WHY, ARTICLE = Text("why", "原因"), Text("article", "原文")
-ON = Text("on {what}", "取决于{what}")
 CODE = Text(
     "poolwise measure --claim {id} --code prints a program that shows it, --run runs it",
     "poolwise measure --claim {id} --code 打印演示程序，--run 运行它",
@@ -67,9 +67,13 @@ CODE = Text(
 READINGS = Text(
     "{count} readings, middle half {low} to {high}", "{count} 次读数，中间一半为 {low} 至 {high}"
 )
-EFFICIENCY = Text("efficiency at {workers}", "{workers} 个时的效率")
-MEMORY_CPUS = Text("usable CPUs", "可用 CPU")
+CPUS = Text("{count} usable CPUs", "可用 CPU {count} 个")
 GIL_ON, GIL_OFF = Text("GIL on", "GIL 开启"), Text("GIL off", "GIL 关闭")
+CPU_LIMITS = {
+    "affinity": Text("affinity", "CPU 亲和性"),
+    "cgroup quota": Text("cgroup quota", "cgroup 配额"),
+    "other workers": Text("other workers", "其他工作进程"),
+}
 FREE = Text("{size} free", "可用内存 {size}")
 PROGRAM = Text("printed", "输出")
 SAME = Text("same through Worker", "与 Worker 相同")

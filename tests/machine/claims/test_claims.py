@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fake_machine import about, answer, as_the_article_says, count, facts, having, opposite
 
+from fake_machine import about, answer, as_the_article_says, count, facts, having, opposite
 from poolwise.machine.claims import CLAIMS, KINDS, Claim, claim, judge
 from poolwise.machine.claims.readings import (
     CpuFact,

@@ -81,7 +81,10 @@ class Facets:
             c.text for c, answer in zip(self.conditions, answers, strict=True) if answer is met
         ]
         said = conjunction(texts)
-        return Text(f"it is not so that {said.en}; the rest holds", f"{said.zh}不成立，其余成立")
+        return Text(
+            f"on what is looked at: the rest holds, but it is not so that {said.en}",
+            f"取决于看哪一点：其余成立，但{said.zh}这一点不成立",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,11 @@ class Case:
     kind: Kind
     condition: Condition
     on: Text = NOTHING
+
+    @property
+    def why(self) -> Text:
+        """What is said with the verdict: on what it depends."""
+        return Text(f"on {self.on.en}", f"取决于{self.on.zh}") if self.on.en else NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,7 @@ class Cases:
                 return Decision("not_measured", answer.why)
         for case, answer in zip(self.cases, answers, strict=True):
             if answer is True:
-                return Decision(case.kind, case.on)
+                return Decision(case.kind, case.why)
         for answer in answers:
             if isinstance(answer, Unknown):
                 return Decision("not_measured", answer.why)
@@ -132,8 +140,8 @@ def _case_text(case: Case) -> Text:
     match case.kind:
         case "depends":
             return Text(
-                f"depends on {case.on.en}, if {condition.en}",
-                f"若{condition.zh}，则取决于{case.on.zh}",
+                f"depends {case.why.en}, if {condition.en}",
+                f"若{condition.zh}，则{case.why.zh}",
             )
         case "holds":
             return Text(f"holds if {condition.en}", f"若{condition.zh}，则成立")

@@ -85,8 +85,8 @@ KEYS = {
     "thread": Text("thread", "线程"),
     "process": Text("process", "进程"),
     "interpreter": Text("interpreter", "子解释器"),
-    "pool 1": Text("pool of 1 worker", "1 个进程的池"),
-    "pool 2": Text("pool of 2 workers", "2 个进程的池"),
+    "pool 1": Text("pool of 1", "1 个进程的池"),
+    "pool 2": Text("pool of 2", "2 个进程的池"),
     "code": Text("code", "代码"),
     "data": Text("data", "数据"),
     "stack": Text("stack", "栈"),
@@ -115,6 +115,14 @@ KEYS = {
     "pure python": Text("pure Python computing", "纯 Python 计算"),
     "C without GIL": Text("C code that releases the GIL", "释放 GIL 的 C 代码"),
     "loop": Text("loop", "循环"),
+    # Headings of tables that are turned: a column for each field.
+    "carries": Text("arrived whole", "完整到达"),
+    "lines": Text("lines", "行数"),
+    "system_calls": Text("system calls", "系统调用"),
+    "objects": Text("kernel objects", "内核对象"),
+    "lock": Text("acquire and release", "加锁并释放"),
+    "contended": Text("contended", "有竞争时"),
+    "efficiency": Text("efficiency, one a CPU", "效率（每个 CPU 一个）"),
 }
 
 

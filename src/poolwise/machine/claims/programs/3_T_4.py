@@ -1,4 +1,5 @@
 # claim 3.T.4: under a Lock no update is lost
+import sys
 import threading
 
 N, count, lock = 10_000, 0, threading.Lock()
@@ -15,6 +16,7 @@ def work():
             count = add_one(count)
 
 
+sys.setswitchinterval(1e-5)  # threads take turns more often
 threads = [threading.Thread(target=work) for _ in range(4)]
 for thread in threads:
     thread.start()
