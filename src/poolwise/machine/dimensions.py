@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from poolwise.timing.sample import Figure
+from poolwise.timing.sample import Figure, Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Isolation:
 class Resources:
     """2. Resource cost."""
 
-    create: Mapping[str, Figure]  # s: start, for thread, fork, forkserver, spawn, interpreter
+    create: Mapping[str, Figure]  # s: start, for thread, fork, forkserver, spawn, interpreter; also
+    # "server" (the first from a new forkserver), "idle" (one that an earlier pool has left)
     destroy: Mapping[str, Figure]  # s: from asked to end to joined, for the same
     create_and_join: Mapping[str, Figure]  # s: both; also "pool 1" and "pool 2": ours, primed
     page_faults: Mapping[str, Figure]  # 1: minor faults of creating and joining one
@@ -50,8 +51,11 @@ class Resources:
     pss: Mapping[str, Figure]  # B: its share of what is shared
     switch: Mapping[str, Figure]  # s: token round a ring of pipes on one CPU: thread, process
     voluntary_switches: Mapping[str, Figure]  # 1: per round of the ring
-    involuntary_switches: Mapping[str, Figure]  # 1: per second of two that compute on one CPU
+    involuntary_switches: Mapping[str, Figure]  # 1/s: of two that compute on one CPU
     short_tasks: Mapping[str, Figure]  # 1/s: tasks, each in a thread or process made for it
+    dispatch: Mapping[str, Figure] = field(default_factory=dict)  # s: sending and hearing of a
+    # batch with one call that does nothing, others being under way
+    call_overhead: Figure = field(default=Gap("not measured"))  # s: what a worker's loop adds
 
 
 @dataclass(frozen=True, slots=True)

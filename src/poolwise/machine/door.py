@@ -18,7 +18,7 @@ class _Ends:
     """What the pool said; only the owner's thread writes and reads it."""
 
     ready: int = 0
-    values: dict[BatchId, object] = field(default_factory=dict)
+    values: dict[BatchId, list[Any]] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
 
 
@@ -99,7 +99,19 @@ class Door:
                 batches.append(Batch(self._task, columns))
                 self._pool.send(batches[-1])
             self._wait()
-        return [ends.values[batch.id] for batch in batches]
+        return [ends.values[batch.id][0] for batch in batches]
+
+    def batch(self, column: Sequence[Any]) -> list[Any]:
+        """Return what calls with one argument each return, sent as one batch."""
+        batch = Batch(self._task, (list(column),))
+        self._ends.values.clear()
+        self._pool.send(batch)
+        values: list[Any] = []
+        while len(values) < len(batch):
+            self._wait()
+            if batch.id in self._ends.values:
+                values += self._ends.values.pop(batch.id)
+        return values
 
     def _wait(self) -> None:
         self.inbox.wait()
@@ -113,9 +125,9 @@ class Door:
         self._ends.ready += 1
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
-        """Keep the value."""
+        """Keep the values."""
         self._ends.errors.extend(outcomes.errors.values())
-        self._ends.values[batch] = outcomes.values[0]
+        self._ends.values.setdefault(batch, []).extend(outcomes.values)
 
     def returned(self, batch: BatchId, first: int, count: int) -> None:
         """Nothing is taken back: the pool has failed, and says so next."""

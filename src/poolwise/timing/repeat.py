@@ -30,6 +30,10 @@ class Effort:
     largest: Bytes
 
 
+class Unmeasurable(Exception):
+    """Something cannot be measured here; the text says why."""
+
+
 #: Some 150 figures in about 20 s.
 NORMAL = Effort(0.1, least=5, most=200, tolerance=0.02, piece=0.02, largest=64 << 20)
 
@@ -57,7 +61,7 @@ def gather(readings: Iterable[float], unit: str) -> Figure:
     """Return readings as a figure; marked if the machine took CPU time away meanwhile."""
     before = times_throttled()
     try:
-        values = tuple(readings)
+        values = tuple(map(float, readings))
     except Exception as error:
         return gap(error)
     if not values:
@@ -84,6 +88,8 @@ def per_call(action: Callable[[], object], effort: Effort, *, clock: Clock | Non
 def gap(error: BaseException) -> Gap:
     """Return a gap that says what was raised."""
     text = str(error).strip()
+    if isinstance(error, Unmeasurable):
+        return Gap(text)
     return Gap(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
