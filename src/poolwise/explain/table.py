@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 _GAP = "  "
 
-#: A word with the space before it, or one East Asian character with the punctuation that must not
-#: begin a line.
+#: An East Asian character or a word, with the signs that must not be parted from it; or space.
 _PIECES = re.compile(
-    r"[\u2e80-\u9fff\uff00-\uffef][，。；：、）”]*|\s*[^\s\u2e80-\u9fff\uff00-\uffef]+|\s+"
+    r"[（“]*[\u2e80-\u9fff\uff00-\uffef][，。；：、）”]*"
+    r"|\s*[^\s\u2e80-\u9fff\uff00-\uffef]+[，。；：、）”]*"
+    r"|\s+"
 )
 
 
