@@ -90,6 +90,8 @@ def resources() -> Resources:
         voluntary_switches={"thread": count(2), "process": count(2)},
         involuntary_switches={"thread": count(200), "process": count(200)},
         short_tasks={"thread": about("1/s", 8_000), "process": about("1/s", 400)},
+        dispatch=seconds(thread=2.5e-5, process=6e-5),
+        call_overhead=about("s", 1.5e-7),
     )
 
 

@@ -30,7 +30,8 @@ _WIDTH = 96
 _SIZES = 6
 
 _KINDS = ("thread", "process", "interpreter")
-_STARTS = ("thread", "fork", "forkserver", "spawn", "interpreter", "pool 1", "pool 2")
+_STARTS = ("thread", "idle", "fork", "forkserver", "server", "spawn", "interpreter")
+_POOLS = ("pool 1", "pool 2")
 _PLANS = ("loop", "thread", "process")
 
 
@@ -52,7 +53,8 @@ class _Rows:
         if not keys:
             return ""
         names = [key_text(key, self.path).in_(language) for key in keys]
-        lines, missing = [], {}
+        lines: list[list[str]] = []
+        missing: dict[str, Figure | None] = {}
         for label, row in self.rows.items():
             head = label.in_(language)
             figures = [row.get(key) for key in keys]
@@ -98,9 +100,13 @@ def _resources(record: Resources | None, language: Language) -> Iterable[str]:
         return
     times = ("create", "destroy", "create_and_join", "page_faults")
     yield _of(record, "resources", _STARTS, *times).text(language)
+    yield _of(record, "resources", _POOLS, "create_and_join").text(language)
     memory = ("page_tables", "rss", "uss", "pss")
-    switches = ("switch", "voluntary_switches", "involuntary_switches", "short_tasks")
-    yield _of(record, "resources", _KINDS, *memory, *switches).text(language)
+    switches = ("switch", "voluntary_switches", "involuntary_switches")
+    work = ("short_tasks", "dispatch")
+    yield _of(record, "resources", _KINDS, *memory, *switches, *work).text(language)
+    overhead = cell(record.call_overhead, language)
+    yield _said(FIELDS["resources.call_overhead"], overhead, language)
 
 
 def _communication(record: Communication | None, language: Language) -> Iterable[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fake_machine import about, answer, as_the_article_says, count, facts, having, opposite
-from poolwise.machine.claims import CLAIMS, KINDS, Claim, claim, judge
+from poolwise.machine.claims import CLAIMS, KINDS, Claim, claim, judge, rows
 from poolwise.machine.claims.readings import (
     CpuFact,
     Field,
@@ -347,3 +347,26 @@ def test_a_throttled_figure_marks_the_verdict() -> None:
     throttled = replace(about("s", 1e-4), throttled=True)
     machine = having(machine, "resources.create_and_join", "thread", figure=throttled)
     assert claim("2.T.1").judge(machine).throttled
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[3].joinpath("docs", "claims.md").read_text(encoding="utf-8")
+
+
+def test_the_row_on_the_page_is_the_row_that_decides() -> None:
+    (block,) = re.findall(r"(?s)```python\n(.*?)```", PAGE)
+    imports, _, expression = block.partition("\n\n")
+    names: dict[str, object] = {}
+    exec(imports, names)
+    assert eval(expression.strip(), names) == claim("1.P.4")
+
+
+def test_the_page_explains_the_words_that_there_are() -> None:
+    (table,) = (part for part in PAGE.split("\n\n") if part.startswith("| in a row"))
+    words = re.findall(r"`(\w+)`", re.sub(r"(?m)^(\| [^|]+\|).*$", r"\1", table))
+    assert words
+    for word in [*words, "when", "first", "explained", "row", "figure"]:
+        assert callable(getattr(rows, word))
+    verdicts = re.findall(r"(?m)^\| (holds|does not hold|depends|explained|not measured) ", PAGE)
+    assert [each.replace(" ", "_") for each in verdicts] == list(KINDS)

@@ -44,6 +44,10 @@ FIELDS = {
     "resources.short_tasks": Text(
         "tasks a second, one made for each", "每秒任务数（每个任务新建一个）"
     ),
+    "resources.dispatch": Text("to send a batch and hear of it", "发送一批任务并得到回复"),
+    "resources.call_overhead": Text(
+        "what a worker adds to each call", "工作者给每次调用增加的开销"
+    ),
     "communication.latency": Text("one way", "单程延迟"),
     "communication.throughput": Text("throughput", "吞吐量"),
     "communication.carries": Text("a message arrived whole", "消息完整到达"),
@@ -85,6 +89,8 @@ KEYS = {
     "thread": Text("thread", "线程"),
     "process": Text("process", "进程"),
     "interpreter": Text("interpreter", "子解释器"),
+    "server": Text("first of a forkserver", "forkserver 的第一个"),
+    "idle": Text("idle one", "空闲进程"),
     "pool 1": Text("pool of 1", "1 个进程的池"),
     "pool 2": Text("pool of 2", "2 个进程的池"),
     "code": Text("code", "代码"),
