@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from poolwise.timing.cgroups import times_throttled
@@ -67,6 +67,47 @@ def gather(readings: Iterable[float], unit: str) -> Figure:
     if not values:
         return Gap("there was no reading")
     return Sample(unit, values, throttled=times_throttled() > before)
+
+
+def in_turns(
+    readings: Mapping[str, Callable[[], float]],
+    unit: str,
+    effort: Effort,
+    *,
+    warm: int = 1,
+    clock: Clock | None = None,
+) -> dict[str, Figure]:
+    """Return what several readings give that are to be compared: each round takes all of them.
+
+    One after the other would compare what else the machine did. One that raises is a gap; the
+    others go on, until each can be trusted or the time of all is over.
+    """
+    clock = clock or SystemClock()
+    began, before = clock.now(), times_throttled()
+    values: dict[str, list[float]] = {name: [] for name in readings}
+    gaps: dict[str, Figure] = {}
+    for number in range(effort.most + warm):
+        for name, reading in readings.items():
+            if name not in gaps:
+                try:
+                    value = float(reading())
+                except Exception as error:
+                    gaps[name] = gap(error)
+                else:
+                    values[name] += [value] if number >= warm else []
+        count = number + 1 - warm
+        if count < effort.least:
+            continue
+        if clock.now() - began >= effort.seconds * len(readings):
+            break
+        if _is_milestone(count, effort.least) and all(
+            is_trusted(values[name], effort.tolerance) for name in readings if name not in gaps
+        ):
+            break
+    throttled = times_throttled() > before
+    return {
+        name: gaps.get(name) or Sample(unit, tuple(values[name]), throttled) for name in readings
+    }
 
 
 def once(reading: Callable[[], float], unit: str) -> Figure:
