@@ -14,17 +14,20 @@ PATIENCE: Seconds = 5.0
 
 
 @contextmanager
-def deadline(seconds: Seconds = PATIENCE) -> Iterator[None]:
+def deadline(seconds: Seconds | None = None) -> Iterator[None]:
     """Raise `TimeoutError` in the ``with`` block after so many seconds; blocks may be nested.
+
+    Without a number it is `PATIENCE`.
 
     Only in the main thread, which signals come to: there it interrupts every wait of Python's.
     """
+    patience = PATIENCE if seconds is None else seconds
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"what was waited for did not come within {seconds} s")
+        raise TimeoutError(f"what was waited for did not come within {patience} s")
 
     usual = signal.signal(signal.SIGALRM, ring)
-    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, patience)
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ from poolwise.units import Bytes
 class End(Protocol):
     """One side of a conversation."""
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes | bytearray) -> None:
         """Send a message to the other side."""
         ...
 
@@ -144,7 +144,7 @@ class _Socket:
         self._socket, self._whole = sock, MSG_WAITALL
         self.close = sock.close
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes | bytearray) -> None:
         self._socket.sendall(self._SIZE.pack(len(message)))
         self._socket.sendall(message)
 
@@ -171,7 +171,7 @@ class _Signals:
         self.other = other
         self._close = close
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes | bytearray) -> None:
         os.kill(self.other, self.NUMBERS[message != b"\0"])
 
     def receive(self) -> bytes:
@@ -206,8 +206,7 @@ def _simple_queues(largest: Bytes) -> Ends:
 
 
 def _mp_pipe(largest: Bytes) -> Ends:
-    here, there = _fork_context().Pipe()
-    return Ends(*(_Through(end.send, end.recv, end.close) for end in (here, there)))
+    return _connected(*_fork_context().Pipe())
 
 
 def _mp_queues(largest: Bytes) -> Ends:
@@ -237,7 +236,8 @@ def _shared_memory(largest: Bytes) -> Ends:
 def _sockets(largest: Bytes) -> Ends:
     import socket
 
-    return Ends(*map(_Socket, socket.socketpair()))
+    here, there = socket.socketpair()
+    return Ends(_Socket(here), _Socket(there))
 
 
 def _signals(largest: Bytes) -> Ends:
@@ -256,7 +256,13 @@ def _queues(largest: Bytes) -> Ends:
 def _pipe(largest: Bytes) -> Ends:
     from poolwise.ipc import Pipe
 
-    return Ends(*(_Through(end.send, end.recv, end.close) for end in Pipe()))
+    return _connected(*Pipe())
+
+
+def _connected(here: Any, there: Any) -> Ends:
+    return Ends(
+        _Through(here.send, here.recv, here.close), _Through(there.send, there.recv, there.close)
+    )
 
 
 CHANNELS = (

@@ -79,6 +79,7 @@ def alone(kind: Kind, effort: Effort) -> Figure:
 
 def contended(kind: Kind, effort: Effort) -> Figure:
     """Return the same beside another that acquires and releases it all the time."""
+    effort = replace(effort, seconds=effort.seconds / 2)
     try:
         lock = kind.make()
 

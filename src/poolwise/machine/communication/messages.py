@@ -13,7 +13,7 @@ from poolwise.machine.communication.channels import Channel, End
 from poolwise.machine.communication.partner import Partner
 from poolwise.machine.deadline import deadline
 from poolwise.timing.clock import SystemClock
-from poolwise.timing.repeat import Effort, gap, once, repeat
+from poolwise.timing.repeat import NORMAL, Effort, gap, once, repeat
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Bytes, Seconds
 
@@ -29,8 +29,8 @@ _LARGE: Bytes = 1 << 24
 #: threads, which copy nothing.
 _APART: Bytes = 1 << 16
 
-#: A reading is about so long: more than the clock and the order to the partner matter.
-_READING: Seconds = 1e-3
+#: A reading is at least so long: the clock and the order to the partner are nothing beside it.
+_READING: Seconds = 5e-4
 
 
 class Carried(NamedTuple):
@@ -41,11 +41,17 @@ class Carried(NamedTuple):
     carries: Figure
 
 
+def sizes_for(channel: Channel, effort: Effort) -> list[Bytes]:
+    """Return the sizes of messages that are sent."""
+    if channel.small:
+        return [1]
+    sizes = [size for size in SIZES if size <= effort.largest]
+    return sizes if effort.least >= NORMAL.least else [size for size in sizes if size != 1 << 10]
+
+
 def carry(channel: Channel, effort: Effort) -> Carried:
     """Send messages of all sizes there and back, and one way."""
-    sizes = [size for size in SIZES if size <= effort.largest]
-    if channel.small:
-        sizes = sizes[:1]
+    sizes = sizes_for(channel, effort)
     try:
         ends = channel.open(sizes[-1])
         try:
@@ -113,7 +119,7 @@ class _Conversation:
         try:
             self._stand(size)
             reading()
-            rounds = _rounds(2 * reading())
+            rounds = self._rounds(2 * reading())
         except Exception as error:
             return gap(error)
         return repeat(reading, "s", self._many())
@@ -135,17 +141,20 @@ class _Conversation:
                 return (self._clock.now() - begin) / rounds
 
         try:
-            rounds = _rounds(reading())
-            rounds = _rounds(reading())
+            rounds = self._rounds(reading())
+            rounds = self._rounds(reading())
         except Exception as error:
             return gap(error)
         return repeat(lambda: size / reading(), "B/s", self._many())
 
+    def _rounds(self, took: Seconds) -> int:
+        return max(1, min(1000, int(max(_READING, self._effort.seconds / 100) / took)))
+
     def _many(self) -> Effort:
-        return replace(self._effort, seconds=self._effort.seconds / 5)
+        return replace(self._effort, seconds=self._effort.seconds / 8)
 
     def _few(self) -> Effort:
-        return replace(self._effort, least=2)
+        return replace(self._effort, least=2, seconds=self._effort.seconds / 2)
 
     def _stand(self, size: Bytes) -> None:
         """Have both on CPUs of their own, if there are two, or wherever the scheduler likes."""
@@ -181,10 +190,6 @@ def _as_before() -> Iterator[None]:
     finally:
         if _CPUS:
             os.sched_setaffinity(0, _CPUS)
-
-
-def _rounds(seconds: Seconds) -> int:
-    return max(1, min(1000, int(_READING / seconds)))
 
 
 def _gap_in(figure: Figure) -> Gap | None:

@@ -68,10 +68,11 @@ from socket import socketpair
 
 if __name__ == "__main__":
     ours, theirs = socketpair()
-    process = Process(target=theirs.send, args=(b"hello",))
-    process.start()
-    print(ours.recv(5).decode())
-    process.join()
+    with ours, theirs:
+        process = Process(target=theirs.send, args=(b"hello",))
+        process.start()
+        print(ours.recv(5).decode())
+        process.join()
 """
 
 _SIGNAL = """

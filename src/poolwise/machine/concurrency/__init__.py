@@ -13,7 +13,7 @@ from functools import partial
 from poolwise.machine.concurrency import heartbeat, speedup
 from poolwise.machine.concurrency.interpreters import Interpreters
 from poolwise.machine.concurrency.speedup import KINDS, Readings, Workers
-from poolwise.machine.concurrency.work import perform
+from poolwise.machine.concurrency.work import let_go, perform
 from poolwise.machine.deadline import deadline
 from poolwise.machine.dimensions import Concurrency
 from poolwise.machine.door import Door
@@ -41,7 +41,7 @@ def measure_concurrency(effort: Effort) -> Concurrency:
 
     It ends all workers before it returns or raises. What cannot be had here is a gap.
     """
-    numbers = speedup.counts(read_facts().whole_cpus)
+    numbers = speedup.counts(read_facts().whole_cpus, effort)
     openings: dict[str, Callable[[], Workers]] = {
         "thread": partial(Door, "thread", perform, workers=max(numbers)),
         "process": partial(Door, "process", perform, workers=max(numbers)),
@@ -82,6 +82,7 @@ def _mechanism(opening: Callable[[], Workers], numbers: list[int], effort: Effor
             raise
         with deadline():
             workers.close()
+        let_go()
         return read
     except Exception as error:
         return _nothing(numbers, gap(error))

@@ -6,6 +6,7 @@ import inspect
 import queue
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from poolwise.machine.concurrency import work
@@ -30,7 +31,7 @@ class Interpreters:
 
     def __init__(self, workers: int) -> None:
         try:
-            from concurrent import interpreters
+            interpreters = import_module("concurrent.interpreters")
         except ImportError:
             raise Unmeasurable("there are no interpreters before Python 3.14") from None
         if workers > _MOST:

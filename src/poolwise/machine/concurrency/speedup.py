@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from poolwise.machine.concurrency.work import Report, work
 from poolwise.machine.deadline import deadline
 from poolwise.timing.cgroups import times_throttled
-from poolwise.timing.clock import SystemClock
-from poolwise.timing.repeat import Effort, gap
+from poolwise.timing.clock import Clock, SystemClock
+from poolwise.timing.repeat import NORMAL, Effort, gap
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Seconds
 
@@ -26,7 +26,11 @@ KINDS = {
 _SHORTEST: Seconds = 4e-3
 
 #: What is waited for here comes within this, or never: some calls, or one of many workers.
-_PATIENCE: Seconds = 20.0
+PATIENCE: Seconds = 20.0
+
+
+#: A kind of work, and how much of it.
+Call: TypeAlias = tuple[str, float]
 
 
 class Workers(Protocol):
@@ -61,13 +65,14 @@ class Readings:
         return self.failed or Sample("x", tuple(values), self.throttled)
 
 
-def counts(cpus: int) -> list[int]:
-    """Return how many workers are tried: all up to twice the CPUs, or a few if those are many.
+def counts(cpus: int, effort: Effort) -> list[int]:
+    """Return how many workers are tried: one to twice the CPUs, or a few of that if they are many.
 
-    >>> counts(2), counts(12)
-    ([1, 2, 3, 4], [1, 2, 4, 8, 12, 16, 24])
+    With less than normal effort, what every reader asks first: two, and one for each CPU.
     """
     most = 2 * cpus
+    if effort.least < NORMAL.least:
+        return sorted({1, 2, cpus})
     if most <= 6:
         return list(range(1, most + 1))
     powers = {1 << bit for bit in range(most.bit_length())}
@@ -85,20 +90,28 @@ def amount_for(kind: str, seconds: Seconds) -> float:
     return amount * seconds / took
 
 
-def read(workers: Workers, kind: str, numbers: Sequence[int], effort: Effort) -> Readings:
+def read(
+    workers: Workers,
+    kind: str,
+    numbers: Sequence[int],
+    effort: Effort,
+    *,
+    clock: Clock | None = None,
+) -> Readings:
     """Have `numbers` of workers do work of a kind at once, round by round.
 
     Each does as much as one alone does, so n of them should take no longer; all numbers are
     compared within a round, so what changes slowly does not matter.
     """
     readings = Readings({number: [] for number in numbers if number > 1})
+    clock = clock or SystemClock()
     before = times_throttled()
     try:
-        with deadline(_PATIENCE):
-            amount = amount_for(kind, piece(effort))
-            _run(workers, kind, amount, max(numbers))  # pages are touched, modules are imported
+        with deadline(PATIENCE):
+            call = (kind, amount_for(kind, piece(effort)))
+            _run(workers, call, max(numbers), clock)  # pages are touched, modules are imported
             for _ in range(effort.least):
-                _round(workers, kind, amount, readings)
+                _round(workers, call, readings, clock)
     except Exception as error:
         readings.failed = gap(error)
     readings.throttled = times_throttled() > before
@@ -110,10 +123,10 @@ def piece(effort: Effort) -> Seconds:
     return max(_SHORTEST, 0.4 * effort.piece)
 
 
-def _round(workers: Workers, kind: str, amount: float, readings: Readings) -> None:
-    alone, (report,) = _run(workers, kind, amount, 1)
+def _round(workers: Workers, call: Call, readings: Readings, clock: Clock) -> None:
+    alone, (report,) = _run(workers, call, 1, clock)
     for number, values in readings.speedup.items():
-        took, reports = _run(workers, kind, amount, number)
+        took, reports = _run(workers, call, number, clock)
         values.append(number * alone / took)
         if number == 2:
             wall = max(end for _, end, _ in reports) - min(begin for begin, _, _ in reports)
@@ -121,10 +134,9 @@ def _round(workers: Workers, kind: str, amount: float, readings: Readings) -> No
             readings.slowed.append(sum(map(_took, reports)) / 2 / _took(report))
 
 
-def _run(workers: Workers, kind: str, amount: float, number: int) -> tuple[Seconds, list[Report]]:
-    clock = SystemClock()
+def _run(workers: Workers, call: Call, number: int, clock: Clock) -> tuple[Seconds, list[Report]]:
     begin = clock.now()
-    reports = workers.calls([(kind, amount)] * number)
+    reports = workers.calls([call] * number)
     return clock.now() - begin, reports
 
 

@@ -17,7 +17,9 @@ Report = tuple[float, float, float]
 #: So much is hashed at once: small enough for a cache, large enough that the GIL is let go.
 _BLOCK = bytes(1 << 18)
 
-_buffers = threading.local()
+#: By thread; each writes its own entry only. Not a ``threading.local``: an interpreter has that anew
+#: for each call.
+_buffers: dict[int, Any] = {}
 
 
 def perform(task: str, amount: float) -> Any:
@@ -58,9 +60,10 @@ def _move(rounds: float) -> None:
 _HALF = 16 << 20
 
 
-def _halves() -> tuple[Any, Any]:
+def _halves() -> tuple[int, int]:
     """Return the addresses of both halves of a buffer, which each thread has for itself."""
-    if not hasattr(_buffers, "halves"):
+    me = threading.get_ident()
+    if me not in _buffers:
         import mmap
         from ctypes import addressof, c_char, memset
 
@@ -68,12 +71,18 @@ def _halves() -> tuple[Any, Any]:
         if hasattr(mmap, "MADV_HUGEPAGE"):  # else touching it first would take longer than copying
             with suppress(OSError):
                 room.madvise(mmap.MADV_HUGEPAGE)
-        _buffers.keep = (c_char * (2 * _HALF)).from_buffer(room)
-        at = addressof(_buffers.keep)
-        memset(at, 1, 2 * _HALF)
-        _buffers.halves = at, at + _HALF
-    halves: tuple[Any, Any] = _buffers.halves
-    return halves
+        buffer = (c_char * (2 * _HALF)).from_buffer(room)
+        memset(addressof(buffer), 1, 2 * _HALF)
+        _buffers[me] = buffer
+    from ctypes import addressof
+
+    at = addressof(_buffers[me])
+    return at, at + _HALF
+
+
+def let_go() -> None:
+    """Give back the memory of threads that have ended."""
+    _buffers.clear()
 
 
 #: By the names that `Concurrency` gives them.
