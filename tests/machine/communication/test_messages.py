@@ -10,6 +10,7 @@ import pytest
 from small_effort import TINY, value, why
 
 from poolwise.machine import deadline
+from poolwise.machine.communication import messages
 from poolwise.machine.communication.channels import CHANNELS, Channel, Ends
 from poolwise.machine.communication.messages import SIZES, carry, sizes_for
 from poolwise.timing.repeat import NORMAL, QUICK
@@ -102,3 +103,13 @@ def test_a_channel_that_cannot_be_had_is_a_gap() -> None:
     carried = carry(replace(PIPE, open=refuse), TINY)
     gaps = [*carried.latency.values(), *carried.throughput.values(), carried.carries]
     assert {why(gap) for gap in gaps} == {"PermissionError: no such memory here"}
+
+
+@pytest.mark.parametrize("name", ["mp.Queue", "SimpleQueue"])
+def test_an_interrupt_leaves_no_partner(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(messages, "repeat", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        carry(NAMES[name], TINY)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 import sys
+from functools import partial
 
 import pytest
 
 from poolwise.machine import concurrency
 from poolwise.machine.concurrency import measure_concurrency
 from poolwise.machine.concurrency.speedup import KINDS
+from poolwise.machine.concurrency.work import perform
+from poolwise.machine.door import Door
 from poolwise.timing.repeat import Effort
 from poolwise.timing.sample import Gap, Sample
 
@@ -48,3 +51,14 @@ def test_a_mechanism_that_cannot_be_opened_is_a_gap(monkeypatch: pytest.MonkeyPa
     assert measured.heartbeat_process["computing"] == Gap("OSError: no process")
     assert measured.switch_interval == Gap("OSError: no thread")
     assert measured.neighbour["memory"] == Gap("OSError: no process")
+
+
+def test_an_interrupt_leaves_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(workers: object, effort: Effort) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(concurrency.heartbeat, "cpus_at_once", interrupt)
+    for name in ("thread", "process"):
+        opened = partial(Door, name, perform, workers=2)
+        with pytest.raises(KeyboardInterrupt):
+            concurrency._mechanism(opened, [1, 2], TINY)

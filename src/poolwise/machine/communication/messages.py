@@ -175,7 +175,7 @@ def _drain(end: End, count: int, told: object) -> None:
 
 
 def _stand(end: End, apart: int, told: object) -> None:
-    os.sched_setaffinity(0, _CPUS[-1:] if apart else _CPUS)
+    os.sched_setaffinity(0, _CPUS[1:2] or _CPUS if apart else _CPUS)
 
 
 #: Those that this process may use, when it is first asked.

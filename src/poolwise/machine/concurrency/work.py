@@ -17,8 +17,8 @@ Report = tuple[float, float, float]
 #: So much is hashed at once: small enough for a cache, large enough that the GIL is let go.
 _BLOCK = bytes(1 << 18)
 
-#: By thread; each writes its own entry only. Not a ``threading.local``: an interpreter has that anew
-#: for each call.
+#: By thread; each writes its own entry only. Not a ``threading.local``, which an interpreter has
+#: anew for each call.
 _buffers: dict[int, Any] = {}
 
 
