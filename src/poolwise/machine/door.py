@@ -98,7 +98,8 @@ class Door:
                 columns = tuple([value] for value in arguments[len(batches)])
                 batches.append(Batch(self._task, columns))
                 self._pool.send(batches[-1])
-            self._wait()
+            if len(ends.values) < len(arguments):  # inline, all may have ended by now
+                self._wait()
         return [ends.values[batch.id][0] for batch in batches]
 
     def batch(self, column: Sequence[Any]) -> list[Any]:
@@ -106,15 +107,16 @@ class Door:
         batch = Batch(self._task, (list(column),))
         self._ends.values.clear()
         self._pool.send(batch)
-        values: list[Any] = []
-        while len(values) < len(batch):
+        while len(self._ends.values.get(batch.id, ())) < len(batch):
             self._wait()
-            if batch.id in self._ends.values:
-                values += self._ends.values.pop(batch.id)
-        return values
+        return self._ends.values[batch.id]
 
     def _wait(self) -> None:
+        self._check()
         self.inbox.wait()
+        self._check()
+
+    def _check(self) -> None:
         if self._ends.errors:
             raise self._ends.errors[0]
 

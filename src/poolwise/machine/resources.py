@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from poolwise.machine.door import Door
 from poolwise.machine.memory import Memory, memory_of
 from poolwise.machine.places import Interpreter
 from poolwise.mechanisms import idle_workers, servers
-from poolwise.timing.repeat import Effort, gap, gather, repeat
+from poolwise.timing.repeat import Effort, gap, gather, in_turns, repeat
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Seconds
 
@@ -69,7 +69,7 @@ def measure_resources(effort: Effort) -> Resources:
     }
     lives["server"] = _live(_server_life, _few(effort))
     lives["idle"] = _live(_idle_life, effort)
-    pools = {f"pool {count}": _live(partial(_pool_life, count), _few(effort)) for count in (1, 2)}
+    pools = {f"pool {count}": _live(partial(_pool_life, count), effort) for count in (1, 2)}
     # What a pool takes by itself in a program with one thread, such as this.
     lives["process"] = lives["fork"]
     added = {
@@ -299,22 +299,26 @@ _ROUNDS = 400
 
 def _rings(effort: Effort) -> tuple[dict[str, Figure], dict[str, Figure]]:
     """Return the cost of a switch, and how many there were in a round; both kinds in turns."""
-    switch: dict[str, Figure] = {}
-    voluntary: dict[str, Figure] = {}
-    for kind in ("thread", "process"):
-        rounds: list[float] = []
-        try:
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                Door(kind, ring.pass_on, workers=2) as door,
-            ):
-                reading = partial(_round_trip, door, _pipes(folder), rounds)
-                switch[kind] = repeat(reading, "s", effort)
-        except Exception as error:
-            switch[kind] = gap(error)
-        figure = switch[kind]
-        voluntary[kind] = figure if isinstance(figure, Gap) else Sample("1", tuple(rounds))
+    rounds: dict[str, list[float]] = {"thread": [], "process": []}
+    readings: dict[str, Callable[[], Seconds]] = {}
+    with ExitStack() as stack:
+        for kind in rounds:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                door = stack.enter_context(Door(kind, ring.pass_on, workers=2))
+                readings[kind] = partial(_round_trip, door, _pipes(folder), rounds[kind])
+            except Exception as error:
+                readings[kind] = partial(_fail, error)
+        switch = in_turns(readings, "s", effort)
+    voluntary = {
+        kind: each if isinstance(each, Gap) else Sample("1", tuple(rounds[kind]))
+        for kind, each in switch.items()
+    }
     return switch, voluntary
+
+
+def _fail(error: Exception) -> Seconds:
+    raise error
 
 
 def _pipes(folder: str) -> tuple[str, str]:
@@ -337,7 +341,7 @@ def _involuntary(kind: str, effort: Effort) -> Figure:
     """Return how often a second two that compute are switched away from one CPU."""
 
     def reading() -> float:
-        until = time.perf_counter() + 4 * effort.piece
+        until = time.perf_counter() + 8 * effort.piece
         turns = door.calls([(until,), (until,)])
         return sum(each.involuntary for each in turns) / max(each.took for each in turns)
 
