@@ -50,7 +50,7 @@ def test_it_plays_parts_one_after_the_other(kind: Any) -> None:
 
 @BOTH
 def test_it_is_gone_after_an_interrupt(kind: Any) -> None:
-    event, partners = threading.Event(), []
+    event, partners, before = threading.Event(), [], set(threading.enumerate())
 
     def interrupted() -> None:
         with Partner(kind, wait=lambda *_: event.wait()) as partner:
@@ -63,6 +63,8 @@ def test_it_is_gone_after_an_interrupt(kind: Any) -> None:
             interrupted()
     finally:
         event.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(DEADLINE)
     if kind == "process":
         with pytest.raises(ProcessLookupError):
             os.kill(partners[0], 0)
