@@ -88,9 +88,18 @@ def test_a_gap_is_a_dash_with_its_reason_below_the_table() -> None:
     measured = having(as_the_article_says(), "resources.create", "interpreter", figure=gap)
     measured = having(measured, "resources.destroy", "interpreter", figure=gap)
     assert (
-        "– to create (interpreter), to destroy (interpreter): no module for interpreters"
+        "– to create (interpreter); to destroy (interpreter): no module for interpreters\n"
         in text(measured)
     )
+
+
+def test_a_column_of_gaps_is_named_once() -> None:
+    gap = Gap("no module for interpreters")
+    measured = as_the_article_says()
+    for path in FIELDS:
+        if path.startswith("isolation.") and path not in ("isolation.segments",):
+            measured = having(measured, path, "interpreter", figure=gap)
+    assert "\n– interpreter: no module for interpreters\n" in text(measured)
 
 
 def test_a_wide_spread_and_a_throttled_figure_are_marked() -> None:

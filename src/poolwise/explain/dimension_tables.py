@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 from poolwise.explain import languages
 from poolwise.explain.figures import cell, gaps
-from poolwise.explain.table import table, wrapped
+from poolwise.explain.table import paragraph, table, wrapped
+from poolwise.explain.words import NO_FIGURE
 from poolwise.machine.claims import Language, Text
 from poolwise.machine.claims.text import joined
 from poolwise.machine.claims.vocabulary import FIELDS, gap_text, key_text
@@ -53,16 +54,21 @@ class _Rows:
         if not keys:
             return ""
         names = [key_text(key, self.path).in_(language) for key in keys]
-        lines: list[list[str]] = []
-        missing: dict[str, Figure | None] = {}
-        for label, row in self.rows.items():
-            head = label.in_(language)
-            figures = [row.get(key) for key in keys]
-            lines.append([head, *(cell(figure, language) for figure in figures)])
-            of_this = (f"{head} ({name})" for name in names)
-            missing.update(zip(of_this, figures, strict=True))
-        notes = [part for note in gaps(missing) for part in wrapped(note, width=_WIDTH)]
+        figures = {
+            label.in_(language): {name: row.get(key) for key, name in zip(keys, names, strict=True)}
+            for label, row in self.rows.items()
+        }
+        lines = [
+            [head, *(cell(figure, language) for figure in row.values())]
+            for head, row in figures.items()
+        ]
+        notes = [_note(about, why) for about, why in gaps(figures, language)]
         return "\n".join([table(["", *names], lines, left=[0]), *notes])
+
+
+def _note(about: str, why: str) -> str:
+    lines = wrapped(f"{about}: {why}", width=_WIDTH - len(NO_FIGURE) - 1)
+    return "\n".join(paragraph(NO_FIGURE, lines, indent=len(NO_FIGURE) + 1))
 
 
 def dimension_text(measured: Measured, section: int, language: Language) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from poolwise.explain.languages import NO, YES
 from poolwise.explain.words import NO_FIGURE
 from poolwise.machine.claims import Language
+from poolwise.machine.claims.vocabulary import gap_text
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import duration, rate, size
+
+#: A row and a column of a table.
+_Place: TypeAlias = tuple[str, str]
 
 #: A spread below this share of the median is not worth its place in a table.
 _WORTH_SAYING = 0.1
@@ -59,10 +64,32 @@ def _spread(sample: Sample) -> float:
     return (sample.high - sample.low) / 2 / abs(sample.median)
 
 
-def gaps(figures: Mapping[str, Figure | None]) -> list[str]:
-    """Return why figures are missing: each reason once, after the names of what it is about."""
-    about: dict[str, list[str]] = {}
-    for name, figure in figures.items():
-        if isinstance(figure, Gap):
-            about.setdefault(figure.why, []).append(name)
-    return [f"{NO_FIGURE} {', '.join(names)}: {why}" for why, names in about.items()]
+def gaps(
+    rows: Mapping[str, Mapping[str, Figure | None]], language: Language
+) -> Iterator[tuple[str, str]]:
+    """Yield why figures of a table are missing, each reason once, and what it is about.
+
+    A column or a row that misses all it has for one reason is named alone.
+
+    >>> no = Gap("refused")
+    >>> list(gaps({"create": {"fork": no, "spawn": None}, "end": {"fork": no}}, "en"))
+    [('fork', 'refused')]
+    """
+    cells = {
+        (row, column): figure
+        for row, figures in rows.items()
+        for column, figure in figures.items()
+        if figure is not None
+    }
+    for why in dict.fromkeys(figure.why for figure in cells.values() if isinstance(figure, Gap)):
+        missing = [place for place, figure in cells.items() if figure == Gap(why)]
+        names = dict.fromkeys(_named(place, missing, cells) for place in missing)
+        yield "; ".join(names), gap_text(why).in_(language)
+
+
+def _named(place: _Place, missing: Sequence[_Place], cells: Iterable[_Place]) -> str:
+    """Return the name of a column or row that is missing as a whole, or of the place itself."""
+    for axis in (1, 0):
+        if all(each in missing for each in cells if each[axis] == place[axis]):
+            return place[axis]
+    return f"{place[0]} ({place[1]})"

@@ -17,9 +17,9 @@ from poolwise.machine.claims.readings import CpuFact, Field, Lowest, Reading
 from poolwise.machine.claims.rules import Case, Cases, Explained, Facets, Rule
 from poolwise.machine.claims.text import Text
 
-#: A speedup above this is a gain. What two threads of pure Python make of each other's presence
-#: stays below it; half a CPU more is well above it.
-GAIN = 1.1
+#: A speedup above this is a gain. On a busy machine two threads of pure Python reached 1.24 of one
+#: that had run just before, when others had the CPU; a third of a second CPU gives more than this.
+GAIN = 1.3
 
 #: Work that takes longer than this by a neighbour's presence is disturbed by it.
 DISTURBED = 1.05
@@ -122,11 +122,11 @@ def depends(en: str, zh: str, condition: Condition) -> Case:
 
 
 def one_cpu() -> Case:
-    """The case in which this process may use one CPU only, so that it cannot be seen."""
+    """The case in which this process may use hardly more than one CPU: no gain can be seen."""
     return depends(
-        "the CPUs: this process may use no more than one",
-        "CPU 数：本进程最多只能使用一个",
-        at_most(CpuFact(), 1),
+        "the CPUs: this process may use hardly more than one",
+        "CPU 数：本进程可用的几乎不超过一个",
+        at_most(CpuFact(), GAIN),
     )
 
 
