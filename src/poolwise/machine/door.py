@@ -12,6 +12,9 @@ from poolwise.mechanisms import WorkerOptions, mechanism
 from poolwise.task import Batch, BatchId, Exit, Outcomes, Task, WorkerId
 from poolwise.units import Seconds
 
+#: No call here takes as long, so a pool that is silent for it has been lost.
+_PATIENCE: Seconds = 20.0
+
 
 @dataclass
 class _Ends:
@@ -113,7 +116,8 @@ class Door:
 
     def _wait(self) -> None:
         self._check()
-        self.inbox.wait()
+        if not self.inbox.wait(_PATIENCE):
+            raise TimeoutError(f"a pool has not answered for {_PATIENCE} s")
         self._check()
 
     def _check(self) -> None:
