@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from poolwise.api import Advice, Run, advise, last_run, map, shutdown
+    from poolwise.api import Advice, Run, advise, last_run, map, measure, shutdown
     from poolwise.cost.forecast import Ceilings, Forecast
     from poolwise.errors import (
         ChannelClosed,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         OwnerDied,
         PlanRefused,
         PoolwiseError,
+        StaleProfile,
         TransferError,
         WorkerCrashed,
         WorkersKilled,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Shared,
         share,
     )
+    from poolwise.machine import MachineProfile
     from poolwise.plan import Plan
     from poolwise.worker import Worker
 
@@ -57,6 +59,7 @@ _HOMES = {
     "Forecast": "cost.forecast",
     "InitializerFailed": "errors",
     "Lock": "ipc",
+    "MachineProfile": "machine",
     "OwnerDied": "errors",
     "Pipe": "ipc",
     "PipeEnd": "ipc",
@@ -68,6 +71,7 @@ _HOMES = {
     "Run": "api",
     "Semaphore": "ipc",
     "Shared": "ipc",
+    "StaleProfile": "errors",
     "TransferError": "errors",
     "Worker": "worker",
     "WorkerCrashed": "errors",
@@ -75,6 +79,7 @@ _HOMES = {
     "advise": "api",
     "last_run": "api",
     "map": "api",
+    "measure": "api",
     "share": "ipc",
     "shutdown": "api",
 }
@@ -94,6 +99,7 @@ __all__ = [
     "Forecast",
     "InitializerFailed",
     "Lock",
+    "MachineProfile",
     "OwnerDied",
     "Pipe",
     "PipeEnd",
@@ -105,6 +111,7 @@ __all__ = [
     "Run",
     "Semaphore",
     "Shared",
+    "StaleProfile",
     "TransferError",
     "Worker",
     "WorkerCrashed",
@@ -112,6 +119,7 @@ __all__ = [
     "advise",
     "last_run",
     "map",
+    "measure",
     "share",
     "shutdown",
 ]
