@@ -39,11 +39,14 @@ def test_messages_go_up_to_the_largest() -> None:
     assert sizes_for(NAMES["signal"], NORMAL) == [1]
 
 
-def test_the_throughput_of_large_messages_is_read_from_their_way_there_and_back() -> None:
-    carried = carry(NAMES["variable"], replace(TINY, largest=1 << 24))
+def test_each_way_of_a_large_message_is_a_reading_and_throughput_is_read_from_it() -> None:
+    carried = carry(NAMES["shared memory"], replace(TINY, largest=1 << 24))
     latency, throughput = carried.latency[1 << 24], carried.throughput[1 << 24]
     assert isinstance(latency, Sample)
     assert isinstance(throughput, Sample)
+    assert value(carried.carries) == 1.0
+    assert latency.count % 2 == 0
+    assert all(way > 0 for way in latency.values)
     assert throughput.unit == "B/s"
     assert throughput.values == tuple((1 << 24) / each for each in latency.values)
 

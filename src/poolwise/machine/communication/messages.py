@@ -13,14 +13,14 @@ from poolwise.machine.communication.channels import Channel, End
 from poolwise.machine.communication.partner import Partner
 from poolwise.machine.deadline import deadline
 from poolwise.timing.clock import SystemClock
-from poolwise.timing.repeat import NORMAL, Effort, gap, once, repeat
+from poolwise.timing.repeat import NORMAL, Effort, gap, gather, once, repeat
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Bytes, Seconds
 
 SIZES: tuple[Bytes, ...] = (1, 1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26)
 
-#: From this size on a message takes milliseconds, and most of it is memory that is made anew for
-#: each: such messages overlap with nothing, and there is time for a few only.
+#: From this size on a message to a process takes up to 0.2 s, most of it for memory that is made
+#: anew for each. There is time for few: each way is a reading, and throughput is read from it.
 _LARGE: Bytes = 1 << 24
 
 #: Up to this size it matters more than all else whether both sides are on one CPU: 3 µs there,
@@ -55,7 +55,7 @@ def carry(channel: Channel, effort: Effort) -> Carried:
     try:
         ends = channel.open(sizes[-1])
         try:
-            parts = {"echo": _echo, "drain": _drain, "stand": _stand}
+            parts = {"echo": _echo, "answer": _answer, "drain": _drain, "stand": _stand}
             bound = {name: partial(part, ends.there) for name, part in parts.items()}
             with _as_before(), Partner(channel.partner, **bound) as partner:
                 ends.meet(partner.pid)
@@ -99,6 +99,8 @@ class _Conversation:
         return Carried(latency, throughput, first if isinstance(first, Gap) else arrived)
 
     def _latency(self, size: Bytes) -> Figure:
+        if self._is_large(size):
+            return gather(self._ways(size), "s")
         message, rounds = _message(size), 1
 
         def reading() -> Seconds:
@@ -113,9 +115,6 @@ class _Conversation:
             self._whole = self._whole and answer == message
             return took / rounds / 2
 
-        if size >= _LARGE:
-            self._stand(size)
-            return repeat(reading, "s", self._few(), warm=0)
         try:
             self._stand(size)
             reading()
@@ -124,8 +123,26 @@ class _Conversation:
             return gap(error)
         return repeat(reading, "s", self._many())
 
+    def _ways(self, size: Bytes) -> Iterator[Seconds]:
+        """Time the way there and the way back, of one message or a few."""
+        self._stand(size)
+        message, until = _message(size), self._clock.now() + self._effort.seconds
+        while True:
+            self._partner.begin("answer")
+            with deadline():
+                begin = self._clock.now()
+                self._end.send(message)
+                answer = self._end.receive()
+                end = self._clock.now()
+            arrived = self._partner.end()
+            self._whole = self._whole and answer == message
+            yield arrived - begin
+            yield end - arrived
+            if end >= until:
+                break
+
     def _throughput(self, size: Bytes, latency: Figure) -> Figure:
-        if size >= _LARGE and isinstance(latency, Sample):
+        if self._is_large(size) and isinstance(latency, Sample):
             return replace(
                 latency, unit="B/s", values=tuple(size / each for each in latency.values)
             )
@@ -153,8 +170,8 @@ class _Conversation:
     def _many(self) -> Effort:
         return replace(self._effort, seconds=self._effort.seconds / 8)
 
-    def _few(self) -> Effort:
-        return replace(self._effort, least=2, seconds=self._effort.seconds / 2)
+    def _is_large(self, size: Bytes) -> bool:
+        return size >= _LARGE and self._channel.partner == "process"
 
     def _stand(self, size: Bytes) -> None:
         """Have both on CPUs of their own, if there are two, or wherever the scheduler likes."""
@@ -167,6 +184,14 @@ class _Conversation:
 def _echo(end: End, count: int, told: object) -> None:
     for _ in range(count):
         end.send(end.receive())
+
+
+def _answer(end: End, count: int, told: object) -> Seconds:
+    """Send one message back; return when it came, by a clock that all processes share."""
+    message = end.receive()
+    arrived = SystemClock().now()
+    end.send(message)
+    return arrived
 
 
 def _drain(end: End, count: int, told: object) -> None:
