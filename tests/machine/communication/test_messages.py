@@ -13,6 +13,7 @@ from poolwise.machine import deadline
 from poolwise.machine.communication import messages
 from poolwise.machine.communication.channels import CHANNELS, Channel, Ends
 from poolwise.machine.communication.messages import SIZES, carry, sizes_for
+from poolwise.machine.facts import read_facts
 from poolwise.timing.repeat import NORMAL, QUICK
 from poolwise.timing.sample import Sample
 
@@ -97,6 +98,15 @@ def test_what_fails_half_way_leaves_what_came_before(monkeypatch: pytest.MonkeyP
     assert value(carried.throughput[1]) > 0
     assert value(carried.carries) == 1.0
     assert why(carried.latency[1 << 16]) == why(carried.throughput[1 << 16])
+
+
+def test_what_memory_has_no_room_for_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = replace(read_facts(), free_memory=1 << 17)
+    monkeypatch.setattr(messages, "read_facts", lambda: facts)
+    carried = carry(PIPE, TINY)
+    assert value(carried.latency[1]) > 0
+    assert why(carried.latency[1 << 16]) == why(carried.throughput[1 << 16])
+    assert "131 KB of memory are free" in why(carried.latency[1 << 16])
 
 
 def test_a_channel_that_cannot_be_had_is_a_gap() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from poolwise.machine import deadline
 from poolwise.machine.concurrency import speedup
+from poolwise.machine.facts import read_facts
 from poolwise.timing.clock import SystemClock
 from poolwise.timing.repeat import NORMAL, QUICK, Effort
 from poolwise.timing.sample import Gap, Sample
@@ -108,6 +110,13 @@ def test_what_hangs_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deadline.PATIENCE > 0.05
     readings = Hanging().read(1, 2)
     assert "did not come within 0.05 s" in str(readings.figures()[2])
+
+
+def test_what_memory_has_no_room_for_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = replace(read_facts(), free_memory=50_000_000)
+    monkeypatch.setattr(speedup, "read_facts", lambda: facts)
+    readings = speedup.read(Failing(), "memory bandwidth", [1, 2], TINY)
+    assert readings.failed == Gap("it takes 101 MB of memory; 50 MB are free")
 
 
 def test_an_interrupt_is_none() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -12,10 +12,12 @@ from typing import NamedTuple
 from poolwise.machine.communication.channels import Channel, End
 from poolwise.machine.communication.partner import Partner
 from poolwise.machine.deadline import deadline
+from poolwise.machine.facts import read_facts
 from poolwise.timing.clock import SystemClock
 from poolwise.timing.repeat import NORMAL, Effort, gap, gather, once, repeat
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Bytes, Seconds
+from poolwise.units import size as written
 
 SIZES: tuple[Bytes, ...] = (1, 1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26)
 
@@ -28,6 +30,9 @@ _LARGE: Bytes = 1 << 24
 #: Larger ones gain by moving, because a queue may have a thread that sends; but not between
 #: threads, which copy nothing.
 _APART: Bytes = 1 << 16
+
+#: So many times its size a message takes on its way: on both sides, pickled, and on its way back.
+_COPIES = 8
 
 #: A reading is at least so long: the clock and the order to the partner are nothing beside it.
 _READING: Seconds = 5e-4
@@ -52,20 +57,35 @@ def sizes_for(channel: Channel, effort: Effort) -> list[Bytes]:
 def carry(channel: Channel, effort: Effort) -> Carried:
     """Send messages of all sizes there and back, and one way."""
     sizes = sizes_for(channel, effort)
+    too_large = _too_large(sizes)
     try:
-        ends = channel.open(sizes[-1])
+        ends = channel.open(max(size for size in sizes if size not in too_large))
         try:
             parts = {"echo": _echo, "answer": _answer, "drain": _drain, "stand": _stand}
             bound = {name: partial(part, ends.there) for name, part in parts.items()}
             with _as_before(), Partner(channel.partner, **bound) as partner:
                 ends.meet(partner.pid)
-                return _Conversation(channel, ends.here, partner, effort).about(sizes)
+                conversation = _Conversation(channel, ends.here, partner, effort)
+                return conversation.about(sizes, too_large)
         finally:
             ends.here.close()
             ends.there.close()
     except Exception as error:
         nothing = gap(error)
-        return Carried(dict.fromkeys(sizes, nothing), dict.fromkeys(sizes, nothing), nothing)
+        throughput = {} if channel.small else dict.fromkeys(sizes, nothing)
+        return Carried(dict.fromkeys(sizes, nothing), throughput, nothing)
+
+
+def _too_large(sizes: Sequence[Bytes]) -> dict[Bytes, Gap]:
+    """Return why some sizes are left out: who runs out of memory is killed, and says nothing."""
+    free = read_facts().free_memory
+    if free is None:
+        return {}
+    return {
+        size: Gap(f"a message takes {written(_COPIES * size)}; {written(free)} of memory are free")
+        for size in sizes[1:]
+        if _COPIES * size > free
+    }
 
 
 class _Conversation:
@@ -79,8 +99,8 @@ class _Conversation:
         self._clock = SystemClock()
         self._whole = True
 
-    def about(self, sizes: Sequence[Bytes]) -> Carried:
-        """Measure size by size.
+    def about(self, sizes: Sequence[Bytes], too_large: Mapping[Bytes, Gap]) -> Carried:
+        """Measure size by size, but for those that are too large.
 
         The first failure makes a gap of all that comes after it: what is left in the channel would
         be taken for an answer.
@@ -89,6 +109,7 @@ class _Conversation:
         throughput: dict[Bytes, Figure] = {}
         failed: Gap | None = None
         for size in sizes:
+            failed = failed or too_large.get(size)
             latency[size] = failed or self._latency(size)
             failed = failed or _gap_in(latency[size])
             if not self._channel.small:

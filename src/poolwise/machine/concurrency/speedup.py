@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from poolwise.machine.concurrency.work import Report, work
+from poolwise.machine.concurrency.work import ROOM, Report, work
 from poolwise.machine.deadline import deadline
+from poolwise.machine.facts import read_facts
 from poolwise.timing.cgroups import times_throttled
 from poolwise.timing.clock import Clock, SystemClock
-from poolwise.timing.repeat import NORMAL, Effort, gap
+from poolwise.timing.repeat import NORMAL, Effort, Unmeasurable, gap
 from poolwise.timing.sample import Figure, Gap, Sample
-from poolwise.units import Seconds
+from poolwise.units import Bytes, Seconds, size
 
 #: What each call does, with how much of it is tried first to find out how long it takes.
 KINDS = {
@@ -108,6 +109,8 @@ def read(
     before = times_throttled()
     try:
         with deadline(PATIENCE):
+            if kind == "memory bandwidth":
+                _require_memory(ROOM * (1 + max(numbers)))
             call = (kind, amount_for(kind, piece(effort)))
             _run(workers, call, max(numbers), clock)  # pages are touched, modules are imported
             for _ in range(effort.least):
@@ -116,6 +119,12 @@ def read(
         readings.failed = gap(error)
     readings.throttled = times_throttled() > before
     return readings
+
+
+def _require_memory(needed: Bytes) -> None:
+    free = read_facts().free_memory
+    if free is not None and needed > free:
+        raise Unmeasurable(f"it takes {size(needed)} of memory; {size(free)} are free")
 
 
 def piece(effort: Effort) -> Seconds:

@@ -56,8 +56,9 @@ def _move(rounds: float) -> None:
         left -= half
 
 
-#: Two of them are more than a core's share of any cache; see `_move`.
-_HALF = 16 << 20
+#: Bytes that each worker copies from and to: more than a core's share of any cache.
+ROOM = 32 << 20
+_HALF = ROOM // 2
 
 
 def _halves() -> tuple[int, int]:
@@ -67,12 +68,12 @@ def _halves() -> tuple[int, int]:
         import mmap
         from ctypes import addressof, c_char, memset
 
-        room = mmap.mmap(-1, 2 * _HALF)
+        room = mmap.mmap(-1, ROOM)
         if hasattr(mmap, "MADV_HUGEPAGE"):  # else touching it first would take longer than copying
             with suppress(OSError):
                 room.madvise(mmap.MADV_HUGEPAGE)
-        buffer = (c_char * (2 * _HALF)).from_buffer(room)
-        memset(addressof(buffer), 1, 2 * _HALF)
+        buffer = (c_char * (ROOM)).from_buffer(room)
+        memset(addressof(buffer), 1, ROOM)
         _buffers[me] = buffer
     from ctypes import addressof
 
