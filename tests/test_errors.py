@@ -18,6 +18,7 @@ from poolwise.errors import (
     OwnerDied,
     PlanRefused,
     PoolwiseError,
+    StaleProfile,
     TransferError,
     WorkerCrashed,
     WorkersKilled,
@@ -31,7 +32,18 @@ KILLED = WorkersKilled("kill_workers ended the worker of this call")
 INITIALIZER = InitializerFailed("KeyError: 3")
 CLOSED = ChannelClosed("the queue is closed")
 DIED = OwnerDied("it is free again")
-ALL = (CRASH, REFUSED, TRANSFER, KILLED, INITIALIZER, CLOSED, DIED, PoolwiseError("text"))
+STALE = StaleProfile({"kernel": ("Linux 6.1", "Linux 6.2"), "usable_cpus": (2.0, 0.5)})
+ALL = (
+    CRASH,
+    REFUSED,
+    TRANSFER,
+    KILLED,
+    INITIALIZER,
+    CLOSED,
+    DIED,
+    STALE,
+    PoolwiseError("text"),
+)
 
 
 def test_every_error_of_the_module_is_in_the_tree() -> None:

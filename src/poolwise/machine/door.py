@@ -103,6 +103,7 @@ class Door:
                 self._pool.send(batches[-1])
             if len(ends.values) < len(arguments):  # inline, all may have ended by now
                 self._wait()
+        self._check()
         return [ends.values[batch.id][0] for batch in batches]
 
     def batch(self, column: Sequence[Any]) -> list[Any]:
@@ -112,6 +113,7 @@ class Door:
         self._pool.send(batch)
         while len(self._ends.values.get(batch.id, ())) < len(batch):
             self._wait()
+        self._check()
         return self._ends.values[batch.id]
 
     def _wait(self) -> None:

@@ -27,7 +27,7 @@ _PATIENCE: Seconds = 20.0
 
 #: How long the GIL is held while another looks whether it gets a turn; the kernel gives any thread
 #: a turn within some milliseconds, even where there is one CPU.
-_HOLD: Seconds = 30e-3
+_HOLD: Seconds = 20e-3
 
 
 def measure_isolation(effort: Effort) -> Isolation:

@@ -9,6 +9,7 @@ from poolwise.machine.claims.rows import (
     above,
     at_most,
     both,
+    busy,
     depends,
     fails,
     figure,
@@ -36,13 +37,13 @@ CLAIMS = (
         "4.P.1",
         "On a system with several CPU cores, processes can run on different cores at once",
         "在多核 CPU 系统中，多个进程可以同时运行在不同的 CPU 核心上",
-        first(holds(above(figure("concurrency.cpus_at_once", "process"), 1)), one_cpu()),
+        first(holds(above(figure("concurrency.cpus_at_once", "process"), 1)), one_cpu(), busy()),
     ),
     row(
         "4.P.2",
         "and so compute truly in parallel",
         "从而实现真正的并行计算",
-        first(holds(gain(_HELD_BY_PROCESSES)), one_cpu()),
+        first(holds(gain(_HELD_BY_PROCESSES)), one_cpu(), busy()),
         beside=(figure("concurrency.bytecode_at_once", "process"),),
     ),
     row(
@@ -81,6 +82,7 @@ CLAIMS = (
                 )
             ),
             one_cpu(),
+            busy(),
             depends(
                 "how much there is to do: starting the processes takes what they win",
                 "工作量：启动进程的开销抵消了收益",
@@ -107,6 +109,7 @@ CLAIMS = (
         "同一时刻只有一个线程可以执行 Python 字节码",
         first(
             one_cpu(),
+            busy(),
             holds(at_most(figure("concurrency.bytecode_at_once", "thread"), GAIN)),
         ),
         beside=(figure("concurrency.bytecode_at_once", "process"),),
@@ -118,6 +121,7 @@ CLAIMS = (
         first(
             fails(gain(_HELD_BY_THREADS)),
             one_cpu(),
+            busy(),
             depends(
                 "whether the computing is done by C code that releases the GIL",
                 "计算是否由释放 GIL 的 C 代码完成",
@@ -130,7 +134,11 @@ CLAIMS = (
         "4.T.4",
         "The concurrency of threads is limited by the GIL",
         "线程的并发性受到 GIL 的限制",
-        first(holds(both(yes(GilFact()), less(_HELD_BY_THREADS, _HELD_BY_PROCESSES))), one_cpu()),
+        first(
+            holds(both(yes(GilFact()), less(_HELD_BY_THREADS, _HELD_BY_PROCESSES))),
+            one_cpu(),
+            busy(),
+        ),
         beside=(figure("concurrency.switch_interval"),),
     ),
     row(

@@ -259,8 +259,9 @@ def _within_spread(*readings: Reading) -> Unknown:
     labels = [reading.label for reading in readings]
     return Unknown(
         Text(
-            "too close to tell: within the spread of " + " and ".join(label.en for label in labels),
-            "相差太小，落在离散范围之内：" + "、".join(label.zh for label in labels),
+            "too close to tell, by the spread of "
+            + " and ".join(f"“{each.en}”" for each in labels),
+            "相差太小，无法判断，数据的离散见" + "、".join(f"“{each.zh}”" for each in labels),
         ),
         missing=False,
     )

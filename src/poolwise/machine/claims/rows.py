@@ -21,8 +21,9 @@ from poolwise.machine.claims.text import Text
 #: that had run just before, when others had the CPU; a third of a second CPU gives more than this.
 GAIN = 1.3
 
-#: Work that takes longer than this by a neighbour's presence is disturbed by it.
-DISTURBED = 1.05
+#: Work that takes longer than this beside a neighbour is disturbed by it; less is the noise of a
+#: machine that others use too.
+DISTURBED = 1.1
 
 
 def row(id: str, en: str, zh: str, rule: Rule, *, beside: tuple[Reading, ...] = ()) -> Claim:
@@ -127,6 +128,18 @@ def one_cpu() -> Case:
         "the CPUs: this process may use hardly more than one",
         "CPU 数：本进程可用的几乎不超过一个",
         at_most(CpuFact(), GAIN),
+    )
+
+
+def busy() -> Case:
+    """The case in which others had the CPUs, so that no gain could show itself.
+
+    Two processes that compute get two CPUs, if there are two and nobody else wants them.
+    """
+    return Case(
+        "not_measured",
+        at_most(figure("concurrency.bytecode_at_once", "process"), GAIN),
+        Text("other work kept the CPUs busy", "其他工作占用了 CPU"),
     )
 
 

@@ -97,8 +97,10 @@ class Case:
 
     @property
     def why(self) -> Text:
-        """What is said with the verdict: on what it depends."""
-        return Text(f"on {self.on.en}", f"取决于{self.on.zh}") if self.on.en else NOTHING
+        """What is said with the verdict: on what it depends, or why nothing can be told."""
+        if self.kind == "depends":
+            return Text(f"on {self.on.en}", f"取决于{self.on.zh}")
+        return self.on
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,11 @@ def _case_text(case: Case) -> Text:
             return Text(
                 f"depends {case.why.en}, if {condition.en}",
                 f"若{condition.zh}，则{case.why.zh}",
+            )
+        case "not_measured":
+            return Text(
+                f"not measured ({case.on.en}) if {condition.en}",
+                f"若{condition.zh}，则视为未测量（{case.on.zh}）",
             )
         case "holds":
             return Text(f"holds if {condition.en}", f"若{condition.zh}，则成立")

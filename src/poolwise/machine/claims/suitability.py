@@ -6,6 +6,7 @@ from poolwise.machine.claims.conditions import Condition
 from poolwise.machine.claims.readings import Field, Speedup
 from poolwise.machine.claims.rows import (
     both,
+    busy,
     cheapest_process,
     depends,
     figure,
@@ -44,7 +45,10 @@ def _threads_do_as_well(work: str) -> Case:
 
 def _suits_processes(work: str) -> Rule:
     return first(
-        holds(_wins(work, "process", "loop", "thread")), _threads_do_as_well(work), one_cpu()
+        holds(_wins(work, "process", "loop", "thread")),
+        _threads_do_as_well(work),
+        one_cpu(),
+        busy(),
     )
 
 
@@ -61,6 +65,7 @@ CLAIMS = (
                 )
             ),
             one_cpu(),
+            busy(),
             depends(
                 "what computes: pure Python needs processes, C code that releases the GIL does not",
                 "由什么来计算：纯 Python 需要进程，释放 GIL 的 C 代码则不需要",
@@ -85,7 +90,7 @@ CLAIMS = (
         "5.P.4",
         "There, several processes use the CPU's cores and make the program more efficient",
         "可以利用多核 CPU 的优势，通过创建多个进程来提高程序的运行效率",
-        first(holds(gain(Speedup("holds the GIL", "process"))), one_cpu()),
+        first(holds(gain(Speedup("holds the GIL", "process"))), one_cpu(), busy()),
         beside=(Speedup("releases the GIL", "process"),),
     ),
     row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from poolwise.machine.claims.rows import (
     both,
+    busy,
     cheapest_process,
     figure,
     first,
@@ -49,12 +50,17 @@ CLOSING = (
         "Processes and threads are two important ways of concurrent programming in Python, each "
         "with strengths, weaknesses and work that it suits",
         "进程和线程是 Python 中实现并发编程的两种重要方式，它们各有优缺点和适用场景",
-        when(
-            _PROCESSES_WIN,
-            less(
-                figure("resources.short_tasks", "process"),
-                figure("resources.short_tasks", "thread"),
+        first(
+            holds(
+                both(
+                    _PROCESSES_WIN,
+                    less(
+                        figure("resources.short_tasks", "process"),
+                        figure("resources.short_tasks", "thread"),
+                    ),
+                )
             ),
+            busy(),
         ),
     ),
     row(
@@ -71,6 +77,7 @@ CLOSING = (
                     ),
                 )
             ),
+            busy(),
         ),
         beside=(
             figure("suitability.makespan", "network", "thread"),
