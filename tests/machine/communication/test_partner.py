@@ -7,6 +7,7 @@ import select
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing.context import ForkProcess
 from typing import Any
 
 import pytest
@@ -68,6 +69,17 @@ def test_it_is_gone_after_an_interrupt(kind: Any) -> None:
     if kind == "process":
         with pytest.raises(ProcessLookupError):
             os.kill(partners[0], 0)
+
+
+@BOTH
+def test_who_cannot_be_started_leaves_nothing(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(ForkProcess, "start", refuse)
+    with pytest.raises(BlockingIOError):
+        Partner(kind, squared=squared)
 
 
 def test_a_process_that_dies_is_noticed() -> None:

@@ -38,23 +38,30 @@ class Partner:
 
     def __init__(self, kind: Literal["thread", "process"], **parts: Part) -> None:
         self._orders, theirs = make_pipe()
-        self._body: threading.Thread | ForkProcess
         self._life: int | None = None
-        if kind == "thread":
-            self._body = threading.Thread(target=_play, args=(theirs, parts), daemon=True)
-            self._body.start()
-            return
-        life, self._life = os.pipe()
-        arguments = (life, self._life, theirs, parts)
-        self._body = get_context("fork").Process(target=_play_alone, args=arguments, daemon=True)
         try:
-            self._body.start()
+            self._body = self._start(kind, theirs, parts)
         except BaseException:
+            theirs.close()
             self._close()
             raise
+
+    def _start(
+        self, kind: str, theirs: Connection[Any, Any], parts: dict[str, Part]
+    ) -> threading.Thread | ForkProcess:
+        if kind == "thread":
+            thread = threading.Thread(target=_play, args=(theirs, parts), daemon=True)
+            thread.start()
+            return thread
+        life, self._life = os.pipe()
+        try:
+            arguments = (life, self._life, theirs, parts)
+            process = get_context("fork").Process(target=_play_alone, args=arguments, daemon=True)
+            process.start()
         finally:
             os.close(life)
-            theirs.close()
+        theirs.close()
+        return process
 
     @property
     def pid(self) -> int:
