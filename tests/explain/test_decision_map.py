@@ -97,11 +97,13 @@ def test_bytes_cost_what_was_measured_here() -> None:
     def at(rate: float) -> BreakEven:
         pipe = {1_000_000: about("B/s", rate), 64_000_000: Gap("not enough memory")}
         record = replace(communication(), throughput={"Pipe": pipe})
-        return line(decision_map(a_machine(), record), "processes", "threads", 1_000_000)
+        machine = replace(a_machine(), communication=record)
+        return line(decision_map(machine), "processes", "threads", 1_000_000)
 
     assert at(1e8).length > at(1e9).length > at(1e10).length
     without = replace(communication(), throughput={"Pipe": {1: Gap("refused")}})
-    assert decision_map(a_machine(), without).break_evens == MAP.break_evens
+    machine = replace(a_machine(), communication=without)
+    assert decision_map(machine).break_evens == MAP.break_evens
 
 
 @pytest.mark.parametrize("moved", SIZES)

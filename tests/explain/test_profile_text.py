@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -24,7 +24,8 @@ in_both_languages = pytest.mark.parametrize("language", LANGUAGES)
 
 
 def text(measured: Measured, language: Language = "en") -> str:
-    return profile_text(MachineProfile(measured.facts), measured, language)
+    known = {each.name: getattr(measured, each.name) for each in fields(measured)}
+    return profile_text(MachineProfile(**known), language)
 
 
 def test_the_language_follows_the_name_of_the_locale() -> None:

@@ -95,14 +95,12 @@ class DecisionMap:
     break_evens: tuple[BreakEven, ...]
 
 
-def decision_map(
-    machine: MachineProfile, communication: Communication | None = None, *, tasks: int = TASKS
-) -> DecisionMap:
-    """Return the map of this machine for workloads of so many tasks.
+def decision_map(machine: MachineProfile, *, tasks: int = TASKS) -> DecisionMap:
+    """Return the map of a machine for workloads of so many tasks.
 
-    `communication` says what bytes cost here; without it they cost what forecasts assume.
+    Bytes cost what was measured there; where communication was not, what forecasts assume.
     """
-    model = _Model(machine, _cost_of_bytes(communication), tasks)
+    model = _Model(machine, _cost_of_bytes(machine.communication), tasks)
     return DecisionMap(
         tasks=tasks,
         lengths=LENGTHS,

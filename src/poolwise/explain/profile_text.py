@@ -9,25 +9,23 @@ from poolwise.explain.dimension_tables import dimension_text
 from poolwise.explain.map_text import map_text
 from poolwise.explain.table import paragraph
 from poolwise.machine import MachineProfile
-from poolwise.machine.claims import Language, judge
+from poolwise.machine.claims import Language
 from poolwise.machine.facts import Facts
-from poolwise.machine.measured import Measured
 from poolwise.units import size
 
 _INDENT = 9
 
 
-def profile_text(machine: MachineProfile, measured: Measured, language: Language = "en") -> str:
+def profile_text(profile: MachineProfile, language: Language = "en") -> str:
     """Return the whole text. What was not measured is said, not estimated."""
     parts = paragraph(
-        languages.HERE.in_(language), [facts_line(measured.facts, language)], indent=_INDENT
+        languages.HERE.in_(language), [facts_line(profile.facts, language)], indent=_INDENT
     )
     for section in range(1, 7):
-        parts.append(dimension_text(measured, section, language))
+        parts.append(dimension_text(profile, section, language))
         if section == 5:
-            parts.append(map_text(decision_map(machine, measured.communication), language))
-    verdicts = judge(measured)
-    parts.append(claims_text(verdicts, language))
+            parts.append(map_text(decision_map(profile), language))
+    parts.append(claims_text(profile.claims, language))
     text = "\n\n".join(parts)
     # The mark stands alone behind a figure or a verdict, and nowhere else.
     if " !" in text:

@@ -206,8 +206,8 @@ def test_figures_within_each_others_spread_decide_nothing() -> None:
     for id in ("2.P.3", "2.T.3"):
         verdict = claim(id).judge(machine)
         assert verdict.kind == "not_measured"
-        assert "within the spread" in verdict.why.en
-        assert "离散范围" in verdict.why.zh
+        assert "too close to tell" in verdict.why.en
+        assert "相差太小" in verdict.why.zh
 
 
 def test_readings_that_contradict_each_other_decide_nothing() -> None:
@@ -279,6 +279,36 @@ def test_one_cpu_cannot_show_what_several_do(id: str) -> None:
     machine = replace(opposite(as_the_article_says()), facts=facts(cpus=1.0))
     verdict = claim(id).judge(machine)
     assert (verdict.kind, "CPUs" in verdict.why.en) == ("depends", True)
+
+
+#: What two processes show only where nobody else has the CPUs.
+NEEDS_FREE_CPUS = [
+    "4.P.1",
+    "4.P.2",
+    "4.P.4",
+    "4.T.2",
+    "4.T.3",
+    "4.T.4",
+    "5.P.1",
+    "5.P.2",
+    "5.P.3",
+    "5.P.4",
+    "6.S.1",
+    "6.S.2",
+]
+
+
+@pytest.mark.parametrize("id", NEEDS_FREE_CPUS)
+def test_a_machine_that_others_keep_busy_refutes_nothing(id: str) -> None:
+    machine = replace(opposite(as_the_article_says()), facts=facts())
+    for kind_of_work in ("holds the GIL", "releases the GIL"):
+        for mechanism in ("thread", "process"):
+            path = ("concurrency.speedup", kind_of_work, mechanism, 2)
+            machine = having(machine, *path, figure=about("x", 1.0))
+    for name in ("thread", "process"):
+        machine = having(machine, "concurrency.bytecode_at_once", name, figure=about("x", 0.9))
+    verdict = claim(id).judge(machine)
+    assert (verdict.kind, verdict.why.en) == ("not_measured", "other work kept the CPUs busy")
 
 
 def test_threads_may_do_as_well_as_processes() -> None:
