@@ -123,6 +123,6 @@ def test_an_interrupt_leaves_no_partner(monkeypatch: pytest.MonkeyPatch, name: s
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(messages, "repeat", interrupt)
+    monkeypatch.setattr(messages, "times_throttled", interrupt)
     with pytest.raises(KeyboardInterrupt):
         carry(NAMES[name], TINY)

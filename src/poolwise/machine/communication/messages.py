@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -13,8 +12,9 @@ from poolwise.machine.communication.channels import Channel, End
 from poolwise.machine.communication.partner import Partner
 from poolwise.machine.deadline import deadline
 from poolwise.machine.facts import read_facts
-from poolwise.timing.clock import SystemClock
-from poolwise.timing.repeat import NORMAL, Effort, gap, gather, once, repeat
+from poolwise.timing.cgroups import times_throttled
+from poolwise.timing.clock import Clock, SystemClock
+from poolwise.timing.repeat import NORMAL, Effort, gap
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Bytes, Seconds
 from poolwise.units import size as written
@@ -88,6 +88,34 @@ def _too_large(sizes: Sequence[Bytes]) -> dict[Bytes, Gap]:
     }
 
 
+class _Series:
+    """Readings of one quantity, some now and some later.
+
+    Caches, clocks and sleeping CPUs change how they are every few milliseconds. So readings that
+    follow each other agree with each other, and not with those of the next run.
+    """
+
+    def __init__(self, read: Callable[[int], Seconds], shortest: Seconds) -> None:
+        self.values: list[Seconds] = []
+        self._read = read
+        self._shortest = shortest
+        self._rounds = 0
+
+    def go_on(self, seconds: Seconds, clock: Clock) -> None:
+        """Read for so long, at least once."""
+        if not self._rounds:
+            for rounds in (1, self._enough(self._read(1))):  # the first is slow and tells little
+                self._rounds = self._enough(self._read(rounds))
+        until = clock.now() + seconds
+        while True:
+            self.values.append(self._read(self._rounds))
+            if clock.now() >= until:
+                return
+
+    def _enough(self, took: Seconds) -> int:
+        return max(1, min(1000, int(self._shortest / took)))
+
+
 class _Conversation:
     """With one partner, through one channel."""
 
@@ -100,54 +128,79 @@ class _Conversation:
         self._whole = True
 
     def about(self, sizes: Sequence[Bytes], too_large: Mapping[Bytes, Gap]) -> Carried:
-        """Measure size by size, but for those that are too large.
+        """Measure all sizes, but for those that are too large.
 
-        The first failure makes a gap of all that comes after it: what is left in the channel would
-        be taken for an answer.
+        The first failure makes a gap of all that has no reading yet: what is left in the channel
+        would be taken for an answer.
         """
-        latency: dict[Bytes, Figure] = {}
-        throughput: dict[Bytes, Figure] = {}
-        failed: Gap | None = None
-        for size in sizes:
-            failed = failed or too_large.get(size)
-            latency[size] = failed or self._latency(size)
-            failed = failed or _gap_in(latency[size])
-            if not self._channel.small:
-                throughput[size] = failed or self._throughput(size, latency[size])
-                failed = failed or _gap_in(throughput[size])
-        first = latency[sizes[0]]
-        arrived = once(lambda: float(self._whole), "yes")
-        return Carried(latency, throughput, first if isinstance(first, Gap) else arrived)
-
-    def _latency(self, size: Bytes) -> Figure:
-        if self._is_large(size):
-            return gather(self._ways(size), "s")
-        message, rounds = _message(size), 1
-
-        def reading() -> Seconds:
-            self._partner.begin("echo", rounds)
-            with deadline():
-                begin = self._clock.now()
-                for _ in range(rounds):
-                    self._end.send(message)
-                    answer = self._end.receive()
-                took = self._clock.now() - begin
-            self._partner.end()
-            self._whole = self._whole and answer == message
-            return took / rounds / 2
-
+        fit = [size for size in sizes if size not in too_large]
+        large = [size for size in fit if size >= _LARGE and self._channel.partner == "process"]
+        shortest = max(_READING, self._effort.seconds / 100)
+        there_and_back = {size: _Series(partial(self._echo, size), shortest) for size in fit}
+        one_way = {size: _Series(partial(self._stream, size), shortest) for size in fit}
+        failed = Gap("it was not sent")
+        before = times_throttled()
         try:
-            self._stand(size)
-            reading()
-            rounds = self._rounds(2 * reading())
+            for size in [size for size in fit if size not in large] * self._effort.least:
+                self._take_turns(size, there_and_back[size], one_way[size])
+            for size in large:
+                there_and_back[size].values = one_way[size].values = self._each_way(size)
         except Exception as error:
-            return gap(error)
-        return repeat(reading, "s", self._many())
+            failed = gap(error)
+        throttled = times_throttled() > before
 
-    def _ways(self, size: Bytes) -> Iterator[Seconds]:
-        """Time the way there and the way back, of one message or a few."""
+        def figure(unit: str, values: list[float]) -> Figure:
+            return Sample(unit, tuple(values), throttled) if values else failed
+
+        latency = {size: figure("s", each.values) for size, each in there_and_back.items()}
+        throughput = {
+            size: figure("B/s", [size / took for took in each.values])
+            for size, each in one_way.items()
+            if not self._channel.small
+        }
+        arrived: Figure = Sample("yes", (float(self._whole),))
+        if isinstance(latency[sizes[0]], Gap):
+            arrived = latency[sizes[0]]
+        also = too_large if not self._channel.small else {}
+        return Carried({**latency, **too_large}, {**throughput, **also}, arrived)
+
+    def _take_turns(self, size: Bytes, there_and_back: _Series, one_way: _Series) -> None:
         self._stand(size)
-        message, until = _message(size), self._clock.now() + self._effort.seconds
+        seconds = self._effort.seconds / 6 / self._effort.least
+        there_and_back.go_on(seconds, self._clock)
+        if not self._channel.small:
+            one_way.go_on(seconds, self._clock)
+
+    def _echo(self, size: Bytes, rounds: int) -> Seconds:
+        """Return how long a message takes that goes there and back, halved."""
+        message = _message(size)
+        self._partner.begin("echo", rounds)
+        with deadline():
+            begin = self._clock.now()
+            for _ in range(rounds):
+                self._end.send(message)
+                answer = self._end.receive()
+            took = self._clock.now() - begin
+        self._partner.end()
+        self._whole = self._whole and answer == message
+        return took / rounds / 2
+
+    def _stream(self, size: Bytes, rounds: int) -> Seconds:
+        """Return how long a message takes among others that go the same way."""
+        message = _message(size)
+        self._partner.begin("drain", rounds)
+        with deadline():
+            begin = self._clock.now()
+            for _ in range(rounds):
+                self._end.send(message)
+            self._partner.end()
+            return (self._clock.now() - begin) / rounds
+
+    def _each_way(self, size: Bytes) -> list[Seconds]:
+        """Return how long the way there and the way back are, of one message or a few."""
+        self._stand(size)
+        message, until = _message(size), self._clock.now() + 1.5 * self._effort.seconds
+        ways: list[Seconds] = []
         while True:
             self._partner.begin("answer")
             with deadline():
@@ -157,42 +210,9 @@ class _Conversation:
                 end = self._clock.now()
             arrived = self._partner.end()
             self._whole = self._whole and answer == message
-            yield arrived - begin
-            yield end - arrived
+            ways += [arrived - begin, end - arrived]
             if end >= until:
-                break
-
-    def _throughput(self, size: Bytes, latency: Figure) -> Figure:
-        if self._is_large(size) and isinstance(latency, Sample):
-            return replace(
-                latency, unit="B/s", values=tuple(size / each for each in latency.values)
-            )
-        message, rounds = _message(size), 1
-
-        def reading() -> Seconds:
-            self._partner.begin("drain", rounds)
-            with deadline():
-                begin = self._clock.now()
-                for _ in range(rounds):
-                    self._end.send(message)
-                self._partner.end()
-                return (self._clock.now() - begin) / rounds
-
-        try:
-            rounds = self._rounds(reading())
-            rounds = self._rounds(reading())
-        except Exception as error:
-            return gap(error)
-        return repeat(lambda: size / reading(), "B/s", self._many())
-
-    def _rounds(self, took: Seconds) -> int:
-        return max(1, min(1000, int(max(_READING, self._effort.seconds / 100) / took)))
-
-    def _many(self) -> Effort:
-        return replace(self._effort, seconds=self._effort.seconds / 8)
-
-    def _is_large(self, size: Bytes) -> bool:
-        return size >= _LARGE and self._channel.partner == "process"
+                return ways
 
     def _stand(self, size: Bytes) -> None:
         """Have both on CPUs of their own, if there are two, or wherever the scheduler likes."""
@@ -236,10 +256,6 @@ def _as_before() -> Iterator[None]:
     finally:
         if _CPUS:
             os.sched_setaffinity(0, _CPUS)
-
-
-def _gap_in(figure: Figure) -> Gap | None:
-    return figure if isinstance(figure, Gap) else None
 
 
 @lru_cache(len(SIZES))
