@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def _without_gil(blocks: int, block: bytes) -> str:
 
 _BLOCK = bytes(1 << 16)
 
-CHORES = {
+CHORES: dict[str, Callable[[int, Any], object]] = {
     "scientific": _scientific,
     "image": _image,
     "network": _network,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import asdict, dataclass
 
-from poolwise.errors import StaleProfile
 from poolwise.machine.facts import Facts
 
 
@@ -29,6 +27,8 @@ class Fingerprint:
     @property
     def short(self) -> str:
         """A few letters that hardly any other has: for a file name."""
+        import hashlib  # loads OpenSSL, for which no map is to wait
+
         text = repr(tuple(asdict(self).items()))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -38,6 +38,8 @@ class Fingerprint:
         Raises:
             StaleProfile: it is not; the error says in what.
         """
+        from poolwise.errors import StaleProfile
+
         here, there = asdict(self), asdict(other)
         differences = {
             name: (there[name], value) for name, value in here.items() if there[name] != value

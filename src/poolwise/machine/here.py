@@ -33,7 +33,7 @@ class _Here(MachineProfile):
         del self.__dict__["costs"]
 
     @functools.cached_property
-    def costs(self) -> PoolCosts:  # type: ignore[override]
+    def costs(self) -> PoolCosts:
         """What workers cost here, as far as it was measured."""
         from poolwise.machine.fingerprint import fingerprint_of
         from poolwise.machine.store import load_costs

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from poolwise.machine.dimensions import (
-    Communication,
-    Concurrency,
-    Implementation,
-    Isolation,
-    Resources,
-    Suitability,
-)
 from poolwise.machine.facts import Facts
+
+if TYPE_CHECKING:  # what is measured seldom is not loaded with every map
+    from poolwise.machine.dimensions import (
+        Communication,
+        Concurrency,
+        Implementation,
+        Isolation,
+        Resources,
+        Suitability,
+    )
 
 
 @dataclass(frozen=True, slots=True)

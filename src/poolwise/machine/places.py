@@ -70,6 +70,8 @@ def _apply(function: Callable[..., Any], *arguments: Any) -> Any:
 class Interpreter:
     """An interpreter beside this one, in the same process; calls run in the caller's thread."""
 
+    _knows_path = False
+
     def __init__(self) -> None:
         if sys.version_info < (3, 14):
             raise Unmeasurable("the standard library has interpreters from Python 3.14 on")
@@ -78,7 +80,6 @@ class Interpreter:
         except ImportError as error:
             raise Unmeasurable(f"there are no interpreters in this Python: {error}") from None
         self._interpreter: Any = interpreters.create()
-        self._knows_path = False
 
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """Return what a function of an importable module returns there."""

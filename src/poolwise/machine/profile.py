@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from poolwise.machine.costs import PoolCosts
-from poolwise.machine.fingerprint import Fingerprint, fingerprint_of
 from poolwise.machine.measured import Measured
 
 if TYPE_CHECKING:
     from poolwise.machine.claims import Verdict
+    from poolwise.machine.fingerprint import Fingerprint
 
 #: Grows when a key goes or changes its meaning; new keys may come without.
 FORMAT = 1
@@ -72,9 +72,11 @@ class MachineProfile(Measured):
         """Return the profile of a document that `json` has read. Raises as `from_json` does."""
         from typing import get_type_hints
 
+        from poolwise.machine import dimensions
+        from poolwise.machine.fingerprint import Fingerprint
         from poolwise.machine.record_json import from_plain
 
-        hints = get_type_hints(Measured)
+        hints = get_type_hints(Measured, localns=vars(dimensions))
         hints |= {"costs": PoolCosts, "fingerprint": Fingerprint | None}
         values = {}
         for name in (each.name for each in fields(cls)):
@@ -93,6 +95,7 @@ class MachineProfile(Measured):
         """
         from poolwise.errors import StaleProfile
         from poolwise.machine.facts import read_facts
+        from poolwise.machine.fingerprint import fingerprint_of
 
         if self.fingerprint is None:
             raise StaleProfile({"fingerprint": (None, "one")})

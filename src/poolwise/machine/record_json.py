@@ -77,7 +77,7 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
         return {
             _key(key, name, where): _read(item, each, f"{where}.{name}") for name, each in entries
         }
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         document = _checked(dict, plain, where)
         hints = typing.get_type_hints(kind)
         values = {
@@ -86,7 +86,8 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
             if each.name in document
         }
         try:
-            return kind(**values)
+            make: Any = kind
+            return make(**values)
         except TypeError as error:
             raise ValueError(f"{where}: {error}") from None
     if kind is float:

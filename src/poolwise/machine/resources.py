@@ -332,7 +332,7 @@ def _round_trip(door: Door, pipes: tuple[str, str], rounds: list[float]) -> Seco
     """Return what a switch takes: half a round, less what the pipes take without one."""
     there, back = pipes
     places = [(there, back, False, _ROUNDS), (back, there, True, _ROUNDS)]
-    turns = door.calls([(place,) for place in places])
+    turns: list[ring.Turns] = door.calls([(place,) for place in places])
     rounds.append(sum(each.voluntary for each in turns) / _ROUNDS)
     return (turns[1].took / 2 - ring.alone(_ROUNDS)) / _ROUNDS
 
@@ -342,7 +342,7 @@ def _involuntary(kind: str, effort: Effort) -> Figure:
 
     def reading() -> float:
         until = time.perf_counter() + 8 * effort.piece
-        turns = door.calls([(until,), (until,)])
+        turns: list[ring.Turns] = door.calls([(until,), (until,)])
         return sum(each.involuntary for each in turns) / max(each.took for each in turns)
 
     try:

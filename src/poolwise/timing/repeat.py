@@ -35,7 +35,7 @@ class Unmeasurable(Exception):
 
 
 #: Some 150 figures in about 20 s.
-NORMAL = Effort(0.07, least=5, most=200, tolerance=0.02, piece=0.015, largest=64 << 20)
+NORMAL = Effort(0.1, least=5, most=200, tolerance=0.02, piece=0.02, largest=64 << 20)
 
 #: The same in 4 s.
 QUICK = Effort(0.01, least=3, most=50, tolerance=0.1, piece=0.003, largest=1 << 20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -38,6 +37,8 @@ class Sample:
     @property
     def median(self) -> float:
         """The middle reading, or the mean of the two in the middle."""
+        import statistics  # brings fractions and decimals; maps load this module and need no medians
+
         return statistics.median(self.values)
 
     @property
@@ -53,6 +54,8 @@ class Sample:
     def _quartiles(self) -> list[float]:
         if self.count == 1:
             return [self.values[0]] * 3
+        import statistics
+
         return statistics.quantiles(self.values, n=4, method="inclusive")
 
 
