@@ -12,6 +12,7 @@ import pytest
 from cli_command import Command, environment, wait_for_line, wait_until_gone
 
 from poolwise import MachineProfile
+from thorough import thorough
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -120,7 +121,7 @@ def _descendants(pid: int) -> set[int]:
 
 @pytest.mark.parametrize("whom", ["command", "group"])
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("step", ["isolation", "resources", "concurrency"])
+@pytest.mark.parametrize("step", ["isolation", "resources", *thorough("concurrency")])
 def test_a_signal_leaves_no_worker_and_no_profile(
     command: Command, tmp_path: Path, step: str, number: signal.Signals, code: int, whom: str
 ) -> None:
