@@ -88,7 +88,7 @@ def contended(kind: Kind, effort: Effort) -> Figure:
             while not told():
                 _hold(lock, 100)
 
-        seconds = max(_TURNS, effort.piece) if kind.rival == "thread" else effort.piece / 2
+        seconds = max(_TURNS, 2 * effort.piece) if kind.rival == "thread" else effort.piece / 2
         with Partner(kind.rival, compete=compete) as rival:
             rival.begin("compete")
             with deadline():

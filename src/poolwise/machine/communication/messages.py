@@ -71,7 +71,7 @@ def carry(channel: Channel, effort: Effort) -> Carried:
             ends.here.close()
             ends.there.close()
     except Exception as error:
-        nothing = gap(error)
+        nothing: Figure = gap(error)
         throughput = {} if channel.small else dict.fromkeys(sizes, nothing)
         return Carried(dict.fromkeys(sizes, nothing), throughput, nothing)
 
@@ -199,7 +199,7 @@ class _Conversation:
     def _each_way(self, size: Bytes) -> list[Seconds]:
         """Return how long the way there and the way back are, of one message or a few."""
         self._stand(size)
-        message, until = _message(size), self._clock.now() + 1.5 * self._effort.seconds
+        message, until = _message(size), self._clock.now() + self._effort.seconds
         ways: list[Seconds] = []
         while True:
             self._partner.begin("answer")
