@@ -23,6 +23,9 @@ _BEATS = 3.0
 #: Computing ones are seen "at once" if both were within so long.
 _MOMENT: Seconds = 1e-3
 
+#: On a busy machine one may have ended, and taken the other call too, before the other is awake.
+_MEETINGS = 5
+
 #: Kinds of work, by what a heartbeat is called beside them.
 _BESIDE = {"waiting": "waits", "computing": "holds the GIL"}
 
@@ -91,10 +94,13 @@ class _Ticker:
 
 
 def _cpus(workers: Workers, seconds: Seconds) -> Iterator[float]:
-    with deadline():
-        traces = workers.calls([("trace", seconds)] * 2)
-    begin = max(trace[0][0] for trace in traces)
-    end = min(trace[-1][0] for trace in traces)
+    for _ in range(_MEETINGS):
+        with deadline():
+            traces = workers.calls([("trace", seconds)] * 2)
+        begin = max(trace[0][0] for trace in traces)
+        end = min(trace[-1][0] for trace in traces)
+        if begin < end:
+            break
     moments: dict[int, set[int]] = {}
     for when, cpu in (seen for trace in traces for seen in trace):
         if begin <= when <= end:
