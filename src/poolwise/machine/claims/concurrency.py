@@ -52,6 +52,8 @@ CLAIMS = (
         "每个进程可以独立地利用 CPU 资源，不受其他进程的影响",
         first(
             holds(both(at_most(_BESIDE_COMPUTING, DISTURBED), at_most(_BESIDE_MEMORY, DISTURBED))),
+            one_cpu(),
+            busy(),
             depends(
                 "what the others do: memory bandwidth is shared",
                 "其他进程在做什么：内存带宽是共享的",
