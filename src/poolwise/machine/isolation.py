@@ -92,29 +92,49 @@ def _same_interpreter(place: Place, sibling: Place) -> bool:
 
 
 def _same_gil(place: Place, sibling: Place) -> bool:
-    """Whether somebody who holds the GIL here keeps the worker from its turns."""
-    held: list[Seconds] = []
-    holder = threading.Thread(target=_hold_gil, args=(held,))
-    holder.start()
-    try:
-        times = place.call(inside.ticks, 4 * _HOLD)
-    finally:
-        holder.join()
-    began, ended = held
-    margin = (ended - began) / 10
-    return not any(began + margin < each < ended - margin for each in times)
+    """Whether somebody who holds the GIL here keeps the worker from its turns.
+
+    Raises:
+        Unmeasurable: the worker never had turns both before and after.
+    """
+    count = _count_for(_HOLD)
+    for _ in range(_TRIES):
+        held: list[Seconds] = []
+        holder = threading.Thread(target=_hold_gil, args=(count, held))
+        holder.start()
+        try:
+            times = place.call(inside.ticks, 4 * _HOLD)
+        finally:
+            holder.join()
+        began, ended = held
+        if times[0] < began and ended < times[-1]:
+            margin = (ended - began) / 10
+            return not any(began + margin < each < ended - margin for each in times)
+    raise Unmeasurable("other work kept the worker from its turns")
 
 
-def _hold_gil(held: list[Seconds]) -> None:
-    count = 100_000  # nothing between the bytecodes of a built-in function asks for the GIL
-    while True:
-        time.sleep(_HOLD / 2)
-        began = time.perf_counter()
-        sum(range(count))
-        took = time.perf_counter() - began
-        if took >= _HOLD:
-            break
-        count = int(count * max(1.5, 1.2 * _HOLD / took))
+#: How often it is tried to hold the GIL while the worker is about.
+_TRIES = 5
+
+
+def _count_for(seconds: Seconds) -> int:
+    """Return up to which number summing takes so long."""
+    count = 100_000
+    while (took := _sum_to(count)) < seconds:
+        count = int(count * max(1.5, 1.1 * seconds / took))
+    return count
+
+
+def _sum_to(count: int) -> Seconds:
+    began = time.perf_counter()
+    sum(range(count))  # between the bytecodes of a built-in function nobody asks for the GIL
+    return time.perf_counter() - began
+
+
+def _hold_gil(count: int, held: list[Seconds]) -> None:
+    time.sleep(_HOLD)  # the worker begins meanwhile
+    began = time.perf_counter()
+    took = _sum_to(count)
     held += began, began + took
 
 
@@ -151,9 +171,13 @@ def _own_directory(place: Place, sibling: Place) -> bool:
 
 
 def _own_environment(place: Place, sibling: Place) -> bool:
-    name = f"POOLWISE_MEASURES_{type(place).__name__.strip('_').upper()}_{id(place):X}"
+    name = "POOLWISE_MEASURES"
     place.call(inside.change_environment, name)
-    return not inside.has_variable(name)
+    try:
+        return not inside.has_variable(name)
+    finally:
+        os.environ.pop(name, None)
+        os.unsetenv(name)  # an interpreter has another `os.environ` over the same environment
 
 
 def _own_limits(place: Place, sibling: Place) -> bool:

@@ -38,7 +38,7 @@ class Unmeasurable(Exception):
 NORMAL = Effort(0.1, least=5, most=200, tolerance=0.02, piece=0.02, largest=64 << 20)
 
 #: The same in 4 s.
-QUICK = Effort(0.01, least=3, most=50, tolerance=0.1, piece=0.003, largest=1 << 20)
+QUICK = Effort(0.005, least=3, most=50, tolerance=0.1, piece=0.002, largest=1 << 20)
 
 
 def repeat(
