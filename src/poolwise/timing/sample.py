@@ -37,7 +37,7 @@ class Sample:
     @property
     def median(self) -> float:
         """The middle reading, or the mean of the two in the middle."""
-        import statistics  # brings fractions and decimals; maps load this module and need no medians
+        import statistics  # brings fractions and decimals, which no map needs
 
         return statistics.median(self.values)
 
