@@ -248,6 +248,13 @@ def test_threads_gain_where_c_code_releases_the_gil() -> None:
     assert (verdict.kind, "C code" in verdict.why.en) == ("depends", True)
 
 
+def test_without_a_gil_one_thread_at_a_time_is_not_for_want_of_one() -> None:
+    """Two threads that got one CPU between them, on a build without a GIL: it was not the GIL."""
+    machine = replace(as_the_article_says(), facts=facts(gil=False))
+    assert kind("4.T.1", machine) == kind("4.T.2", machine) == kind("4.T.4", machine)
+    assert kind("4.T.2", machine) == "does_not_hold"
+
+
 def test_no_race_this_time_is_no_proof() -> None:
     machine = as_the_article_says()
     for name in ("lost_plain", "lost_with_call"):

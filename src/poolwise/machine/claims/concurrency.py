@@ -112,7 +112,12 @@ CLAIMS = (
         first(
             one_cpu(),
             busy(),
-            holds(at_most(figure("concurrency.bytecode_at_once", "thread"), GAIN)),
+            holds(
+                both(
+                    yes(GilFact()),
+                    at_most(figure("concurrency.bytecode_at_once", "thread"), GAIN),
+                )
+            ),
         ),
         beside=(figure("concurrency.bytecode_at_once", "process"),),
     ),
