@@ -37,8 +37,8 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 #: How a test for "only the type checker reads this" is written.
 TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
-#: The public names, `python -m poolwise` and programs that are run, not imported: they stand outside
-#: the order and may import anything.
+#: The public names, `python -m poolwise` and programs that are run, not imported: they stand
+#: outside the order and may import anything.
 FREE = {
     "poolwise.__init__",
     "poolwise.__main__",

@@ -64,8 +64,8 @@ class Worker(Generic[T]):
         self._body: _Body = _BODIES[mechanism](_Call(target, tuple(args), dict(kwargs or {})))
         self._watcher = threading.Thread(target=self._watch, name=self.name, daemon=daemon)
         self._started = False
-        # Set by the watcher as the last thing that it does. Not `Thread.is_alive`: up to Python 3.12
-        # an exception in `Thread.join`, such as Ctrl-C, has the thread count as ended.
+        # Set by the watcher as the last thing that it does. Not `Thread.is_alive`: up to Python
+        # 3.12 an exception in `Thread.join`, such as Ctrl-C, has the thread count as ended.
         self._ended = threading.Event()
 
     def __repr__(self) -> str:
