@@ -123,6 +123,14 @@ def _let_go() -> None:
         shutdown()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing reads or writes the user's cache, here or in a program that a test starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POOLWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     marker = request.node.get_closest_marker("leaves")

@@ -22,11 +22,12 @@ def _module_name(file: Path) -> str:
     return ".".join(file.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-#: Every module and its text, but the one that runs the command line when it is imported.
+#: Every module and its text, but what runs when it is imported: the command line, the programs of
+#: the claims.
 MODULES = {
     _module_name(file): file.read_text(encoding="utf-8")
     for file in sorted(SRC.rglob("*.py"))
-    if file.name != "__main__.py"
+    if file.name != "__main__.py" and file.parent.name != "programs"
 }
 
 #: What a class defines that can have a docstring.

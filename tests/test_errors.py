@@ -19,6 +19,7 @@ from poolwise.errors import (
     OwnerDied,
     PlanRefused,
     PoolwiseError,
+    StaleProfile,
     TaskTimeout,
     TransferError,
     WorkerCrashed,
@@ -33,6 +34,7 @@ KILLED = WorkersKilled("kill_workers ended the worker of this call")
 INITIALIZER = InitializerFailed("KeyError: 3")
 CLOSED = ChannelClosed("the queue is closed")
 DIED = OwnerDied("it is free again")
+STALE = StaleProfile({"kernel": ("Linux 6.1", "Linux 6.2"), "usable_cpus": (2.0, 0.5)})
 LATE = TaskTimeout("call 3 of parse", 2.0, 3)
 LARGE = MemoryLimitExceeded("call 3 of parse", 2 * 10**9, 3)
 ALL = (
@@ -43,6 +45,7 @@ ALL = (
     INITIALIZER,
     CLOSED,
     DIED,
+    STALE,
     LATE,
     LARGE,
     PoolwiseError("text"),

@@ -22,7 +22,8 @@ ORDER = (
     ("errors",),
     ("timing", "ipc"),
     ("mechanisms",),
-    ("machine", "worker"),
+    ("worker",),
+    ("machine",),
     ("probe",),
     ("cost",),
     ("planner",),
@@ -36,8 +37,14 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 #: How a test for "only the type checker reads this" is written.
 TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
-#: The public names and `python -m poolwise`: they stand outside the order and may import anything.
-FREE = {"poolwise.__init__", "poolwise.__main__"}
+#: The public names, `python -m poolwise` and programs that are run, not imported: they stand
+#: outside the order and may import anything.
+FREE = {
+    "poolwise.__init__",
+    "poolwise.__main__",
+    "poolwise.machine.programs.process_worker",
+    "poolwise.machine.programs.thread_worker",
+}
 
 
 def wrong_arrows(modules: Iterable[tuple[str, str]]) -> list[str]:

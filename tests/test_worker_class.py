@@ -209,6 +209,29 @@ def test_time_outs(mechanism: str) -> None:
     assert worker.result(DEADLINE) is True
 
 
+@BOTH
+def test_an_interrupted_wait_does_not_end_it(mechanism: str) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise Stop
+
+    event = Event()
+    worker = made(mechanism, lambda: event.wait(DEADLINE))
+    usual = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-3)
+        with pytest.raises(Stop):
+            worker.join(DEADLINE)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert worker.is_alive()
+    assert worker.exitcode is None
+    event.set()
+    assert worker.result(DEADLINE) is True
+
+
 def test_what_cannot_be_sent_is_named() -> None:
     args = [Lock(), {"a": threading.Lock()}]
     worker: Worker[Any] = Worker(print, args, mechanism="process")

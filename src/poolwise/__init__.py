@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from poolwise.api import Advice, Run, advise, last_run, map, shutdown
+    from poolwise.api import Advice, Run, advise, last_run, map, measure, shutdown
     from poolwise.cost.forecast import Ceilings, Forecast
     from poolwise.errors import (
         ChannelClosed,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         OwnerDied,
         PlanRefused,
         PoolwiseError,
+        StaleProfile,
         TaskTimeout,
         TransferError,
         WorkerCrashed,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Shared,
         share,
     )
+    from poolwise.machine import MachineProfile
     from poolwise.plan import Plan
     from poolwise.worker import Worker
 
@@ -61,6 +63,7 @@ _HOMES = {
     "Forecast": "cost.forecast",
     "InitializerFailed": "errors",
     "Lock": "ipc",
+    "MachineProfile": "machine",
     "MemoryLimitExceeded": "errors",
     "OwnerDied": "errors",
     "Pipe": "ipc",
@@ -73,6 +76,7 @@ _HOMES = {
     "Run": "api",
     "Semaphore": "ipc",
     "Shared": "ipc",
+    "StaleProfile": "errors",
     "TaskTimeout": "errors",
     "TransferError": "errors",
     "Worker": "worker",
@@ -81,6 +85,7 @@ _HOMES = {
     "advise": "api",
     "last_run": "api",
     "map": "api",
+    "measure": "api",
     "share": "ipc",
     "shutdown": "api",
 }
@@ -101,6 +106,7 @@ __all__ = [
     "Forecast",
     "InitializerFailed",
     "Lock",
+    "MachineProfile",
     "MemoryLimitExceeded",
     "OwnerDied",
     "Pipe",
@@ -113,6 +119,7 @@ __all__ = [
     "Run",
     "Semaphore",
     "Shared",
+    "StaleProfile",
     "TaskTimeout",
     "TransferError",
     "Worker",
@@ -121,6 +128,7 @@ __all__ = [
     "advise",
     "last_run",
     "map",
+    "measure",
     "share",
     "shutdown",
 ]

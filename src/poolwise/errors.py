@@ -11,7 +11,8 @@
     ├── TransferError      (also pickle.PicklingError)
     ├── OwnerDied
     ├── ChannelClosed      (also EOFError)
-    └── PlanRefused        (also ValueError)
+    ├── PlanRefused        (also ValueError)
+    └── StaleProfile
 
 A call's own exception is none of these: it is raised unchanged, with the worker's traceback as
 its cause.
@@ -20,6 +21,7 @@ its cause.
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
 from concurrent.futures.thread import BrokenThreadPool
 
@@ -35,6 +37,7 @@ __all__ = [
     "OwnerDied",
     "PlanRefused",
     "PoolwiseError",
+    "StaleProfile",
     "TaskTimeout",
     "TransferError",
     "WorkerCrashed",
@@ -156,3 +159,20 @@ class PlanRefused(PoolwiseError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.plan} is refused: {self.refusal}"
+
+
+class StaleProfile(PoolwiseError):
+    """A machine profile was measured where something was otherwise than here: measure again.
+
+    Whose fault: nobody's. `differences` maps what differs to what it was there and what it is here.
+    """
+
+    def __init__(self, differences: Mapping[str, tuple[object, object]]) -> None:
+        super().__init__(differences)
+        self.differences = differences
+
+    def __str__(self) -> str:
+        found = "; ".join(
+            f"{name} {was}, here {now}" for name, (was, now) in self.differences.items()
+        )
+        return f"the profile is of another machine ({found}); poolwise.measure() makes a new one"

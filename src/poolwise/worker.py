@@ -72,8 +72,11 @@ class Worker(Generic[T]):
         self.name = name or f"Worker-{next(_numbers)}"
         self._mechanism = mechanism
         self._body: _Body = _BODIES[mechanism](_Call(target, tuple(args), dict(kwargs or {})))
-        self._watcher = threading.Thread(target=self._body.watch, name=self.name, daemon=daemon)
+        self._watcher = threading.Thread(target=self._watch, name=self.name, daemon=daemon)
         self._started = False
+        # Set by the watcher as the last thing that it does. Not `Thread.is_alive`: up to Python
+        # 3.12 an exception in `Thread.join`, such as Ctrl-C, has the thread count as ended.
+        self._ended = threading.Event()
 
     def __repr__(self) -> str:
         state = "alive" if self.is_alive() else "ended" if self._started else "not started"
@@ -91,7 +94,11 @@ class Worker(Generic[T]):
             raise RuntimeError(f"{self.name} was started before; a worker makes one call")
         self._body.open()
         self._started = True
-        self._watcher.start()
+        try:
+            self._watcher.start()
+        except BaseException:
+            self._ended.set()  # nobody will
+            raise
 
     def join(self, timeout: Seconds | None = None) -> None:
         """Wait until it has ended, at most `timeout` seconds; it raises nothing of the call.
@@ -100,11 +107,12 @@ class Worker(Generic[T]):
             RuntimeError: if it was not started.
         """
         self._require_start()
-        self._watcher.join(timeout)
+        if self._ended.wait(timeout):
+            self._watcher.join()
 
     def is_alive(self) -> bool:
         """Return whether it was started and has not ended."""
-        return self._watcher.is_alive()
+        return self._started and not self._ended.is_set()
 
     def result(self, timeout: Seconds | None = None) -> T:
         """Wait for what the call returns; raise what it raised.
@@ -163,6 +171,12 @@ class Worker(Generic[T]):
             RuntimeError: if it was not started.
         """
         self._signal(number, "send_signal")
+
+    def _watch(self) -> None:
+        try:
+            self._body.watch()
+        finally:
+            self._ended.set()
 
     def _signal(self, number: int, action: str) -> None:
         refusal = self._body.refusal(action)

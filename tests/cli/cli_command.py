@@ -100,8 +100,13 @@ class Command:
 
 
 def environment(**more: str) -> Mapping[str, str]:
-    """The environment without what steers poolwise."""
-    return {name: value for name, value in os.environ.items() if "POOLWISE" not in name} | more
+    """The environment without what steers poolwise, but with the cache folder of the tests."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if "POOLWISE" not in name or name == "POOLWISE_CACHE"
+    }
+    return kept | more
 
 
 def read_lines(process: subprocess.Popen[bytes], count: int) -> bytes:

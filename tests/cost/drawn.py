@@ -10,7 +10,9 @@ from poolwise.probe import Payload, TaskProfile
 
 
 def a_machine(cpus: float = 2.0, costs: PoolCosts | None = None) -> MachineProfile:
-    return MachineProfile(Facts("CPython 3.13", True, cpus, "affinity", None), costs or PoolCosts())
+    return MachineProfile(
+        Facts("CPython 3.13", True, cpus, "affinity", None), costs=costs or PoolCosts()
+    )
 
 
 def a_task(

@@ -18,7 +18,7 @@ from poolwise.machine.costs import PoolCosts
 from poolwise.mechanisms import ANY_SIZE, Readiness, Sink, WorkerOptions
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
 
-MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), PoolCosts())
+MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), costs=PoolCosts())
 
 
 #: What a fork of this process takes, in seconds.

@@ -33,7 +33,7 @@ GOOD = Specimen(carried=True, unchanged=True, transfer=1e-5)
 
 
 def machine(cpus: float = 2.0, *, gil: bool = True) -> MachineProfile:
-    return MachineProfile(Facts("CPython 3.11", gil, cpus, "affinity", None), PoolCosts())
+    return MachineProfile(Facts("CPython 3.11", gil, cpus, "affinity", None), costs=PoolCosts())
 
 
 class FakeLane:

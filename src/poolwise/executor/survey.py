@@ -74,7 +74,7 @@ class Survey:
         self.learned = False
         self._dispatch = dispatch
         self._current = current
-        self._facts, self._costs = machine.facts, machine.costs
+        self._machine, self._facts = machine, machine.facts
         self._limits = limits
 
     def pilot(self) -> None:
@@ -225,7 +225,7 @@ class Survey:
         if wider <= width:
             return False
         left = self._dispatch.workload.remaining
-        cost = 2.0 * self._costs.thread_start * (wider - width)
+        cost = 2.0 * self._machine.costs.thread_start * (wider - width)
         return left is None or left * task.wall * (1 / width - 1 / wider) > cost
 
     def _most_threads(self) -> int:

@@ -1,7 +1,8 @@
-"""What this machine can do: facts that are read, and what workers cost."""
+"""What this machine can do: facts that are read, six dimensions that are measured, and costs."""
 
 from poolwise.machine.costs import PoolCosts
 from poolwise.machine.facts import Facts, read_facts
-from poolwise.machine.profile import MachineProfile, this_machine
+from poolwise.machine.here import this_machine
+from poolwise.machine.profile import MachineProfile
 
 __all__ = ["Facts", "MachineProfile", "PoolCosts", "read_facts", "this_machine"]

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from _poolwise_worker import surroundings
+from poolwise.timing import cgroups
 from poolwise.units import Bytes
 
 
@@ -17,7 +18,9 @@ class Facts:
 
     `usable_cpus` is a fraction where a cgroup quota says so (500m is 0.5), and in a worker, which
     shares the CPUs with others; `cpu_limit` says what set it: ``"affinity"``, ``"cgroup quota"`` or
-    ``"other workers"``. `free_memory` is ``None`` where it is not known.
+    ``"other workers"``. `total_memory` is what limits allow of what is built in, `free_memory` what
+    they leave; `shared_memory` is the size of ``/dev/shm``. These are ``None`` where not known.
+    `start_methods` are those by which worker processes can start here.
     """
 
     python: str
@@ -25,6 +28,11 @@ class Facts:
     usable_cpus: float
     cpu_limit: str
     free_memory: Bytes | None
+    total_memory: Bytes | None = None
+    shared_memory: Bytes | None = None
+    start_methods: tuple[str, ...] = ()
+    kernel: str = ""
+    cpu: str = ""
 
     @property
     def whole_cpus(self) -> int:
@@ -43,12 +51,18 @@ def read_facts(root: str | os.PathLike[str] = "/") -> Facts:
     share = min(affinity, quota) / surroundings.siblings
     if surroundings.siblings > 1 and share > 1.0:
         share = float(math.floor(share))  # the others may do the same
+    total, free = _memory(root)
     return Facts(
         python=_python(),
         gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
         usable_cpus=share,
         cpu_limit="other workers" if surroundings.siblings > 1 else limit,
-        free_memory=_free_memory(root),
+        free_memory=free,
+        total_memory=total,
+        shared_memory=_shared_memory(root),
+        start_methods=("fork", "forkserver", "spawn") if hasattr(os, "fork") else (),
+        kernel=_kernel(),
+        cpu=_cpu(root),
     )
 
 
@@ -63,36 +77,9 @@ def _read(*parts: str) -> str:
         return file.read()
 
 
-def _cgroup_folders(root: str, controller: str) -> list[str]:
-    """Return the folders whose limits bind this process, the innermost first.
-
-    A limit of any ancestor binds too. Inside a container the path in ``/proc/self/cgroup`` may
-    lie outside of what is mounted; then only the mount's own root is left.
-    """
-    try:
-        lines = _read(root, "proc/self/cgroup").splitlines()
-    except (OSError, ValueError):
-        return []
-    folders: list[str] = []
-    for line in lines:
-        match line.split(":", 2):
-            case [_, "", path]:  # cgroup v2: one tree for all controllers
-                mount = os.path.join(root, "sys/fs/cgroup")
-            case [_, names, path] if controller in names.split(","):
-                mount = os.path.join(root, "sys/fs/cgroup", controller)
-            case _:
-                continue
-        folder = path.strip("/")
-        while folder:
-            folders.append(os.path.join(mount, folder))
-            folder = os.path.dirname(folder)
-        folders.append(mount)
-    return folders
-
-
 def _cpu_quota(root: str) -> float:
     quotas = []
-    for folder in _cgroup_folders(root, "cpu"):
+    for folder in cgroups.folders(root, "cpu"):
         try:
             if os.path.exists(os.path.join(folder, "cpu.max")):  # cgroup v2: "quota period"
                 quota, period = _read(folder, "cpu.max").split()
@@ -106,21 +93,54 @@ def _cpu_quota(root: str) -> float:
     return min(quotas, default=math.inf)
 
 
-def _free_memory(root: str) -> Bytes | None:
+def _memory(root: str) -> tuple[Bytes | None, Bytes | None]:
+    """Return the least that any limit allows in all, and the least that any leaves."""
+    total: list[int] = []
     free: list[int] = []
     try:
         for line in _read(root, "proc/meminfo").splitlines():
-            if line.startswith("MemAvailable:"):
-                free.append(int(line.split()[1]) * 1024)
+            name, _, size = line.partition(":")
+            if name in ("MemTotal", "MemAvailable"):
+                (total if name == "MemTotal" else free).append(int(size.split()[0]) * 1024)
     except (OSError, ValueError, IndexError):
         pass
-    for folder in _cgroup_folders(root, "memory"):
+    for folder in cgroups.folders(root, "memory"):
         for limit, usage in (
             ("memory.max", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
             try:
-                free.append(max(0, int(_read(folder, limit)) - int(_read(folder, usage))))
+                most = int(_read(folder, limit))
+                free.append(max(0, most - int(_read(folder, usage))))
+                total.append(most)
             except (OSError, ValueError):
                 continue
-    return min(free, default=None)
+    return min(total, default=None), min(free, default=None)
+
+
+def _shared_memory(root: str) -> Bytes | None:
+    try:
+        folder = os.statvfs(os.path.join(root, "dev/shm"))
+    except (OSError, AttributeError):
+        return None
+    return folder.f_blocks * folder.f_frsize
+
+
+def _kernel() -> str:
+    system = os.uname() if hasattr(os, "uname") else None
+    return f"{system.sysname} {system.release}" if system else sys.platform
+
+
+def _cpu(root: str) -> str:
+    """Return the model of the first CPU, or else the architecture."""
+    try:
+        # Not all of the file, which the kernel writes anew for each of a hundred CPUs.
+        with open(os.path.join(root, "proc/cpuinfo"), "rb", buffering=0) as file:
+            first = file.read(4096).decode(errors="replace")
+        for line in first.splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "Model", "cpu model", "uarch"):
+                return value.strip()
+    except OSError:
+        pass
+    return os.uname().machine if hasattr(os, "uname") else ""

@@ -1,0 +1,63 @@
+"""What must be the same for a measurement to hold."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+
+from poolwise.machine.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The machine, as this Python may use it, and the library that measured.
+
+    `python` is the build, not only the version; `quota` says what limits the CPUs.
+    """
+
+    cpu: str
+    usable_cpus: float
+    quota: str
+    kernel: str
+    python: str
+    gil: bool
+    start_methods: tuple[str, ...]
+    library: str
+
+    @property
+    def short(self) -> str:
+        """A few letters that hardly any other has: for a file name."""
+        import hashlib  # loads OpenSSL, for which no map is to wait
+
+        text = repr(tuple(asdict(self).items()))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def require(self, other: Fingerprint) -> None:
+        """Accept a measurement with another fingerprint where that is the same.
+
+        Raises:
+            StaleProfile: it is not; the error says in what.
+        """
+        from poolwise.errors import StaleProfile
+
+        here, there = asdict(self), asdict(other)
+        differences = {
+            name: (there[name], value) for name, value in here.items() if there[name] != value
+        }
+        if differences:
+            raise StaleProfile(differences)
+
+
+def fingerprint_of(facts: Facts) -> Fingerprint:
+    """Return the fingerprint of this machine, whose facts these are."""
+    return Fingerprint(
+        cpu=facts.cpu,
+        usable_cpus=facts.usable_cpus,
+        quota=facts.cpu_limit,
+        kernel=facts.kernel,
+        python=sys.version,
+        gil=facts.gil,
+        start_methods=facts.start_methods,
+        # The package is there before any module of it; its `__init__` may import nothing of ours.
+        library=sys.modules["poolwise"].__version__,
+    )

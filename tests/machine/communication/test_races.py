@@ -1,0 +1,36 @@
+"""Updates are lost where something comes between reading and writing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from small_effort import TINY
+
+from poolwise.machine.communication import races
+from poolwise.timing.sample import Sample
+
+GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def test_updates_are_lost_without_a_lock_only() -> None:
+    found = races.race(TINY)
+    assert isinstance(found.with_call, Sample)
+    assert 0 < found.with_call.values[-1] < found.increments
+    assert not any(found.with_call.values[:-1])
+    assert isinstance(found.with_lock, Sample)
+    assert found.with_lock.values == (0.0, 0.0)
+    assert isinstance(found.plain, Sample)
+    assert any(found.plain.values) != GIL
+
+
+def test_runs_go_on_until_some_are_lost_but_not_for_ever() -> None:
+    script: Iterator[int]
+
+    def losing(counter: races._Counter, times: int) -> None:
+        counter.n += times - next(script)
+
+    script = iter([0, 0, 0, 0, 1, 2, 0, 0])
+    assert list(races._until_lost(losing, 9)) == [0.0, 0.0, 3.0]
+    script = iter([0] * 8)
+    assert list(races._until_lost(losing, 4)) == [0.0] * 4
