@@ -45,8 +45,16 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"plan": "process:2", "threads_per_worker": 2}, ValueError, "already says threads_per_worker"),
     ({"mechanism": "thread", "threads_per_worker": 2}, ValueError, "belongs to processes"),
     ({"mechanism": "inline", "max_workers": 2}, ValueError, "'inline' runs one call at a time"),
-    ({"isolate": True, "plan": "thread:2"}, poolwise.PlanRefused, "2 threads .*use processes"),
-    ({"isolate": True, "mechanism": "inline"}, poolwise.PlanRefused, "'inline' .*use processes"),
+    (
+        {"isolate": True, "plan": "thread:2"},
+        poolwise.PlanRefused,
+        "2 threads .*isolate needs worker processes",
+    ),
+    (
+        {"isolate": True, "mechanism": "inline"},
+        poolwise.PlanRefused,
+        "plain loop .*isolate needs worker processes",
+    ),
     (
         {"max_tasks_per_child": 2, "start_method": "fork"},
         ValueError,
