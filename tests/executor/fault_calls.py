@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import time
@@ -31,6 +32,7 @@ def die(how: str) -> None:
     if how == "exit":
         os._exit(3)
     if how == "segfault":
+        faulthandler.disable()  # pytest's: its stacks would look like a fault of the tests
         ctypes.string_at(0)
     os.kill(os.getpid(), getattr(signal, how))
     time.sleep(60.0)  # a signal to the process may be taken by another thread of it
