@@ -60,8 +60,16 @@ def test_what_kills_every_worker_ends_after_its_retries(
     assert run.record().lost_workers == 4
 
 
-@pytest.mark.parametrize("plan", ["process:2", "process:1x4", None])
-@ORDERS
+@pytest.mark.parametrize(
+    ("plan", "ordered"),
+    [
+        ("process:2", True),
+        (None, False),
+        *thorough(
+            ("process:2", False), ("process:1x4", True), ("process:1x4", False), (None, True)
+        ),
+    ],
+)
 def test_a_thousand_calls_survive_fifty_kills(
     plan: str | None, ordered: bool, tmp_path: Path
 ) -> None:

@@ -123,11 +123,11 @@ CASES: dict[str, tuple[str, list[Work], int | None, float]] = {
     "fetch": ("thread", [Work(wait=50e-3, gil=0.8e-3)] * 400, 16, 1.25),
     "fetch and parse": ("process", spread([Work(wait=20e-3, gil=8e-3)] * 400), 64, 1.25),
     "tiny": ("inline", [Work(gil=5e-8)] * 5_000, None, 1.25),
-    "short": ("process", [Work(gil=2e-4)] * 4_000, None, 1.25),
-    "sleep": ("thread", [Work(wait=10e-3, gil=3e-5)] * 2_000, None, 1.25),
+    "short": ("process", [Work(gil=2e-4)] * 3_000, None, 1.25),
+    "sleep": ("thread", [Work(wait=10e-3, gil=3e-5)] * 1_000, None, 1.25),
     # The first call runs alone: nothing is known before it ends.
     "few waits": ("thread", [Work(wait=0.1)] * 6, None, 2.1),
-    "mixed": ("process", [Work(wait=10e-3, gil=2e-3)] * 1_000, None, 1.25),
+    "mixed": ("process", [Work(wait=10e-3, gil=2e-3)] * 600, None, 1.25),
     "few long": ("process", [Work(gil=0.5)] * 8, None, 1.25),
 }
 

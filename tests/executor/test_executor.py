@@ -51,7 +51,7 @@ from poolwise.executor.functions import Seen
 from poolwise.executor.learning import Learning
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
-from poolwise.machine import this_machine
+from poolwise.machine import MachineProfile, this_machine
 from poolwise.mechanisms.process_pool import ProcessPool
 from poolwise.mechanisms.running import Running
 from thorough import thorough
@@ -282,7 +282,7 @@ def test_a_program_that_relies_on_the_standard_width_runs(make: Make) -> None:
 def test_the_standard_width_is_there_whatever_the_quota(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = replace(this_machine(), facts=replace(this_machine().facts, usable_cpus=0.5))
+    few = MachineProfile(replace(this_machine().facts, usable_cpus=0.5))
     monkeypatch.setattr("poolwise.executor.executor.this_machine", lambda: few)
     width = min(32, (os.cpu_count() or 1) + 4)
     assert make().size == make(mechanism="thread").size == width

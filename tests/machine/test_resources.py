@@ -46,7 +46,8 @@ def test_there_are_no_gaps_but_where_there_are_no_interpreters(resources: Resour
 def test_a_process_costs_more_than_a_thread(resources: Resources, method: str) -> None:
     for name in ("create", "create_and_join", "page_faults", "page_tables", "rss", "uss", "pss"):
         figures = getattr(resources, name)
-        assert median(figures[method]) > median(figures["thread"]), name
+        # The least of each, which other load disturbs least.
+        assert min(figures[method].values) > min(figures["thread"].values), name
 
 
 def test_memory_that_is_shared_counts_in_parts(resources: Resources) -> None:

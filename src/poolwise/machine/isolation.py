@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 
 from poolwise.errors import WorkerCrashed
 from poolwise.machine import inside
@@ -108,8 +109,9 @@ def _same_gil(place: Place, sibling: Place) -> bool:
             holder.join()
         began, ended = held
         if times[0] < began and ended < times[-1]:
-            margin = (ended - began) / 10
-            return not any(began + margin < each < ended - margin for each in times)
+            turns = [began, *(each for each in times if began < each < ended), ended]
+            longest: Seconds = max(later - earlier for earlier, later in pairwise(turns))
+            return longest > (ended - began) / 2
     raise Unmeasurable("other work kept the worker from its turns")
 
 

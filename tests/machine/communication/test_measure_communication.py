@@ -13,6 +13,7 @@ from poolwise.timing.sample import Sample
 
 
 def test_all_is_measured_here() -> None:
+    tracked = _tracker_runs()
     measured = measure_communication(TINY)
     names = {channel.name for channel in CHANNELS}
     for field in ("latency", "carries", "lines", "system_calls", "objects"):
@@ -25,10 +26,9 @@ def test_all_is_measured_here() -> None:
                 assert isinstance(each, Sample), (field, each)
                 assert each.unit == units.get(field, "1")
     assert pickle.loads(pickle.dumps(measured)) == measured
-    assert "multiprocessing.resource_tracker" not in sys.modules or not _tracker_runs()
+    assert _tracker_runs() is tracked
 
 
 def _tracker_runs() -> bool:
-    from multiprocessing import resource_tracker
-
-    return resource_tracker._resource_tracker._pid is not None  # type: ignore[attr-defined]
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    return tracker is not None and tracker._resource_tracker._pid is not None
