@@ -9,9 +9,11 @@ import sys
 import pytest
 from cli_command import PATIENCE, Command, environment, read_lines
 
-PLANS = ["inline", "thread:2", "process:2", "process:1x2"]
+from thorough import thorough
+
+PLANS = ["inline", "process:2", *thorough("thread:2", "process:1x2")]
 #: For calls that another must not take into a batch.
-ONE_BY_ONE = ["inline/1", "thread:2/1", "process:2/1", "process:1x2/1"]
+ONE_BY_ONE = ["inline/1", "process:2/1", *thorough("thread:2/1", "process:1x2/1")]
 
 
 @pytest.mark.parametrize("plan", PLANS)

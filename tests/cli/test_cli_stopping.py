@@ -10,8 +10,10 @@ import subprocess
 import pytest
 from cli_command import Command, read_lines, wait_for_line, wait_until_gone
 
+from thorough import thorough
+
 ENDLESS = ("--expr", "__import__('itertools').count()", "--no-progress")
-PLANS = ["auto", "inline", "thread:2", "process:2", "process:2x2"]
+PLANS = ["auto", "process:2", *thorough("inline", "thread:2", "process:2x2")]
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 

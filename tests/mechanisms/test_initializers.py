@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from programs import METHODS, run
+from thorough import thorough
 
 RENEWING = pytest.mark.parametrize("method", ["default", "forkserver", "spawn"])
 
@@ -22,7 +23,9 @@ def read(_):
 
 @METHODS
 @pytest.mark.parametrize("where", ["main", "module"])
-@pytest.mark.parametrize("reader", ["read", "lambda x: read(x)", "Reader().read", "partial(read)"])
+@pytest.mark.parametrize(
+    "reader", ["read", "Reader().read", *thorough("lambda x: read(x)", "partial(read)")]
+)
 @pytest.mark.parametrize("way", ["map", "executor"])
 def test_what_an_initializer_sets_is_seen(
     where: str, reader: str, way: str, method: str, tmp_path: Path
@@ -105,7 +108,9 @@ same_as_a_loop(abs)
 
 
 @RENEWING
-@pytest.mark.parametrize("plan", ["process:2", "process:2/1", "process:2/7", "process:1x2"])
+@pytest.mark.parametrize(
+    "plan", ["process:2", "process:1x2", *thorough("process:2/1", "process:2/7")]
+)
 def test_no_worker_has_more_calls_than_it_may(plan: str, method: str, tmp_path: Path) -> None:
     program = f"""
 from collections import Counter

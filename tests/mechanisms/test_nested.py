@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from programs import METHODS, NEEDS_NUMPY, run
+from thorough import thorough
 
 CALLS = """
 def square(x): return x * x
@@ -35,7 +36,7 @@ def expected(x): return sum(each * each for each in range(x, x + 10))
 
 
 @METHODS
-@pytest.mark.parametrize("plan", ["process:4", "process:1", "thread:2", None])
+@pytest.mark.parametrize("plan", ["process:4", None, *thorough("process:1", "thread:2")])
 @pytest.mark.parametrize("call", ["through_a_map", "through_an_executor"])
 def test_a_task_may_use_poolwise_itself(
     call: str, plan: str | None, method: str, tmp_path: Path

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from programs import METHODS, run
+from thorough import thorough
 
 #: What is read in a call, and what the program does to it.
 CHANGES = {
@@ -31,7 +32,7 @@ CHANGES = {
 
 
 @METHODS
-@pytest.mark.parametrize("plan", ["process:1", "process:2"])
+@pytest.mark.parametrize("plan", ["process:2", *thorough("process:1")])
 @pytest.mark.parametrize(("read", "change"), CHANGES.values(), ids=CHANGES)
 def test_what_changes_is_seen(
     read: str, change: str, plan: str, method: str, tmp_path: Path
