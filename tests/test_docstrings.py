@@ -16,6 +16,7 @@ import pytest
 import poolwise
 
 SRC = Path(poolwise.__path__[0])
+PROJECT = Path(__file__).parent.parent
 
 
 def _module_name(file: Path) -> str:
@@ -117,7 +118,7 @@ def _names_in(readme: str) -> list[str]:
 def _resolves(name: str, room: str) -> bool:
     """Whether `name` is a file of the room or of the project, or can be had from a module."""
     if "/" in name or name.endswith(".py"):
-        return any((folder / name).is_file() for folder in (SRC / room, SRC.parent.parent))
+        return any((folder / name).is_file() for folder in (SRC / room, PROJECT))
     return name in MODULES or any(_found(import_module(module), name) for module in MODULES)
 
 

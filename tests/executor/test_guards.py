@@ -284,13 +284,12 @@ def test_an_isolated_call_reaches_nothing_here() -> None:
 
 
 def test_the_death_of_the_guardian_is_one_of_its_workers() -> None:
-    from poolwise.mechanisms import servers
-
     with poolwise.Executor(1, task_timeout=30.0, start_method="forkserver") as pool:
+        guardian = pool.submit(os.getppid).result()
         future = pool.submit(hang, 0)
         while not future.running():
             time.sleep(0.005)
-        os.kill(servers.server_for("forkserver", []).pid, signal.SIGKILL)
+        os.kill(guardian, signal.SIGKILL)
         with pytest.raises(poolwise.WorkerCrashed, match="kept its limits"):
             future.result()
         assert pool.submit(abs, -1).result() == 1
