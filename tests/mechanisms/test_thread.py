@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from poolwise.mechanisms import mechanism
+from poolwise.ipc import Inbox
+from poolwise.mechanisms import WorkerOptions, mechanism
 from poolwise.mechanisms.running import Running
 from poolwise.task import Batch, Outcomes, Task
-from poolwise.testing import DEADLINE, Opened, Subject
+from poolwise.testing import DEADLINE, Opened, RecordingSink, Subject
 from poolwise.timing.clock import SystemClock
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -140,6 +141,28 @@ def test_a_call_that_outlasts_the_grace_is_abandoned(gate: Gate) -> None:
         pool.inbox.wait(0)
         assert pool.sink.reports == reports
         assert batch.id not in pool.sink.ends
+
+
+def test_threads_without_a_call_have_ended_when_close_returns() -> None:
+    before = set(threading.enumerate())
+    with opened(32) as pool:
+        pool.run(lambda value: value, range(64))
+        pool.pool.close(grace=0.0)
+        assert set(threading.enumerate()) == before
+
+
+def test_an_initializer_that_lasts_holds_up_no_end(gate: Gate) -> None:
+    options = WorkerOptions(initializer=(gate, (None,)))
+    inbox = Inbox()
+    pool = mechanism("thread").open(options, RecordingSink(), inbox)
+    pool.grow(1)
+    gate.wait()
+    thread = next(each for each in threading.enumerate() if each.name.startswith("poolwise-"))
+    pool.close(grace=0.0)
+    assert thread.is_alive()  # its end was not waited for
+    gate.open()
+    thread.join(DEADLINE)
+    inbox.close()
 
 
 def test_an_abandoned_call_may_outlive_the_inbox(gate: Gate) -> None:

@@ -20,6 +20,11 @@ from poolwise.units import Seconds
 _FLUSH_AFTER: Seconds = 1e-3
 
 
+#: What threads without a call may take to end, in seconds. They need some 10 µs each; only one
+#: whose initializer still runs takes longer, and is abandoned.
+_IDLE_ENDS: Seconds = 0.1
+
+
 class ThreadPool:
     """Threads that take batches from one queue.
 
@@ -114,6 +119,9 @@ class ThreadPool:
         if self._closed:
             return
         self._closed = True
+        if not self._open and grace is not None:
+            # What they use to end would be taken for what the next calls use.
+            grace = max(grace, _IDLE_ENDS)
         self._open.clear()
         self._queued.clear()
         for running in list(self._running.values()):
