@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import pytest
 
+from poolwise.mechanisms import idle_workers, servers
+
 #: Seconds that a child on its way out or a returning thread is waited for. Only a test that fails
 #: spends them: an orderly one has reaped its children and joined its threads.
 GRACE = 2.0
@@ -29,21 +31,26 @@ _failed = pytest.StashKey[bool]()
 class Held(NamedTuple):
     """What this process holds at one moment."""
 
+    server: int  # the process whose workers count as children, too
     children: set[int]
     threads: set[threading.Thread]
     descriptors: dict[int, str]
 
     @classmethod
-    def now(cls) -> Held:
-        return cls(_children(), _threads(), _descriptors())
+    def now(cls, server: int) -> Held:
+        return cls(server, _children(server), _threads(), _descriptors())
 
     def beyond(self, before: Held) -> Held:
         """What is held now and was not before; a descriptor that leads elsewhere now counts."""
         return Held(
+            self.server,
             self.children - before.children,
             self.threads - before.threads,
             dict(self.descriptors.items() - before.descriptors.items()),
         )
+
+    def __bool__(self) -> bool:
+        return bool(self.children or self.threads or self.descriptors)
 
     def __str__(self) -> str:
         lines = [f"child process {pid}: {_describe_process(pid)}" for pid in sorted(self.children)]
@@ -52,12 +59,13 @@ class Held(NamedTuple):
         return "\n".join(lines)
 
 
-def _children() -> set[int]:
-    """The direct children, zombies too; none where the system has no such list."""
+def _children(server: int) -> set[int]:
+    """The direct children and the server's, zombies too; none where the system has no such list."""
     found: set[int] = set()
-    for listing in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread ended between listing and reading
-            found.update(map(int, listing.read_text().split()))
+    for process in ("self", server):
+        for listing in Path(f"/proc/{process}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # the thread ended between listing and reading
+                found.update(map(int, listing.read_text().split()))
     return found
 
 
@@ -100,13 +108,13 @@ def _wait_until_reaped(pid: int, seconds: float) -> None:
 
 def _left_since(before: Held) -> Held:
     """What the test left and what does not end within the grace either."""
-    left = Held.now().beyond(before)
+    left = Held.now(before.server).beyond(before)
     until = time.monotonic() + GRACE
     for thread in left.threads:
         thread.join(max(0.0, until - time.monotonic()))
     for pid in left.children:
         _wait_until_reaped(pid, until - time.monotonic())
-    return Held.now().beyond(before) if any(left) else left
+    return Held.now(before.server).beyond(before) if left else left
 
 
 def pytest_collection_finish() -> None:
@@ -115,12 +123,21 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _let_go() -> None:
-    """Collect garbage, which may hold workers; then end those kept idle on purpose."""
+def _let_go(kept: servers.Server) -> None:
+    """Collect garbage, which may hold workers; then end those kept idle, and their servers.
+
+    The executed one goes on if the test has left it as it was: to start it anew for each test took
+    a fifth of the time of all.
+    """
     gc.collect()
-    shutdown = getattr(sys.modules.get("poolwise"), "shutdown", None)
-    if shutdown is not None:
-        shutdown()
+    idle_workers.clear()
+    with servers._lock:
+        stays = servers._executed is kept and kept.lives()
+        if stays:
+            servers._executed = None
+        servers.dismiss_all()
+        if stays:
+            servers._executed = kept
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -136,13 +153,14 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     marker = request.node.get_closest_marker("leaves")
     if marker is not None and not (marker.args and marker.args[0]):
         raise pytest.UsageError(f"{request.node.nodeid}: leaves() takes the reason")
-    before = Held.now()
+    kept = servers.server_for("forkserver", [])
+    before = Held.now(kept.pid)
     yield
-    _let_go()
+    _let_go(kept)
     # The traceback of a failed test keeps its frames, and so what they hold, alive.
     if marker is not None or request.node.stash.get(_failed, False):
         return
-    if any(left := _left_since(before)):
+    if left := _left_since(before):
         pytest.fail(f"the test left behind:\n{left}", pytrace=False)
 
 

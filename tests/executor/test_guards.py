@@ -283,12 +283,11 @@ def test_an_isolated_call_reaches_nothing_here() -> None:
         assert pool.submit(os.getpid).result() != os.getpid()
 
 
-def test_the_death_of_the_guardian_is_one_of_its_workers() -> None:
+def test_the_death_of_the_guardian_is_one_of_its_workers(tmp_path: Path) -> None:
     with poolwise.Executor(1, task_timeout=30.0, start_method="forkserver") as pool:
         guardian = pool.submit(os.getppid).result()
-        future = pool.submit(hang, 0)
-        while not future.running():
-            time.sleep(0.005)
+        future = pool.submit(Bad(tmp_path, hang, {0}), 0)
+        _wait_until_started(tmp_path, 0)  # a future runs earlier, and then the call moves on
         os.kill(guardian, signal.SIGKILL)
         with pytest.raises(poolwise.WorkerCrashed, match="kept its limits"):
             future.result()
