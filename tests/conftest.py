@@ -10,7 +10,6 @@ import contextlib
 import gc
 import os
 import select
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator

@@ -154,7 +154,7 @@ def _load_task(frame: wire.Frame) -> Callable[..., Any]:
     if not frame.payload:
         return inherited[frame.key]
     try:
-        function: Callable[..., Any] = frame.read(transfer.loads)
+        function: Callable[..., Any] = surroundings.keep_filters(frame.read, transfer.loads)
     except BaseException as error:
         why = f"the function cannot be read in a worker: {describe(error)}"
 

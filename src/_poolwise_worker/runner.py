@@ -9,6 +9,7 @@ from time import perf_counter, thread_time
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.outbox import flush_streams
+from _poolwise_worker.surroundings import keep_filters
 from _poolwise_worker.transfer import Untransferable, describe
 
 TYPE_CHECKING = False
@@ -94,9 +95,9 @@ class Runner:
             self._marks[self._slot] = wire.mark(frame.key, wire.READING)
         try:
             if frame.kind == wire.SINGLY:
-                columns = self._exchange.loads(frame.payload)
+                columns = keep_filters(self._exchange.loads, frame.payload)
             else:
-                columns = frame.read(self._exchange.loads)
+                columns = keep_filters(frame.read, self._exchange.loads)
         except BaseException as error:
             if self._clock is not None:
                 self._clock.stop()
@@ -127,7 +128,7 @@ class Runner:
     def _initialize(self, frame: wire.Frame) -> None:
         """Run what the user wants to be run before the first call."""
         try:
-            initializer, arguments = frame.read(transfer.loads)
+            initializer, arguments = keep_filters(frame.read, transfer.loads)
             initializer(*arguments)
         except BaseException as error:
             raised = transfer.dumps_error(error)

@@ -9,7 +9,10 @@ from time import tzset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 #: Worker processes that share this machine's CPUs with this one, itself included; 1 outside a
 #: worker. What a call runs in parallel by itself has to do with its share of the CPUs.
@@ -87,16 +90,59 @@ def _take_locale(name: str) -> None:
         pass  # the caller has it from files that are gone
 
 
-def _take_filters(pickled: list[bytes]) -> None:
+def _take_filters(pickled: list[tuple[str, bytes]]) -> None:
+    _awaited.clear()
+    filters = []
+    for module, data in pickled:
+        if not module or module in sys.modules:
+            filters += _filter(data)
+        else:
+            stand_in = ("ignore", None, type("Awaited", (Warning,), {}), None, 0)
+            _awaited.append((module, data, stand_in))
+            filters.append(stand_in)
+    _set_filters(filters)
+
+
+#: Filters for warnings of modules that are not here yet: the module, the filter, and what stands in
+#: its place and matches nothing. To import NumPy for its `RankWarning`, in every worker, would take
+#: ten times as long as all else. A call that imports such a module itself has the module's own
+#: filters until the next batch.
+_awaited: list[tuple[str, bytes, tuple[Any, ...]]] = []
+
+
+def keep_filters(read: Callable[[Any], T], payload: Any) -> T:
+    """Read something, which may import modules, without what these do to the filters: the caller
+    had imported them before it told what its filters are.
+
+    Runners may do this at once: whoever sees that a module has arrived leaves the same filters.
+    """
+    if not _awaited:
+        return read(payload)
     import warnings
+
+    before, awaited = warnings.filters[:], _awaited[:]
+    value = read(payload)
+    arrived = [each for each in awaited if each[0] in sys.modules]
+    if arrived:
+        reals = {id(stand_in): _filter(data) for _, data, stand_in in arrived}
+        _set_filters([real for each in before for real in reals.get(id(each), [each])])
+        _awaited[:] = [each for each in _awaited if each not in arrived]
+    return value
+
+
+def _filter(pickled: bytes) -> list[Any]:
+    """Return the filter; none if its category is not to be had here, for then nothing warns so."""
     from pickle import loads
 
-    filters = []
-    for each in pickled:
-        try:
-            filters.append(loads(each))
-        except Exception:
-            pass  # of a category that cannot be imported here, so nothing here warns with it
+    try:
+        return [loads(pickled)]
+    except Exception:
+        return []
+
+
+def _set_filters(filters: list[Any]) -> None:
+    import warnings
+
     warnings.filters[:] = filters  # type: ignore[index]
     warnings.simplefilter("default", append=True)  # has the caches forget the filters before
     del warnings.filters[-1]  # type: ignore[attr-defined]

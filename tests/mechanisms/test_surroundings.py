@@ -58,6 +58,51 @@ check()
     run(tmp_path, program, method, TZ="UTC-2")
 
 
+NOISY = """
+import warnings
+class Noise(UserWarning): pass
+warnings.simplefilter("ignore", Noise)
+def warn():
+    warnings.warn("noise", Noise)
+"""
+
+
+@pytest.mark.parametrize("arrives", ["never", "with the function", "with an argument"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_filter_waits_for_the_module_of_its_warnings(
+    arrives: str, threads: int, tmp_path: Path
+) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    program = f"""
+import noisy, sys, warnings
+warnings.simplefilter("error", noisy.Noise)
+
+def filters():
+    return [each[:1] + each[2:] for each in warnings.filters]
+
+def check(function, argument, expected):
+    for _ in range(2):
+        plan = "process:2x{threads}"
+        got = list(poolwise.map(function, [argument] * 8, plan=plan, start_method=method))
+        assert got == [expected] * 8, got
+
+def raises(warn):
+    try:
+        warn()
+    except Warning:
+        return filters()
+
+arrives = {arrives!r}
+if arrives == "never":
+    check(lambda argument: "noisy" in sys.modules, 0, False)
+elif arrives == "with the function":
+    check(lambda argument: raises(noisy.warn), 0, filters())
+else:
+    check(raises, noisy.warn, filters())
+"""
+    run(tmp_path, program, "forkserver")
+
+
 @METHODS
 def test_a_warning_is_shown_or_raised_as_in_a_loop(method: str, tmp_path: Path) -> None:
     program = """

@@ -211,7 +211,7 @@ class ProcessPool:
         try:
             if encoder.needs_cloudpickle() and not spawned:
                 # Each worker would spend 20 ms on it, more than on all the rest of its start.
-                server.preload("cloudpickle")
+                server.preload("cloudpickle", "_poolwise_worker.by_value")
             server.start_worker(ends, threads, spawn=spawned, limits=self._limits)
         except ConnectionError:
             # The server has died, a fault like another: workers live on, new ones come from a

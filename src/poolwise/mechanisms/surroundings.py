@@ -41,7 +41,7 @@ def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) 
             "argv": [str(argument) for argument in sys.argv],
             "recursionlimit": sys.getrecursionlimit(),
             "locale": setlocale(LC_ALL),
-            "warnings": [pickled for each in warnings.filters if (pickled := _pickled(each))],
+            "warnings": [_sendable(each) for each in warnings.filters],
             "logging": _levels(),
             "authkey": _authkey(),
         },
@@ -85,11 +85,12 @@ def _inner_threads(calls: int) -> dict[str, int]:
 
 
 @lru_cache(64)
-def _pickled(filter: tuple[object, ...]) -> bytes:
+def _sendable(filter: tuple[object, ...]) -> tuple[str, bytes]:
+    """Return the module of its category, and the filter; nothing if only this process has it."""
     try:
-        return pickle.dumps(filter)
-    except Exception:  # of a category that only this process has
-        return b""
+        return str(getattr(filter[2], "__module__", "")), pickle.dumps(filter)
+    except Exception:
+        return "", b""
 
 
 def _authkey() -> bytes | None:
