@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import select
-import selectors
 import signal
 import tempfile
 import threading
@@ -280,7 +279,7 @@ class _Gate:
         # For both directions: so it opens at once, and the other side never sees the end.
         self.arrivals = os.open(f"{self.path}/arrivals", os.O_RDWR)
         self._passes = os.open(f"{self.path}/passes", os.O_RDWR)
-        inbox.watch(self.arrivals, selectors.EVENT_READ, self.hear)
+        inbox.watch(self.arrivals, select.POLLIN, self.hear)
 
     def let_pass(self, calls: int) -> None:
         os.write(self._passes, b"." * calls)

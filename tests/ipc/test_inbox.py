@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
+import select
 import signal
 import threading
 import time
@@ -33,7 +33,7 @@ def opened(watching: bool) -> Iterator[Inbox]:
             yield inbox
             return
         read, write = os.pipe()
-        inbox.watch(read, selectors.EVENT_READ, pytest.fail)
+        inbox.watch(read, select.POLLIN, pytest.fail)
         yield inbox
         inbox.unwatch(read)
         os.close(read)
@@ -122,7 +122,7 @@ def test_descriptors_and_posts_wake_the_same_wait() -> None:
         def hear() -> None:
             heard["post"] += 1
 
-        inbox.watch(read, selectors.EVENT_READ, read_one)
+        inbox.watch(read, select.POLLIN, read_one)
         threads = in_threads(2, lambda _: [inbox.post(hear) for _ in range(1000)])
         threads += in_threads(2, lambda _: [os.write(write, b".") for _ in range(1000)])
         wait_until(inbox, lambda: heard == {"pipe": 2000, "post": 2000})
@@ -136,8 +136,8 @@ def test_a_watch_can_be_replaced_and_ended() -> None:
     heard: list[str] = []
     with closing(Inbox()) as inbox:
         read, write = os.pipe()
-        inbox.watch(read, selectors.EVENT_READ, lambda: heard.append("first"))
-        inbox.watch(read, selectors.EVENT_READ, lambda: heard.append("second"))
+        inbox.watch(read, select.POLLIN, lambda: heard.append("first"))
+        inbox.watch(read, select.POLLIN, lambda: heard.append("second"))
         os.write(write, b".")
         assert inbox.wait(DEADLINE)
         assert heard == ["second"]
@@ -157,13 +157,13 @@ def test_a_watch_that_could_not_be_set_up_can_be_repeated(monkeypatch: pytest.Mo
         read, write = os.pipe()
         monkeypatch.setattr(os, "pipe", no_pipe)
         with pytest.raises(OSError, match="no descriptor"):
-            inbox.watch(read, selectors.EVENT_READ, pytest.fail)
+            inbox.watch(read, select.POLLIN, pytest.fail)
         monkeypatch.undo()
-        inbox.watch(read, selectors.EVENT_READ, pytest.fail)
+        inbox.watch(read, select.POLLIN, pytest.fail)
         heard: list[int] = []
 
         def post(number: int) -> None:
-            while not inbox._in_select:  # so the owner has to be woken
+            while not inbox._in_poll:  # so the owner has to be woken
                 time.sleep(0)
             inbox.post(lambda: heard.append(number))
 
@@ -191,7 +191,7 @@ def test_an_action_may_unwatch_what_is_ready_too() -> None:
 
         for number, (read, write) in enumerate(pipes):
             os.write(write, b".")
-            inbox.watch(read, selectors.EVENT_READ, partial(hear_alone, number))
+            inbox.watch(read, select.POLLIN, partial(hear_alone, number))
         assert inbox.wait(DEADLINE)
         assert not inbox.wait(0)
     assert len(heard) == 1
@@ -208,7 +208,7 @@ def test_an_action_may_close_the_inbox() -> None:
 
     for read, write in pipes:
         os.write(write, b".")
-        inbox.watch(read, selectors.EVENT_READ, close)
+        inbox.watch(read, select.POLLIN, close)
     assert inbox.wait(DEADLINE)
     assert heard == [1]
     for pipe in pipes:
@@ -379,7 +379,7 @@ def test_a_bell_is_not_closed_while_it_rings(monkeypatch: pytest.MonkeyPatch) ->
 
         def post(_: int) -> None:
             while not ringing.is_set():
-                if inbox._in_select:  # the owner waits, so it is rung for
+                if inbox._in_poll:  # the owner waits, so it is rung for
                     inbox.post(int)
 
         monkeypatch.setattr(os, "write", write_slowly)
@@ -404,7 +404,7 @@ def test_a_forked_child_that_lets_go_leaves_the_parent_watching() -> None:
     heard: list[bytes] = []
     with closing(Inbox()) as inbox:
         read, write = os.pipe()
-        inbox.watch(read, selectors.EVENT_READ, lambda: heard.append(os.read(read, 1)))
+        inbox.watch(read, select.POLLIN, lambda: heard.append(os.read(read, 1)))
         child = os.fork()
         if child == 0:
             inbox.unwatch(read)

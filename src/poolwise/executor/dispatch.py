@@ -220,6 +220,8 @@ class Dispatch:
 
     def send_next(self, lane: Lane, limit: int | None = None) -> int:
         """Send one batch down `lane`; returns how many calls it has, 0 if there are none now."""
+        if not self._returned and self.workload.exhausted:
+            return 0
         size = limit if limit is not None else self._size_for(lane)
         taken = self._take(size, lane.plan.mechanism)
         if taken is None:

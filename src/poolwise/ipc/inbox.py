@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import queue
-import selectors
+import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from math import ceil
 from typing import TypeAlias
 
 from poolwise.units import Seconds
@@ -46,40 +47,45 @@ class Inbox:
     def __init__(self) -> None:
         # SimpleQueue.put is atomic, reentrant, and safe in signal handlers and destructors.
         self._posted: queue.SimpleQueue[Action] = queue.SimpleQueue()
-        self._selector: selectors.BaseSelector | None = None
+        # Not epoll: an epoll instance is shared with processes that the user forks, and what they
+        # unwatch would be unwatched here. Owners watch few descriptors. Not `selectors`, whose
+        # layers take a twentieth of the time of a call there and back.
+        self._poll: select.poll | None = None
+        self._watched: dict[int, Action] = {}
         self._bell: tuple[int, int] | None = None
         # Written by the owner, read by posters. The owner sets it *before* it looks into the
         # queue a last time, a poster reads it *after* it has put: one of them sees the other.
-        self._in_select = False
+        self._in_poll = False
 
     def post(self, action: Action) -> None:
         """Have `action` called by the owner, in its next `wait`. From any thread."""
         self._posted.put(action)
-        if self._in_select:
+        if self._in_poll:
             with _ringing:
                 if self._bell is not None:
                     with suppress(BlockingIOError):  # the pipe is full of rings already
                         os.write(self._bell[1], b"\0")
 
     def watch(self, descriptor: int, events: int, action: Action) -> None:
-        """Call `action` in `wait` whenever `descriptor` is ready; replaces an earlier watch."""
-        if self._selector is None:
+        """Call `action` in `wait` whenever `descriptor` is ready; replaces an earlier watch.
+
+        `events` are those of `select.poll`: ``POLLIN``, ``POLLOUT``. That the other end is gone
+        makes a descriptor ready whichever are asked for.
+        """
+        if self._poll is None:
             self._bell = os.pipe()
-            # Not epoll: an epoll instance is shared with processes that the user forks, and what
-            # they unwatch would be unwatched here. Owners watch few descriptors.
-            self._selector = selectors.PollSelector()
             for end in self._bell:
                 os.set_blocking(end, False)
-            self._selector.register(self._bell[0], selectors.EVENT_READ, self._silence)
-        if descriptor in self._selector.get_map():
-            self._selector.modify(descriptor, events, action)
-        else:
-            self._selector.register(descriptor, events, action)
+            self._poll = select.poll()
+            self._poll.register(self._bell[0], select.POLLIN)
+            self._watched[self._bell[0]] = self._silence
+        self._poll.register(descriptor, events)
+        self._watched[descriptor] = action
 
     def unwatch(self, descriptor: int) -> None:
         """Stop watching; harmless if it was not watched. Call before closing the descriptor."""
-        if self._selector is not None and descriptor in self._selector.get_map():
-            self._selector.unregister(descriptor)
+        if self._poll is not None and self._watched.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
 
     def wait(self, timeout: Seconds | None = None) -> bool:
         """Act on what has come; if nothing has, wait for something, at most `timeout` seconds.
@@ -88,7 +94,7 @@ class Inbox:
         ever. Interrupted by signal handlers that raise, such as Ctrl-C.
         """
         acted = self._act_on_posted()
-        if self._selector is None:
+        if self._poll is None:
             if not acted and (timeout is None or timeout > 0):
                 try:
                     self._posted.get(timeout=timeout)()
@@ -97,25 +103,25 @@ class Inbox:
                 self._act_on_posted()
                 return True
             return acted
-        self._in_select = True
+        self._in_poll = True
         try:
             idle = not acted and self._posted.empty()
-            ready = self._selector.select(timeout if idle else 0)
+            # Rounded up: what is waited for is due when this returns.
+            most = None if timeout is None else max(0, ceil(timeout * 1e3))
+            ready = self._poll.poll(most if idle else 0)
         finally:
-            self._in_select = False
-        for key, _ in ready:
-            if self._selector is None:
-                break  # an action has closed this inbox
+            self._in_poll = False
+        watched = [(descriptor, self._watched[descriptor]) for descriptor, _ in ready]
+        for descriptor, action in watched:
             # An action may have unwatched, or even closed and reused, a later descriptor.
-            if self._selector.get_map().get(key.fd) is key:
-                key.data()
+            if self._watched.get(descriptor) is action:
+                action()
         return self._act_on_posted() or acted or bool(ready)
 
     def close(self) -> None:
         """Let go of the descriptors. Posting stays harmless and is ignored."""
-        if self._selector is not None:
-            self._selector.close()
-            self._selector = None
+        self._poll = None
+        self._watched.clear()
         with _ringing:
             bell, self._bell = self._bell, None
             if bell is not None:

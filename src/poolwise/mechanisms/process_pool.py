@@ -12,7 +12,7 @@ server dies, its workers live on as *orphans*, and the end of their data socket 
 from __future__ import annotations
 
 import os
-import selectors
+import select
 from collections import deque
 from functools import partial
 
@@ -176,9 +176,9 @@ class ProcessPool:
         self._numbers += 1
         self._workers[worker.number] = worker
         worker.listen = partial(self._listen, worker)
-        worker.listen(selectors.EVENT_READ)
+        worker.listen(select.POLLIN)
         keeper = worker.ends.keeper.fileno()
-        self._inbox.watch(keeper, selectors.EVENT_READ, partial(self._hear_keeper, worker))
+        self._inbox.watch(keeper, select.POLLIN, partial(self._hear_keeper, worker))
         worker.release()
         worker.adopt(looks)
         for task in tasks:

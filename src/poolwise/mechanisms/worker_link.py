@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -212,7 +212,7 @@ class WorkerLink:
                 self._drop_outgoing()
                 break
             self._outgoing.popleft()
-        self.listen(selectors.EVENT_READ)
+        self.listen(select.POLLIN)
         late_recalls, self._recalls = self._recalls, []
         for batch in late_recalls:
             self.ends.recall(batch)
@@ -231,7 +231,7 @@ class WorkerLink:
             except OSError:
                 outgoing.let_go()
                 return  # it is dead, and word of that is on its way
-            self.listen(selectors.EVENT_READ | selectors.EVENT_WRITE)
+            self.listen(select.POLLIN | select.POLLOUT)
         self._outgoing.append(outgoing)
 
     def _drop_outgoing(self) -> None:
