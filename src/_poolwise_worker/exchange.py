@@ -70,10 +70,10 @@ class LazyWriter:
         if self._writer is not None:
             self._writer.take_back(offsets)
 
-    def trim(self) -> None:
-        """Give back memory that is not in use."""
+    def trim(self, keep: int) -> None:
+        """Give back memory that is not in use, but for so many bytes."""
         if self._writer is not None:
-            self._writer.trim()
+            self._writer.trim(keep)
 
     def close(self) -> None:
         """Let go of the arena."""
@@ -124,9 +124,9 @@ class Exchange:
         if self._reader is not None:
             self._reader.discard(buffers.slots(message))
 
-    def trim(self) -> None:
-        """Give back memory that nobody uses."""
-        self._writer.trim()
+    def trim(self, keep: int = 0) -> None:
+        """Give back memory that nobody uses, but for `keep` bytes to write to."""
+        self._writer.trim(keep)
         if self._reader is not None:
             self._reader.trim()
 

@@ -75,15 +75,27 @@ class Slots:
         self._put(offset, capacity, warm if written else 0)
         self._loose += 1
 
-    def trim(self) -> list[tuple[int, int]]:
-        """Return offset and length of all that is free and may have pages; now it is cold."""
+    def trim(self, keep: int = 0) -> list[tuple[int, int]]:
+        """Return offset and length of what is free and may have pages; now it is cold.
+
+        Blocks of `keep` bytes at most stay as they are, of each size those that came last.
+        """
+        kept, others = [], []
+        for size, bin in self._bins.items():
+            for offset, warm in reversed(bin):
+                if warm and size <= keep:
+                    keep -= size
+                    kept.append((offset, size, warm))
+                else:
+                    others.append((offset, size, warm))
+        self._rebuild(others)
         self._merge()
         free = sorted((offset, capacity) for offset, capacity, _ in self._blocks())
         cold = free
         if free and sum(free[-1]) == self._top:
             self._top = free[-1][0]
             cold = free[:-1]
-        self._rebuild([(offset, capacity, 0) for offset, capacity in cold])
+        self._rebuild([(offset, capacity, 0) for offset, capacity in cold] + kept[::-1])
         return free
 
     def _reuse(self, capacity: int) -> _Block | None:

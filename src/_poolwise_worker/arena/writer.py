@@ -106,8 +106,8 @@ class Writer:
             for offset in offsets:
                 self._slots.give(offset)
 
-    def trim(self) -> None:
-        """Give the pages of everything that is free back to the system.
+    def trim(self, keep: int = 0) -> None:
+        """Give the pages of everything that is free back to the system, but for `keep` bytes.
 
         For when nothing was sent for a while: pages that have to be made again cost several times
         what it takes to write them.
@@ -115,7 +115,7 @@ class Writer:
         if not CAN_DROP_PAGES or self._closed or self.foreign:
             return
         with self._lock:  # the removal included: who takes such a slot next makes new pages
-            for offset, length in self._slots.trim():
+            for offset, length in self._slots.trim(keep):
                 self._mapping.madvise(mmap.MADV_REMOVE, offset, length)
 
     def close(self) -> None:

@@ -72,6 +72,13 @@ class _Outgoing:
             os.close(descriptor)
 
 
+#: Memory for arguments that an idle worker keeps, in bytes: that of all workers is 64 MB, or twice
+#: that if there are as many idle as may be. New pages take four times as long as writing to those
+#: that are there, so a map that follows would feel it; and there is no thread here that could give
+#: all back later.
+_KEPT = (64 << 20) // (os.cpu_count() or 1)
+
+
 class WorkerLink:
     """One worker, of one pool or of none. Belongs to the pool's owner; idle, to the stock."""
 
@@ -149,7 +156,7 @@ class WorkerLink:
     def rest(self, seconds: Seconds) -> None:
         """Let it forget its tasks, and end itself if it hears nothing for so long."""
         self._tasks.clear()
-        self.exchange.trim()
+        self.exchange.trim(_KEPT)
         self.ready = False
         self._write(wire.pack(wire.REST, 0, service=seconds))
 
