@@ -1,14 +1,14 @@
-"""What the main script defines is the same for whoever gets it in a message, and stays as it was."""
+"""What the main script defines is the same for who gets it in a message, and stays as it was."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import channel_calls
-import programs
 import pytest
 from channel_peer import peers
 
+import programs
 from poolwise import Queue
 
 _PROGRAM = """

@@ -113,7 +113,7 @@ class Asks:
 def test_a_message_that_uses_its_queue_while_it_moves_is_refused() -> None:
     queue_ = Queue()
     queue_.put(Asks(queue_))
-    with pytest.raises(TransferError, match="an Asks.* cannot be pickled"):
+    with pytest.raises(TransferError, match=r"an Asks.* cannot be pickled"):
         queue_._share()
     assert queue_.qsize() == 1
     queue_.get()

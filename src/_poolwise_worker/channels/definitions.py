@@ -132,8 +132,9 @@ def _set_if_new(definition: Any, state: Any) -> None:
 
     if definition not in _new:
         return
-    _new.discard(definition)
     if isinstance(definition, type):
         _class_setstate(definition, state)
     else:
         _function_setstate(definition, state)
+    # Only now: another thread that reads the same class meanwhile sets it too, before it goes on.
+    _new.discard(definition)
