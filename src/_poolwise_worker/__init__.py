@@ -8,3 +8,8 @@ objects become bytes, `buffers`, `arena` and `exchange` how large ones pass the 
 the caller, `parting` makes a fork of the caller stop being one. `channels` is what users talk
 through, `single` a process for one call.
 """
+
+from os import urandom
+
+#: Tells whether another process is a fork of this program, or of the one that this is a fork of.
+PROGRAM = urandom(8)

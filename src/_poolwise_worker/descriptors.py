@@ -206,7 +206,14 @@ def claim(token: Token) -> int:
         TransferError: if it did not arrive.
     """
     if not isinstance(token, int):
-        descriptor: int = token.detach()
+        try:
+            descriptor: int = token.detach()
+        except Exception as error:  # of sockets, of authentication, or the end of the other side
+            raise TransferError(
+                f"multiprocessing does not hand over what an object of poolwise lives in "
+                f"({type(error).__name__}): its pickle can be read once, by a process of the same "
+                f"program, while the process that pickled it runs"
+            ) from error
         os.set_inheritable(descriptor, False)
         return descriptor
     if _carriers.received is None or not 0 <= token < len(_carriers.received):

@@ -8,6 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Whoever waits longer than 30 years waits for ever; the clocks of some C functions end at 300.
+_FOR_EVER = 1e9
+
+#: The largest number that a word of shared memory holds.
+_MOST = (1 << 63) - 1
+
 
 def until(timeout: Any, default: float | None = None) -> float | None:
     """Turn `timeout` in seconds into a moment of the monotonic clock; `default` means for ever.
@@ -18,6 +24,8 @@ def until(timeout: Any, default: float | None = None) -> float | None:
     if timeout == default or timeout is None:
         return None
     check(timeout)
+    if timeout > _FOR_EVER:
+        return None
     moment: float = monotonic() + timeout
     return moment
 
@@ -40,7 +48,7 @@ def acquiring(blocking: Any, timeout: Any) -> float | None:
 
 
 def count(name: str, value: Any, least: int) -> int:
-    """Return `value` if it is a whole number of at least `least`.
+    """Return `value` if it is a whole number of at least `least`, and fits into a word.
 
     Raises:
         TypeError, ValueError: naming the argument, what was given and what is accepted.
@@ -50,6 +58,8 @@ def count(name: str, value: Any, least: int) -> int:
     number: int = value.__index__()
     if number < least:
         raise ValueError(f"{name}={value!r}: at least {least}")
+    if number > _MOST:
+        raise ValueError(f"{name}={value!r}: at most {_MOST:,}")
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import Any
@@ -149,6 +150,36 @@ def test_all_who_wait_are_told_if_the_lock_dies_with_its_holder(make: Any) -> No
         assert not condition.wait(0.001)
 
 
+@LOCKS
+def test_who_is_told_but_cannot_have_the_lock_answers_ctrl_c(make: Any) -> None:
+    condition, held, over = Condition(make()), threading.Event(), threading.Event()
+
+    def tell_and_hold() -> None:
+        with condition:
+            condition.notify()
+            held.set()
+            assert over.wait(DEADLINE)
+
+    def interrupt() -> None:
+        assert held.wait(DEADLINE)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    teller = threading.Thread(target=tell_and_hold)
+
+    def wait() -> None:
+        with condition:
+            teller.start()
+            condition.wait()
+
+    with running(interrupt), pytest.raises(KeyboardInterrupt):
+        wait()
+    over.set()
+    teller.join(DEADLINE)
+    assert not condition._waiting()
+    with condition:
+        assert not condition.wait(0.001)
+
+
 def test_wait_for_returns_the_last_value() -> None:
     condition = Condition()
     ready: list[int] = []
@@ -185,3 +216,20 @@ def test_a_notify_that_comes_with_the_time_out_is_not_lost() -> None:
     with condition:
         heard += condition.wait(0)
     assert heard == told
+
+
+def test_the_standard_condition_takes_a_lock_of_ours() -> None:
+    lock = RLock()
+    condition = threading.Condition(lock)  # type: ignore[arg-type]
+    ready: list[int] = []
+
+    def make_ready() -> None:
+        with condition:
+            ready.append(1)
+            condition.notify()
+
+    with lock, condition:  # twice, so both are let go of while it waits
+        with running(make_ready):
+            assert condition.wait_for(lambda: ready, DEADLINE)
+        assert lock._depth() == 2
+    assert not lock.locked()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import reduction, resource_sharer
 from typing import Any
 
 import channel_calls
@@ -460,6 +461,18 @@ def wait_until_asleep(pid: int) -> None:
                 return
         time.sleep(0.001)
     raise AssertionError(f"process {pid} does not sleep")
+
+
+def test_a_pickle_of_multiprocessing_that_cannot_be_read_is_said_so() -> None:
+    pickled = bytes(reduction.ForkingPickler.dumps(Lock()))
+    try:
+        assert not pickle.loads(pickled).locked()
+        with pytest.raises(
+            TransferError, match="can be read once, by a process of the same program"
+        ):
+            pickle.loads(pickled)
+    finally:
+        resource_sharer.stop()
 
 
 @BOTH

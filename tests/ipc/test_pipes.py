@@ -8,6 +8,7 @@ import os
 import pickle
 import select
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -173,6 +174,31 @@ def test_blocked_calls_answer_ctrl_c() -> None:
                 other.send(b"x" * 50_000)
 
         answers_ctrl_c(send_for_ever)
+
+
+def send_for_ever(end: PipeEnd) -> None:
+    while True:
+        end.send(b"x" * 50_000)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [PipeEnd.recv, lambda end: end.recv(DEADLINE), lambda end: end.poll(None), send_for_ever],
+    ids=["recv", "recv within", "poll", "send"],
+)
+def test_who_waits_hears_that_the_end_was_closed(wait: Any) -> None:
+    one, other = Pipe()
+    heard: list[str] = []
+
+    def wait_for_ever() -> None:
+        with pytest.raises(ChannelClosed) as raised:
+            wait(one)
+        heard.append(str(raised.value))
+
+    with other, running(wait_for_ever):
+        time.sleep(0.01)  # so that it may wait already; it holds if it does not, too
+        one.close()
+    assert heard[0].startswith("this end is closed")
 
 
 def test_what_does_not_pickle_says_which_part() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from test_locks import answers_ctrl_c, outcome, running, wait_until_asleep
 
-from _poolwise_worker.channels import ring
+from _poolwise_worker.channels import heap, ring
 from poolwise import ChannelClosed, Event, Queue, TransferError
 
 KINDS = pytest.mark.parametrize("kind", ["fork", "exec"])
@@ -116,7 +117,7 @@ QueueTwins.TestCase.settings = settings(max_examples=30, stateful_step_count=25,
 test_queue_is_like_its_twin = QueueTwins.TestCase
 
 
-@pytest.mark.parametrize("maxsize", [-1, "a", 1.5, None])
+@pytest.mark.parametrize("maxsize", [-1, "a", 1.5, None, 1 << 63])
 def test_a_bad_maxsize_is_named(maxsize: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="maxsize="):
         Queue(maxsize)
@@ -498,6 +499,41 @@ def test_blocks_of_a_killed_reader_are_used_again(kind: str) -> None:
             peer.kill()
     size = os.fstat(queue_._heap._memory.descriptor).st_size
     assert size < 2 * (1 << 20) + (1 << 15)
+
+
+@KINDS
+def test_memory_of_large_messages_is_given_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heap, "KEPT", 2 << 20)  # here; in the other process it is more
+    queue_ = shared()
+    with peers(kind) as (peer,):
+        for turn in range(2):
+            for number in range(8):
+                queue_.put(np.full(60_000 * (1 + number % 3), float(turn + number)))
+            assert (peer.call(channel_calls.get, queue_) == turn).all()
+            for number in range(1, 8):
+                assert (queue_.get() == turn + number).all()
+            bytes_held = 512 * os.fstat(queue_._heap._memory.descriptor).st_blocks
+            assert bytes_held < (4 << 20) + (1 << 16)
+
+
+def test_a_message_may_be_looked_at_by_what_is_finalised_with_it() -> None:
+    queue_ = shared()
+    queue_.put(pickle.PickleBuffer(bytearray(b"seen" * 100_000)))
+    child = os.fork()  # where this failed, it was with a crash
+    if child == 0:
+        seen: list[bytes] = []
+
+        class Cycle:
+            def __init__(self) -> None:
+                self.view, self.me = queue_.get(), self
+
+            def __del__(self) -> None:
+                seen.append(bytes(self.view[:4]))
+
+        Cycle()
+        gc.collect()
+        os._exit(7 if seen == [b"seen"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 # ---- several processes ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import channel_calls
 import numpy as np
 import pytest
 from channel_peer import peers
+from test_locks import running
 
 from poolwise import Shared, TransferError, share
 
@@ -48,6 +49,47 @@ def test_bytes_are_seen_as_a_view(kind: Any) -> None:
         assert peer.call(channel_calls.bytes_of, handle) == b"some bytes"
     assert handle.value.tobytes() == b"some bytes"
     assert handle.value.readonly
+
+
+@pytest.mark.parametrize(
+    "view",
+    [memoryview(b"abcdef")[::2], memoryview(b""), memoryview(np.zeros((2, 0)))],
+    ids=["with steps", "empty", "no columns"],
+)
+def test_any_memory_is_seen_as_a_view(view: memoryview) -> None:
+    assert share(view).value.tobytes() == view.tobytes()
+
+
+def test_others_may_fork_while_something_is_shared() -> None:
+    over = threading.Event()
+
+    def fork() -> None:
+        while not over.is_set():
+            with peers("fork"):
+                pass
+
+    with running(fork), running(fork):
+        for _ in range(30):
+            assert share(np.ones(200_000)).value[-1] == 1
+        over.set()
+
+
+def test_a_value_may_be_looked_at_by_what_is_finalised_with_it() -> None:
+    child = os.fork()  # where this failed, it was with a crash
+    if child == 0:
+        seen: list[bytes] = []
+
+        class Cycle:
+            def __init__(self) -> None:
+                self.view, self.me = share(b"seen" * 1000).value, self
+
+            def __del__(self) -> None:
+                seen.append(bytes(self.view[:4]))
+
+        Cycle()
+        gc.collect()
+        os._exit(7 if seen == [b"seen"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_nobody_can_change_what_is_read_only() -> None:

@@ -8,6 +8,7 @@ from _poolwise_worker import descriptors, timeouts
 from _poolwise_worker.channels import identity
 from _poolwise_worker.channels.locks import Lock, RLock
 from _poolwise_worker.channels.monitor import Monitor
+from _poolwise_worker.channels.mutex import LOOK_UP
 from _poolwise_worker.errors import OwnerDied
 
 TYPE_CHECKING = False
@@ -71,7 +72,10 @@ class Condition:
         return self._lock.__enter__()
 
     def __exit__(self, *raised: object) -> None:
-        self._lock.__exit__(*raised)
+        # Who is interrupted in `wait` while another has the lock does not hold it; that it was
+        # interrupted is what is to be heard of.
+        if raised[0] is None or self._lock._is_owned():
+            self._lock.__exit__(*raised)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Release the lock, wait to be notified, acquire it again.
@@ -85,6 +89,9 @@ class Condition:
         Raises:
             OwnerDied: if somebody died holding the lock meanwhile. This thread holds it then.
             RuntimeError: if this thread does not hold the lock.
+
+        Ctrl-C is answered also while another thread has the lock. If this one cannot have it again
+        soon, it does not hold it then; the end of a ``with`` block takes that into account.
         """
         until = timeouts.until(timeout)
         self._require_lock("wait on")
@@ -96,8 +103,10 @@ class Condition:
                 self._monitor.wait_until(
                     lambda: self._is_over(place, deaths), until, look=self._bury
                 )
-            finally:
-                self._retake(depth)
+            except BaseException:
+                self._retake(depth, LOOK_UP)
+                raise
+            self._retake(depth)
         except BaseException:
             self._leave(place, pass_on=True)
             raise
@@ -148,11 +157,12 @@ class Condition:
         if not self._lock._is_owned():
             raise RuntimeError(f"cannot {action} a Condition whose lock this thread does not hold")
 
-    def _retake(self, depth: int) -> None:
-        """Acquire the lock as often as it was held, whoever died holding it."""
+    def _retake(self, depth: int, timeout: float = -1) -> None:
+        """Acquire the lock as often as it was held, whoever died holding it, if it can be had."""
         while depth:
             try:
-                self._lock._acquire_restore(1)
+                if not self._lock.acquire(timeout=timeout):
+                    return
                 depth -= 1
             except OwnerDied:
                 pass  # `wait` sees that from the count of deaths

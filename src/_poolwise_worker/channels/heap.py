@@ -3,6 +3,9 @@
 A reader sees a block through a private mapping: it reads without a copy, and what it writes is
 seen by nobody else. A block is used again only when the last view of it is gone. One that a
 process held when it was killed is found to be free when room is looked for.
+
+The pages of free blocks are kept for what is put next, because touching memory for the first time
+takes as long as filling it; but not more than `KEPT` bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import os
 
 from _poolwise_worker import descriptors
 from _poolwise_worker.channels import identity
-from _poolwise_worker.channels.memory import Memory, private_view, shared_view
+from _poolwise_worker.channels.memory import Memory, give_back, private_view, shared_view
 from _poolwise_worker.channels.mutex import Guard
 
 #: The first pages are a table: the guard, where the blocks end, how many there are; then for each
@@ -21,8 +24,12 @@ _END, _BLOCKS = 8, 9
 _FIRST = 16
 _MOST = (_TABLE // 8 - _FIRST) // 2
 
-#: Who has a block, unless it is the identity of a process that writes it or reads it.
-_FREE, _SENT, _RETIRED = 0, 1, 2
+#: Who has a block, unless it is the identity of a process that writes it or reads it; an empty one
+#: is free and has no pages.
+_FREE, _SENT, _RETIRED, _EMPTY = 0, 1, 2, 3
+
+#: Bytes of free blocks that keep their pages, of one heap.
+KEPT = 1 << 27
 
 
 class Heap:
@@ -78,8 +85,24 @@ class Heap:
         self._words[block + 1] = _SENT
 
     def free(self, block: int) -> None:
-        """Let go of a block that nobody is told of, or whose last view is gone."""
-        self._words[block + 1] = _FREE
+        """Let go of a block that nobody is told of, or whose last view is gone.
+
+        Without the guard, because views end anywhere, also in a thread that is inside. So two who
+        free at once may keep a little more than `KEPT`.
+        """
+        words = self._words
+        table = words[_FIRST : _FIRST + 2 * words[_BLOCKS]].tolist()
+        kept = sum(
+            1 << (what & 63) - 1
+            for what, who in zip(table[::2], table[1::2], strict=True)
+            if who == _FREE
+        )
+        place, size = words[block] & ~63, 1 << (words[block] & 63) - 1
+        state = _FREE
+        if kept + size > KEPT:
+            give_back(self._memory.descriptor, place, size)
+            state = _EMPTY
+        words[block + 1] = state
 
     def view(self, block: int, size: int) -> memoryview:
         """Return a view of a block that was sent here; the block is free when the view is gone."""
@@ -100,12 +123,13 @@ class Heap:
         kind = size.bit_length()
         blocks = range(_FIRST, _FIRST + 2 * words[_BLOCKS], 2)
         fitting = [block for block in blocks if words[block] & 63 == kind]
-        for block in fitting:
-            if words[block + 1] == _FREE:
-                return block
+        for state in _FREE, _EMPTY:
+            for block in fitting:
+                if words[block + 1] == state:
+                    return block
         for block in fitting:
             holder = words[block + 1]
-            if holder > _RETIRED and not identity.alive(holder >> 2):
+            if holder > _EMPTY and not identity.alive(holder >> 2):
                 return block
         if words[_BLOCKS] == _MOST:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _queue import Empty, SimpleQueue
+from itertools import count
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -25,34 +26,38 @@ MOVED = Word()
 
 
 class Line:
-    """A `SimpleQueue` of messages, and one of as many tokens as there is room left.
+    """A `SimpleQueue` of messages, and one of tokens for the room that was left again.
 
     Both are of the standard library and written in C: putting and getting is one call each, and
-    signals, time-outs and the GIL are its business.
+    signals, time-outs and the GIL are its business. Room that nobody has had yet is counted, not
+    queued: `maxsize` may be large. To count is atomic.
     """
 
-    __slots__ = ("get", "messages", "put", "room")
+    __slots__ = ("_had", "_maxsize", "get", "messages", "put", "room")
 
-    def __init__(self, maxsize: int, room: SimpleQueue[Any] | None = None) -> None:
+    def __init__(self, maxsize: int) -> None:
         self.messages: SimpleQueue[Any] = SimpleQueue()
         self.put = self.messages.put
         self.get = self.messages.get
-        self.room = room
-        if maxsize and room is None:
-            self.room = SimpleQueue()
-            for _ in range(maxsize):
-                self.room.put(None)
+        self.room: SimpleQueue[Any] | None = SimpleQueue() if maxsize else None
+        self._maxsize = maxsize
+        self._had = count()
 
     def enter(self, until: float | None) -> object:
         """Get room for one message; false if there was none until `until`; or `MOVED`."""
         if self.room is None:
             return True
+        token: Any
         try:
-            token: Any = self.room.get(
-                timeout=None if until is None else max(0.0, until - monotonic())
-            )
+            token = self.room.get_nowait()
         except Empty:
-            return False
+            if next(self._had) < self._maxsize:
+                return True
+            left = None if until is None else max(0.0, until - monotonic())
+            try:
+                token = self.room.get(timeout=left)
+            except Empty:
+                return False
         if token is MOVED:
             self.room.put(MOVED)
             return MOVED
@@ -73,22 +78,21 @@ class Line:
             return self.messages.get()
         return self.messages.get(timeout=max(0.0, until - monotonic()))
 
-    def give_up(self) -> list[Any]:
+    def give_up(self, into: list[Any]) -> None:
         """Empty the line, and have all who wait there, and who will, told that it has moved."""
-        left = self.drain()
+        self.drain(into)
         if self.room is not None:
             self.room.put(MOVED)
-        return left
 
-    def drain(self) -> list[Any]:
-        """Take all messages; leave `MOVED` as the last in line."""
-        left = []
+    def drain(self, into: list[Any]) -> None:
+        """Take all messages, to a list that its owner keeps if this is interrupted; leave `MOVED`
+        as the last in line.
+        """
         while True:
             try:
                 message = self.messages.get_nowait()
             except Empty:
                 break
             if not isinstance(message, Word):
-                left.append(message)
+                into.append(message)
         self.messages.put(MOVED)
-        return left

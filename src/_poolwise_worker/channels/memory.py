@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from ctypes import CDLL, c_char, c_int, c_long, c_size_t, c_void_p
+from ctypes import CDLL, c_char, c_int, c_long, c_size_t, c_void_p, py_object, pythonapi
 from mmap import mmap
 from weakref import ref
 
@@ -74,15 +74,26 @@ def mapped(descriptor: int, size: int = 0, **how: int) -> mmap:
     return mmap(descriptor, size, **how)
 
 
+def give_back(descriptor: int, offset: int, size: int) -> None:
+    """Let go of the pages of a part; it reads as zeros from then on. To be refused is no harm."""
+    _fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, offset, size)
+
+
 # ---- views that outlive what they were made by ---------------------------------------------------
 
 _libc = CDLL(None)
-_mmap, _munmap = _libc["mmap"], _libc["munmap"]
+_mmap, _munmap, _fallocate = _libc["mmap"], _libc["munmap"], _libc["fallocate"]
 _mmap.restype = c_void_p
 _mmap.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
 _munmap.argtypes = (c_void_p, c_size_t)
+_fallocate.argtypes = (c_int, c_int, c_long, c_long)
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
 _READ, _WRITE, _SHARED, _PRIVATE = 1, 2, 1, 2
 _FAILED = c_void_p(-1).value
+
+_hide_from_collector = pythonapi["PyObject_GC_UnTrack"]
+_hide_from_collector.argtypes = (py_object,)
+_hide_from_collector.restype = None
 
 #: Views that there are, each with what is to be done when it is gone.
 _views: set[_View] = set()
@@ -130,6 +141,9 @@ class _View:
             raise MemoryError(f"cannot map {size:,} bytes of shared memory")
         self._address, self._size, self._gone = address, before + size, gone
         room = (c_char * size).from_address(address + before)
+        # In a cycle of garbage, weak references are told before the finalisers run, and those may
+        # look into the view still. What the collector does not know of dies with its last user.
+        _hide_from_collector(room)
         self._room = ref(room, self._end)
         _views.add(self)
         self._memory: memoryview | None = memoryview(room).cast("B")

@@ -11,6 +11,7 @@ from marshal import dumps as marshal
 from marshal import loads as unmarshal
 
 from _poolwise_worker import culprit
+from _poolwise_worker.channels import definitions
 from _poolwise_worker.errors import TransferError
 from _poolwise_worker.transfer import describe
 
@@ -59,9 +60,12 @@ class Codec:
             TransferError: with the path to what cannot be pickled.
         """
         if item.__class__ in PLAIN:
-            message = marshal(item, VERSION)
-            if self._most is None or len(message) <= self._most:
-                return message
+            try:
+                message = marshal(item, VERSION)
+                if self._most is None or len(message) <= self._most:
+                    return message
+            except ValueError:  # more than 2 GB
+                pass
             return self._checked(_dumps(item, 5))
         buffers: list[memoryview] = []
 
@@ -143,15 +147,12 @@ class Codec:
 
 
 def _pickled(item: object, keep_inside: Any, buffers: list[memoryview]) -> bytes:
-    """Pickle plainly, or by value what another process would not find by reference."""
+    """Pickle plainly, or by value what another process might not find by reference."""
     try:
         data = _dumps(item, 5, buffer_callback=keep_inside)
         if b"__main__" not in data:
             return data
     except Exception:  # whatever it was, cloudpickle may do better
         pass
-    import cloudpickle
-
-    buffers.clear()  # they are inside this time
-    result: bytes = cloudpickle.dumps(item, 5)
-    return result
+    buffers.clear()
+    return definitions.dumps(item, keep_inside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from _queue import Empty
-from _thread import allocate_lock
+from _thread import RLock
 from contextlib import suppress
 from marshal import dumps as marshal
 from weakref import WeakSet
@@ -47,10 +47,12 @@ class Queue:
 
     # `_line` is what there is before, `_ring` and its company what there is after; while both are
     # ``None`` the queue is moving, and whoever comes waits for `_moving`, which who moves it holds.
+    # If that fails there is a line again, a new one. `_late` is guarded by `_moving`.
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = timeouts.count("maxsize", maxsize, 0)
-        self._moving = allocate_lock()
+        self._moving = RLock()
+        self._late: list[Any] = []
         self._line: Line | None = Line(self._maxsize)
         self._ring: Ring | None = None
         self._heap: Heap | None = None
@@ -91,17 +93,19 @@ class Queue:
         """
         ring, line = self._ring, self._line
         if ring is not None:
-            if (
-                item.__class__ in _PLAIN
-                and timeout is None
-                and ring.append_now(marshal(item, VERSION))
-            ):
-                return
+            if item.__class__ in _PLAIN and timeout is None:
+                try:
+                    message = marshal(item, VERSION)
+                except ValueError:  # more than 2 GB
+                    pass
+                else:
+                    if ring.append_now(message):
+                        return
             self._put_shared(item, _until(block, timeout))
         elif line is not None and line.room is None and not self._closed and timeout is None:
             line.put(item)
             if self._line is not line:
-                self._move_up(line)
+                self._move_up(line, item)
         else:
             self._put(item, _until(block, timeout))
 
@@ -157,10 +161,7 @@ class Queue:
         return most
 
     def _put(self, item: Any, until: float | None) -> None:
-        while True:
-            line = self._line
-            if line is None:
-                break
+        while (line := self._settled()) is not None:
             if self._closed:
                 self._refuse_to_put()
             entered = line.enter(until)
@@ -169,9 +170,8 @@ class Queue:
             if entered is not MOVED:
                 line.put(item)
                 if self._line is not line:
-                    self._move_up(line)
+                    self._move_up(line, item)
                 return
-            self._wait_for_move()
         self._put_shared(item, until)
 
     def _put_shared(self, item: Any, until: float | None) -> None:
@@ -246,11 +246,10 @@ class Queue:
             yield item
 
     def _get(self, most: int, until: float | None) -> list[Any]:
-        while (line := self._line) is not None:
+        while (line := self._settled()) is not None:
             got = self._get_from(line, most, until)
             if got:
                 return got
-            self._wait_for_move()
         ring, codec = self._shared()
         yields, codec.large = NO_YIELD if codec.large else YIELDS, False
         taken = ring.take(most, until, yields)
@@ -293,14 +292,15 @@ class Queue:
 
         A `put` that overlaps it may be refused or not. Consumers who wait for more are woken.
         """
-        with self._moving:
-            if self._line is not None:
-                if not self._closed:
-                    self._closed = True
-                    self._line.put(END)
-                    if self._line.room is not None:  # wake who waits for room
-                        self._line.room.put(MOVED)
-                return
+        if self._settled() is not None:
+            with self._moving:
+                if self._line is not None:
+                    if not self._closed:
+                        self._closed = True
+                        self._line.put(END)
+                        if self._line.room is not None:  # wake who waits for room
+                            self._line.room.put(MOVED)
+                    return
         self._shared()[0].close()
 
     @property
@@ -310,7 +310,7 @@ class Queue:
 
     def qsize(self) -> int:
         """Return how many messages are there; by the time it is read, it may be another number."""
-        line = self._line
+        line = self._settled()
         if line is None:
             return len(self._shared()[0])
         return max(0, line.messages.qsize() - self._closed)
@@ -325,7 +325,7 @@ class Queue:
 
     def lost(self) -> int:
         """Return how many messages were lost with consumers that were killed inside `get`."""
-        return 0 if self._line is not None else self._shared()[0].lost()
+        return 0 if self._settled() is not None else self._shared()[0].lost()
 
     # ---- becoming shared ----
 
@@ -338,19 +338,29 @@ class Queue:
         assert self._heap is not None
         return _arrived, (*self._ring.carry(), self._heap.carry())
 
-    def _shared(self) -> tuple[Ring, Codec]:
-        while self._ring is None or self._codec is None:
+    def _settled(self) -> Line | None:
+        """Return the line, or ``None`` once there is a ring; while it moves, wait for one of them.
+
+        Raises:
+            TransferError: if this process has neither.
+        """
+        while (line := self._line) is None and self._ring is None:
             if self._parted:
                 raise TransferError(
                     "this queue could not be shared with this process when it was forked, because "
                     "a message in it cannot be pickled; fork before that is put"
                 )
-            self._wait_for_move()
-        return self._ring, self._codec
+            with self._moving:
+                if self._line is None and self._ring is None and not self._parted:
+                    raise _in_the_midst()
+        return line
 
-    def _wait_for_move(self) -> None:
-        with self._moving:
-            pass
+    def _shared(self) -> tuple[Ring, Codec]:
+        """Return what there is once it is shared, which nobody can undo."""
+        self._settled()
+        assert self._ring is not None
+        assert self._codec is not None
+        return self._ring, self._codec
 
     def _share(self) -> None:
         """Move the messages into shared memory, where they and all others are copies.
@@ -359,37 +369,39 @@ class Queue:
             TransferError: if one cannot be pickled; then all is as it was.
         """
         with self._moving:
-            line = self._line
+            line = self._settled()
             if line is None:
                 return
             ring, heap = Ring.create(self._maxsize), Heap.create()
             codec = Codec(heap)
-            # From here on nobody begins anything in the line. Who has begun to put there looks
-            # again, and moves up what came too late: before its own `put` returns, so before what
-            # it puts next.
-            self._line = None
-            items = line.give_up()
+            items: list[Any] = []
             try:
+                # From here on nobody begins anything in the line. Who has begun to put there looks
+                # again, and moves up what came too late: before its own `put` returns, so before
+                # what it puts next.
+                self._line = None
+                line.give_up(items)
                 self._fill(ring, codec, items)
-            except BaseException:
-                again = Line(0)
-                if self._maxsize:
-                    again = Line(self._maxsize)
-                    for _ in items:
-                        again.enter(0.0)
-                for item in items:
-                    again.put(item)
                 if self._closed:
-                    again.put(END)
-                self._line = again
+                    ring.close()
+                self._heap = heap
+                self._codec = codec
+                self._decode = codec.decode
+                self._ring = ring
+            except BaseException:
+                if self._ring is None:
+                    self._line = self._line_of(items)
                 raise
-            if self._closed:
-                ring.close()
-            self._heap = heap
-            self._codec = codec
-            self._decode = codec.decode
-            self._ring = ring
             _unshared.discard(self)
+
+    def _line_of(self, items: list[Any]) -> Line:
+        line = Line(self._maxsize)
+        for item in items:
+            line.enter(0.0)
+            line.put(item)
+        if self._closed:
+            line.put(END)
+        return line
 
     def _fill(self, ring: Ring, codec: Codec, items: list[Any]) -> None:
         with descriptors.refusing():
@@ -397,10 +409,19 @@ class Queue:
         for message in encoded:
             ring.append(message, None)
 
-    def _move_up(self, line: Line) -> None:
-        """Put again what came into a line that has moved."""
-        self._wait_for_move()
-        for item in line.drain():
+    def _move_up(self, line: Line, item: Any) -> None:
+        """Put again what this thread has put into a line that has moved.
+
+        Unless it came in time, or a consumer has found it. Each puts its own: if it cannot be
+        pickled, or the queue is closed by now, that is raised in whoever put it.
+        """
+        self._settled()
+        with self._moving:
+            line.drain(self._late)
+            places = [place for place, late in enumerate(self._late) if late is item]
+            if places:
+                del self._late[places[0]]
+        if places:
             self._put(item, None)
 
 
@@ -417,6 +438,13 @@ def _decoded(found: list[bytes], codec: Codec) -> list[Any]:
         first.readable = values
         raise first
     return values
+
+
+def _in_the_midst() -> RuntimeError:
+    return RuntimeError(
+        "a message, or a signal handler, uses the queue in the midst of which it is pickled for it "
+        "to be shared"
+    )
 
 
 def _until(block: bool, timeout: Any) -> float | None:
@@ -437,7 +465,8 @@ def _end() -> NoReturn:
 
 def _arrived(control: descriptors.Token, data: descriptors.Token, heap: descriptors.Token) -> Queue:
     queue = Queue.__new__(Queue)
-    queue._moving = allocate_lock()
+    queue._moving = RLock()
+    queue._late = []
     queue._line = None
     queue._closed = queue._parted = False
     queue._heap = Heap.claim(heap)
@@ -461,7 +490,7 @@ def _share_all() -> None:
 
 def _part_with_unshared() -> None:
     for queue in list(_unshared):
-        queue._moving = allocate_lock()
+        queue._moving = RLock()
         queue._line = None
         queue._parted = True
 

@@ -8,6 +8,7 @@ from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_W
 from mmap import PROT_READ
 
 from _poolwise_worker import culprit, descriptors
+from _poolwise_worker.channels import definitions
 from _poolwise_worker.channels.locks import Lock
 from _poolwise_worker.channels.memory import create, mapped, shared_view
 from _poolwise_worker.errors import TransferError
@@ -122,7 +123,10 @@ def share(obj: T, *, writable: bool = False) -> Shared[T]:
 def _taken_apart(obj: object) -> tuple[Any, list[memoryview]]:
     """Return a pickle, or ``None`` for bytes as such, and the buffers that belong to it."""
     if isinstance(obj, bytes | bytearray | memoryview):
-        return None, [memoryview(obj).cast("B")]
+        view = memoryview(obj)
+        if not view.c_contiguous or not view.nbytes:
+            view = memoryview(view.tobytes())
+        return None, [view.cast("B")]
     buffers: list[memoryview] = []
 
     def keep_inside(buffer: PickleBuffer) -> bool:
@@ -139,10 +143,8 @@ def _taken_apart(obj: object) -> tuple[Any, list[memoryview]]:
                 return data, buffers
         except Exception:  # whatever it was, cloudpickle may do better
             pass
-        import cloudpickle
-
         buffers.clear()
-        return cloudpickle.dumps(obj, 5, buffer_callback=keep_inside), buffers
+        return definitions.dumps(obj, keep_inside), buffers
     except Exception as error:
         raise TransferError(culprit.explain(obj, "the object", error)) from error
 
@@ -158,17 +160,23 @@ def _stored(head: bytes | None, buffers: list[memoryview], *, writable: bool) ->
     first = 8 + len(table) + _ALIGNMENT - 1 & -_ALIGNMENT
     descriptor = create(max(1, first + end))
     try:
-        with mapped(descriptor) as room:
-            room[:8] = len(table).to_bytes(8, "little")
-            room[8 : 8 + len(table)] = table
-            for (offset, size), buffer in zip(places, buffers, strict=True):
-                room[first + offset : first + offset + size] = buffer
+        # Not through a mapping: a process that another thread forks meanwhile would have it too,
+        # and what somebody can write to cannot be sealed.
+        _write(descriptor, memoryview(len(table).to_bytes(8, "little") + table), 0)
+        for (offset, _), buffer in zip(places, buffers, strict=True):
+            _write(descriptor, buffer, first + offset)
         seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
         fcntl(descriptor, F_ADD_SEALS, seals if writable else seals | F_SEAL_WRITE)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _write(descriptor: int, data: memoryview, offset: int) -> None:
+    done = 0
+    while done < data.nbytes:
+        done += os.pwrite(descriptor, data[done:], offset + done)
 
 
 def _read(descriptor: int, *, writable: bool) -> Any:
