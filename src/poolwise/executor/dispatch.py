@@ -17,6 +17,7 @@ from poolwise.executor.again import Again, Retries, Suspect, runs
 from poolwise.executor.collect import Collector
 from poolwise.executor.lane import Lane
 from poolwise.executor.record import Phase, PlanUse
+from poolwise.executor.shortage import explained
 from poolwise.executor.workload import Workload
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import ANY_SIZE, Mechanism, WorkerOptions
@@ -553,6 +554,11 @@ class Dispatch:
         self.note(f"worker {exit.pid} {how}; another takes its place")
         notices.worker_died(exit, lane.plan, how, self.lost_workers + self.killed)
 
+    def fewer(self, lane: Lane, error: BaseException) -> None:
+        """Note that a lane has to do with fewer workers."""
+        self.note(f"{lane.plan}: fewer, because one could not be started: {explained(error)}")
+        notices.fewer_workers(lane.plan, error, lane.pool.workers)
+
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
         """Retire a lane that has no workers and can get none; without another, say why.
 
@@ -562,7 +568,7 @@ class Dispatch:
         """
         from poolwise.errors import InitializerFailed
 
-        self.note(f"{lane.plan} could not be opened: {error}")
+        self.note(f"{lane.plan} could not be opened: {explained(error)}")
         notices.no_workers(lane.plan, error)
         if isinstance(error, InitializerFailed):
             raise error  # in every other worker it may have done half of its work
@@ -572,7 +578,7 @@ class Dispatch:
         if not any(other.active for other in self.lanes if other is not lane):
             from poolwise.errors import PoolwiseError
 
-            raise PoolwiseError(f"no worker can be started: {error}") from error
+            raise PoolwiseError(f"no worker can be started: {explained(error)}") from error
         self._close_if_empty(lane)
 
     def _end(self, flight: _Flight, count: int) -> None:
@@ -600,6 +606,4 @@ def _how(exit: Exit) -> str:
     """Say how a worker ended."""
     if exit.reason is not None:
         return f"was ended: {_REASONS[exit.reason]}"
-    if exit.signal is not None:
-        return f"died of signal {exit.signal}"
-    return "died" if exit.code is None else f"died with exit code {exit.code}"
+    return str(exit)
