@@ -39,10 +39,14 @@ def private_bytes(pid: int | str = "self") -> int:
 
 
 class Guard:
-    """Watches one worker. Belongs to its server."""
+    """Watches one worker. Belongs to its server, which sets `pid` as soon as there is one.
 
-    def __init__(self, pid: int, marks: int, seconds: float, most: int) -> None:
-        self._pid = pid
+    Raises:
+        OSError: no descriptor or no memory for the page of start marks.
+    """
+
+    def __init__(self, marks: int, seconds: float, most: int) -> None:
+        self.pid = 0
         self._page = memoryview(mmap.mmap(marks, 0)).cast("Q")
         self._nanoseconds = int(seconds * 1e9)
         self._most = most
@@ -69,7 +73,7 @@ class Guard:
         if self._time_left() <= 0:
             return OVERTIME
         base = self._page[BASE]
-        if self._most and base and private_bytes(self._pid) - base > self._most:
+        if self._most and base and private_bytes(self.pid) - base > self._most:
             return OVERGROWN
         return 0
 

@@ -1,6 +1,6 @@
 """What calls say on the way to the caller: lines, log records, warnings.
 
-Lines go out whole, each with one write, so that those of several workers never mix. Where the
+Lines go out whole, so that those of several workers never mix (`whole`). Where the
 caller's own stream is the one that it was started with, they go straight there; where it is
 another (a notebook's, a test's, a buffer), they are sent to be written by the caller. Records and
 warnings are always sent, so that the caller's handlers and filters have them.
@@ -13,6 +13,7 @@ import sys
 from _thread import get_ident
 
 from _poolwise_worker import surroundings, transfer, wire
+from _poolwise_worker.whole import Outlet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Sends a frame; ``None`` outside a worker, and in processes that calls have forked.
 _send: Callable[[bytes], None] | None = None
+
+_outlet = Outlet()
 
 
 class Lines:
@@ -68,9 +71,7 @@ class Lines:
             return
         self._original.flush()  # what was written to its buffer comes first
         data = text.encode(self._original.encoding or "utf-8", self._original.errors or "strict")
-        descriptor = self._original.fileno()
-        while data:
-            data = data[os.write(descriptor, data) :]
+        _outlet.write(self._original.fileno(), data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
@@ -102,9 +103,10 @@ def begin(send: Callable[[bytes], None]) -> None:
 
 
 def _stop() -> None:
-    """In a process that a call has forked: the socket is not its own."""
-    global _send
+    """In a process that a call has forked: the socket is not its own, nor is what others began."""
+    global _send, _outlet
     _send = None
+    _outlet = Outlet()
 
 
 # ---- warnings ------------------------------------------------------------------------------------

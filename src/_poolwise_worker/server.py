@@ -38,13 +38,14 @@ from _socket import (
     socket,
 )
 from _struct import Struct
+from errno import EMFILE
 from marshal import loads as unmarshal
 
 from _poolwise_worker import transfer
 from _poolwise_worker.guard import LIMITS, Guard
 from _poolwise_worker.outbox import leave
 from _poolwise_worker.parting import part_from_caller
-from _poolwise_worker.worker import ignore, run_worker
+from _poolwise_worker.worker import ignore, run_worker, saying_what_lacks
 
 #: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
 REQUEST = Struct("<BQ")
@@ -77,6 +78,9 @@ class Server:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         os.set_blocking(self._wake_read, False)
+        #: Held in reserve, so that at least the keeper, which comes first, can be received: over it
+        #: the pool hears that this process may open no more.
+        self._spare: int | None = os.dup(self._wake_read)
 
     def serve(self) -> None:
         """Answer requests until the caller is gone, or wants no more and no worker is left."""
@@ -118,6 +122,17 @@ class Server:
 
     def _answer(self) -> bool:
         """Answer one request; false if there will be no more."""
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        more = self._answer_with_room()
+        try:
+            self._spare = os.dup(self._wake_read)
+        except OSError:  # somebody has lowered the limit: then not even a keeper can be received
+            pass
+        return more
+
+    def _answer_with_room(self) -> bool:
         header, descriptors = _receive(self._front, REQUEST.size, DESCRIPTORS)
         if len(header) < REQUEST.size:
             return False
@@ -136,8 +151,10 @@ class Server:
                 self._close_keeper(keeper)
         elif len(descriptors) == DESCRIPTORS:
             self._start(kind, number, descriptors, limits)
-        else:  # this process may open no more: at the end of file the pool hears of it
-            for each in descriptors:
+        else:  # this process may open no more
+            for keeper in descriptors[:1]:
+                _fail(socket(AF_UNIX, SOCK_STREAM, 0, keeper), EMFILE)
+            for each in descriptors[1:]:
                 os.close(each)
         return True
 
@@ -150,10 +167,10 @@ class Server:
     ) -> None:
         keeper = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
         try:
+            guard = None if limits is None else Guard(descriptors[-1], *limits)
             pid = os.fork()
         except OSError as error:
-            _reply(keeper, FAILED, error.errno or 0)
-            keeper.close()
+            _fail(keeper, error.errno or 0)
         else:
             if pid == 0:
                 keeper.close()
@@ -161,8 +178,9 @@ class Server:
             self._workers[pid] = keeper.fileno()
             self._keepers[keeper.fileno()] = keeper, pid
             self._poll.register(keeper.fileno(), select.POLLIN)
-            if limits is not None:
-                self._guards[pid] = Guard(pid, descriptors[-1], *limits)
+            if guard is not None:
+                guard.pid = pid
+                self._guards[pid] = guard
             _reply(keeper, STARTED, pid)
         for descriptor in descriptors[1:]:
             os.close(descriptor)
@@ -181,7 +199,8 @@ class Server:
             os.close(self._wake_read)
             os.close(self._wake_write)
             if kind == SPAWN:
-                _execute(threads, descriptors, guarded=guarded)
+                with saying_what_lacks(descriptors[0]):
+                    _execute(threads, descriptors, guarded=guarded)
             _renew_random_streams()
             run_worker(threads, descriptors, guarded=guarded)
             code = 0
@@ -232,6 +251,12 @@ class Server:
                 keeper, _ = self._keepers.pop(descriptor)
                 _reply(keeper, ENDED, status)
                 keeper.close()
+
+
+def _fail(keeper: socket, number: int) -> None:
+    """Tell the pool that there will be no worker, and why."""
+    _reply(keeper, FAILED, number)
+    keeper.close()
 
 
 def _reply(keeper: socket, kind: int, value: int) -> None:

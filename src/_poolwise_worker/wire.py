@@ -13,6 +13,7 @@ RUN        →         batch id     task id          calls   the pickled columns
 SINGLY     →         batch id     task id          calls   pickled list of pickled calls
 READY      ←         process id   –                –       –
 UNREADY    ←         –            –                –       pickled, what the initializer raised
+UNABLE     ←         errno        –                –       –
 DONE       ←         batch id     first call       calls   pickled values
 MIXED      ←         batch id     first call       calls   pickled (values, errors)
 RETURNED   ←         batch id     first call       calls   –
@@ -27,7 +28,8 @@ WARNED     ←         –            –                –       pickled warni
 A batch ends in frames that together cover each of its calls once: DONE and MIXED for calls that
 ran, RETURNED for the tail that will never start. UNREADABLE says that the columns did not
 unpickle as a whole; the caller sends them again as SINGLY. PRIME is answered by READY, after the
-initializer has run, or by UNREADY.
+initializer has run, or by UNREADY; by UNABLE, with what the system lacks, if the worker cannot
+begin. It has taken nothing then, and exits.
 
 The caller ends a worker by closing its own sending direction: the worker finishes what it has read,
 then exits. REST says that nobody has work for it now: it forgets its tasks, and exits by itself if
@@ -45,6 +47,7 @@ ARENA, RELEASED = 32, 33
 TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
 READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 SAID, LOGGED, WARNED = 22, 23, 24
+UNABLE = 25
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

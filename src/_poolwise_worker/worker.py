@@ -26,6 +26,7 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from _socket import AF_UNIX, MSG_WAITALL, SOCK_STREAM, socket
 from _thread import allocate_lock, get_ident, start_new_thread
+from errno import EAGAIN, ENOMEM
 
 from _poolwise_worker import said, surroundings, transfer, wire
 from _poolwise_worker.exchange import Exchange
@@ -36,6 +37,7 @@ from _poolwise_worker.runner import Runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable
     from typing import Any
 
@@ -45,16 +47,50 @@ def run_worker(threads: int, descriptors: list[int], *, guarded: bool = False) -
     signal(SIGINT, ignore)
     signal(SIGTERM, ignore)
     data_fd, control_fd, life_fd, marks_fd = descriptors
-    die_with(life_fd)
-    marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
-    os.close(marks_fd)
-    data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
-    control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
-    work(data, control, marks, threads, os.getpid(), Clock(marks) if guarded else None)
+    with saying_what_lacks(data_fd):
+        die_with(life_fd)
+        marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
+        os.close(marks_fd)
+        data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
+        control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
+        clock = Clock(marks) if guarded else None
+        serve = prepare(data, control, marks, threads, os.getpid(), clock)
+    serve()
     import atexit
 
     atexit._run_exitfuncs()
     flush_streams()
+
+
+class saying_what_lacks:
+    """Ends the worker if what is within meets a limit of the system, and tells the caller which:
+    otherwise this process would end, and another be started, for a reason that nobody knows.
+    """
+
+    def __init__(self, data: int) -> None:
+        self._data = data
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        number = _errno_of(error)
+        if number:
+            try:
+                # A new socket is empty enough for one frame, and nothing has been sent yet.
+                os.write(self._data, wire.pack(wire.UNABLE, number))
+            except OSError:
+                pass  # the caller is gone
+            leave(1)
+
+
+def _errno_of(error: BaseException | None) -> int:
+    """Return what the system lacks; 0 for no error, or one that is not the system's."""
+    if isinstance(error, MemoryError):
+        return ENOMEM
+    if isinstance(error, RuntimeError):  # "can't start new thread", which has no number
+        return EAGAIN
+    return (error.errno or 0) if isinstance(error, OSError) else 0
 
 
 def ignore(signum: int, frame: object) -> None:
@@ -81,9 +117,11 @@ def die_with(life: int) -> None:
             leave(0)  # closed before we asked
 
 
-def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:
+def _report(gate: LockType, control: socket, intake: Intake, runners: list[Runner]) -> None:
     """Answer recalls until the caller is gone; then end the worker, whatever it is doing."""
     with _LeavingOnFault():
+        with gate:
+            pass
         while True:
             try:
                 request = control.recv(wire.RECALL.size, MSG_WAITALL)
@@ -94,31 +132,30 @@ def _report(control: socket, intake: Intake, runners: list[Runner]) -> None:
             intake.recall(wire.RECALL.unpack(request)[0], runners)
 
 
-def work(
+def prepare(
     data: socket,
     control: socket,
     marks: memoryview,
     threads: int,
     pid: int,
     clock: Clock | None = None,
-) -> None:
-    """Serve batches until the caller closes its sending direction; returns when all are done."""
+) -> Callable[[], None]:
+    """Return what serves batches until the caller closes its sending direction, and returns when
+    all are done. Nothing has been taken from the caller before.
+
+    Raises:
+        RuntimeError, OSError, MemoryError: this process cannot have the threads, the descriptors or
+            the memory.
+    """
     outbox = Outbox(data)
-    said.begin(outbox.say)
     exchange = Exchange(transfer.to_caller, lambda: surroundings.arena_limit, outbox.announce)
     intake = Intake(data, outbox, exchange, pid)
     runners = [Runner(outbox, exchange, marks, slot, clock) for slot in range(threads)]
-
-    def let_go() -> None:
-        data.close()
-        control.close()
-
-    # A process that a call forks is no worker. It must not hold the sockets open, and if it comes
-    # back into this loop, its first attempt to send ends it.
-    os.register_at_fork(after_in_child=let_go)
-    _give_signals_back_to_children()
-    start_new_thread(_report, (control, intake, runners))
-    finished = []
+    # Held until all threads are there: one that had begun could lose a call if another one cannot
+    # be had.
+    gate = allocate_lock()
+    gate.acquire()
+    ended = []
 
     def serve(runner: Runner) -> None:
         while intake.next(runner):
@@ -129,11 +166,26 @@ def work(
     for runner in runners[1:]:
         gone = allocate_lock()
         gone.acquire()
-        finished.append(gone)
-        start_new_thread(_serve_then_release, (serve, runner, gone))
-    serve(runners[0])
-    for gone in finished:
-        gone.acquire()
+        ended.append(gone)
+        start_new_thread(_serve_then_release, (gate, serve, runner, gone))
+    start_new_thread(_report, (gate, control, intake, runners))
+
+    def let_go() -> None:
+        data.close()
+        control.close()
+
+    def work() -> None:
+        said.begin(outbox.say)
+        # A process that a call forks is no worker. It must not hold the sockets open, and if it
+        # comes back into this loop, its first attempt to send ends it.
+        os.register_at_fork(after_in_child=let_go)
+        _give_signals_back_to_children()
+        gate.release()
+        serve(runners[0])
+        for gone in ended:
+            gone.acquire()
+
+    return work
 
 
 def _give_signals_back_to_children() -> None:
@@ -159,8 +211,12 @@ def _give_signals_back_to_children() -> None:
     os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=be_none_of_ours)
 
 
-def _serve_then_release(serve: Callable[[Runner], None], runner: Runner, gone: Any) -> None:
+def _serve_then_release(
+    gate: LockType, serve: Callable[[Runner], None], runner: Runner, gone: LockType
+) -> None:
     with _LeavingOnFault():
+        with gate:
+            pass
         serve(runner)
         gone.release()
 

@@ -90,6 +90,11 @@ class Exit:
     signal: int | None = None
     reason: EndReason | None = None
 
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"died of signal {self.signal}"
+        return "died" if self.code is None else f"died with exit code {self.code}"
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

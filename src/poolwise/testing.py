@@ -72,6 +72,7 @@ class RecordingSink:
         self.ready_workers: list[WorkerId] = []
         self.gone_workers: list[tuple[WorkerId, Exit]] = []
         self.failures: list[BaseException] = []
+        self.shortages: list[BaseException] = []
         self.ends: dict[BatchId, dict[int, End]] = {}
         self.service: Seconds = 0.0
         self.reports = 0
@@ -114,6 +115,11 @@ class RecordingSink:
         if worker not in self.ready_workers:
             self._objections.append(f"worker {worker} is gone, and was never ready")
         self.gone_workers.append((worker, exit))
+
+    def fewer(self, error: BaseException) -> None:
+        """Keep why a worker could not be created."""
+        self._hear("fewer")
+        self.shortages.append(error)
 
     def failed(self, error: BaseException) -> None:
         """Keep the error."""

@@ -673,9 +673,9 @@ def test_too_few_descriptors_make_the_pool_fail_and_leave_others_alone() -> None
                 resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free(spare), hard))
                 try:
                     pool.pool.grow(1)
+                    pool.wait(lambda: pool.sink.failures)
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-                pool.wait(lambda: pool.sink.failures)
                 assert isinstance(pool.sink.failures[0], OSError)
                 assert kinds(pool.sink.ends_of(waiting)) == ["returned"]
         assert values(other.run(process_id, [0])) == [pid]

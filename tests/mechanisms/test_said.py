@@ -216,3 +216,57 @@ expected = sys.stdout.encoding
 assert mapped(call, [1], plan="process:1") == [(1, False, True)]
 """
     assert run(tmp_path, program, method) == "bytes\ntext\na\nb\nechoed\n"
+
+
+#: A reader that is slower than the calls, so that the pipe is full nearly always.
+SLOW_PIPE = """
+import subprocess
+READER = '''
+import os, sys
+taken = []
+while some := os.read(0, 700):
+    taken.append(some)
+for each in b"".join(taken).splitlines():
+    print(len(each), *sorted(set(each.decode())), file=sys.stderr)
+'''
+reader = subprocess.Popen([sys.executable, "-c", READER], stdin=-1, stderr=-1)
+os.dup2(reader.stdin.fileno(), 1)
+reader.stdin.close()
+def lines():
+    os.close(1)
+    found = reader.stderr.read().decode().splitlines()
+    reader.stderr.close()
+    reader.wait()
+    return found
+"""
+
+
+@METHODS
+@PLANS
+def test_long_lines_stay_whole_in_a_full_pipe(plan: str, method: str, tmp_path: Path) -> None:
+    program = f"""
+def call(n):
+    for size in 9000, 10, 70_000:
+        print(str(n % 10) * size)
+mapped(call, range(20), plan={plan!r})
+poolwise.shutdown()
+whole = sorted(f"{{size}} {{n}}" for n in range(10) for size in (9000, 10, 70_000) for _ in "12")
+assert sorted(lines()) == whole
+"""
+    run(tmp_path, SLOW_PIPE + program, method)
+
+
+def test_nobody_waits_for_a_writer_that_has_been_stopped(tmp_path: Path) -> None:
+    # This process holds the lock of the pipe, as such a worker would, and does not let go of it.
+    program = """
+import fcntl
+from _poolwise_worker import whole
+whole.PATIENCE = 0.01
+def call(n):
+    print(n)
+fcntl.lockf(1, fcntl.LOCK_EX)
+mapped(call, range(4))
+poolwise.shutdown()
+assert sorted(lines()) == [f"1 {n}" for n in range(4)]
+"""
+    run(tmp_path, SLOW_PIPE + program)

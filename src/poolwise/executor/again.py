@@ -8,13 +8,10 @@ no such harm, and runs wherever calls run.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from poolwise.plan import check_count
-from poolwise.task import Columns, Exit, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +44,12 @@ def retries_of(
     return Retries(retries, types)
 
 
-class Suspect(NamedTuple):
-    """A call that was lost with its worker: its place in the output, and how that one ended."""
-
-    number: int
-    task: Task
-    columns: Columns
-    exit: Exit
-
-
 class Again:
-    """Which calls may run again, and those that wait to do so singly. Used by the owner only."""
+    """Which calls may run again, and how often they have. Used by the owner only."""
 
     def __init__(self, retries: Retries) -> None:
         self.retries = retries
         self.count = 0
-        self.suspects: deque[Suspect] = deque()
         self._tries: dict[int, int] = {}  # of calls that have no end yet
 
     def takes(self, number: int) -> bool:

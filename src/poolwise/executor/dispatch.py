@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from poolwise.executor import notices
-from poolwise.executor.again import Again, Retries, Suspect, runs
+from poolwise.executor.again import Again, Retries, runs
 from poolwise.executor.collect import Collector
 from poolwise.executor.lane import Lane
 from poolwise.executor.record import Phase, PlanUse
+from poolwise.executor.shortage import explained
+from poolwise.executor.suspects import Suspect, Suspects
 from poolwise.executor.workload import Workload
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import ANY_SIZE, Mechanism, WorkerOptions
@@ -35,9 +37,6 @@ _REASONS: dict[EndReason, str] = {
     "cancelled": "its call was cancelled",
     "unguarded": "the process died that kept its limits",
 }
-
-#: What a worker may take to end that runs nothing, in seconds; then it is killed.
-_WARD_ENDS: Seconds = 1.0
 
 #: So long a story is enough.
 _PHASES = 1000
@@ -114,7 +113,7 @@ class Dispatch:
         self.killed = 0  # workers that were ended on purpose
         self.mechanism = mechanisms
         self.again = Again(retries)
-        self._ward: Lane | None = None  # one process with one thread, for suspects only
+        self._suspects = Suspects(self)
         self._look_ahead = look_ahead
         self._bound_results = bound_results  # by their size, too
         self._max_concurrency = max_concurrency
@@ -134,7 +133,7 @@ class Dispatch:
     @property
     def nothing_left(self) -> bool:
         """Whether there is nothing more to send (as far as is known now)."""
-        return self.workload.exhausted and not self._returned and not self.again.suspects
+        return self.workload.exhausted and not self._returned and not self._suspects
 
     @property
     def in_flight(self) -> int:
@@ -194,10 +193,9 @@ class Dispatch:
         """End all lanes now, whatever runs, and draw nothing more."""
         for lane in list(self.lanes):
             self._close_lane(lane, grace=0.0)
-        self._close_ward(grace=0.0)
+        self._suspects.give_up()
         self._flights.clear()
         self._returned.clear()
-        self.again.suspects.clear()
         self.inbox.close()
 
     def _close_if_empty(self, lane: Lane) -> None:
@@ -206,9 +204,10 @@ class Dispatch:
 
     def _close_lane(self, lane: Lane, *, grace: Seconds | None) -> None:
         self.lanes.remove(lane)
-        self._end_lane(lane, grace)
+        self.end_lane(lane, grace)
 
-    def _end_lane(self, lane: Lane, grace: Seconds | None) -> None:
+    def end_lane(self, lane: Lane, grace: Seconds | None) -> None:
+        """Close a lane, and keep what it has done."""
         reading = lane.observe(self.clock.now())
         if reading.calls:
             self.uses.append(
@@ -228,61 +227,17 @@ class Dispatch:
             return 0
         first, task, columns = taken
         batch = Batch(task, columns)
-        self._launch(lane, first, batch)
+        self.launch(lane, first, batch)
         return len(batch)
 
-    def _launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
+    def launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
+        """Send a batch; with `suspect` it is one call, whose last worker ended like this."""
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
         self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now, suspect=suspect)
         lane.in_flight += 1
         lane.pool.send(batch)
-
-    # ---- suspects --------------------------------------------------------------------------
-
-    def _send_suspects(self) -> None:
-        """Send calls that were lost with a worker, each by itself to a worker with one thread."""
-        suspects = self.again.suspects
-        while suspects and (lane := self._lane_for_suspects()) is not None:
-            number, task, columns, exit = suspects.popleft()
-            self._launch(lane, number, Batch(task, columns), exit)
-
-    def _lane_for_suspects(self) -> Lane | None:
-        """Return one with room, and open one of its own if no lane will ever have any."""
-        single = [
-            lane
-            for lane in self.lanes
-            if lane.active
-            and lane.plan.mechanism == "process"
-            and lane.plan.threads_per_worker == 1
-        ]
-        if not single:
-            if self._ward is None:
-                plan = Plan("process", 1)
-                self._ward = Lane(self, plan, self.mechanism("process"), self._siblings())
-                self._ward.pool.grow(1)
-            single = [self._ward]
-        return next((lane for lane in single if self._room(lane) > 0), None)
-
-    def _siblings(self) -> int:
-        """How many processes share the CPUs with one more."""
-        return 1 + max(
-            (lane.plan.workers for lane in self.lanes if lane.plan.mechanism == "process"),
-            default=0,
-        )
-
-    def _close_ward(self, grace: Seconds | None) -> None:
-        ward, self._ward = self._ward, None
-        if ward is not None:
-            self._end_lane(ward, grace)
-
-    def _give_up_suspects(self) -> None:
-        """Fail those that wait, as they would have without another try."""
-        self._close_ward(grace=0.0)
-        while self.again.suspects:
-            number, task, _, exit = self.again.suspects.popleft()
-            self._settle(number, Outcomes([None], {0: self._error_of(number, task, exit)}))
 
     def prepare(self, calls: int) -> None:
         """Draw the next batch now, so that sending it waits for no input.
@@ -301,16 +256,13 @@ class Dispatch:
 
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
-        if self.again.suspects:
-            self._send_suspects()
-        elif self._ward is not None and not self._ward.in_flight:
-            self._close_ward(grace=_WARD_ENDS)
+        self._suspects.send()
         if self._flights:
             self._chase_late()
             if self.nothing_left:
                 self._chase_stragglers()
         for lane in self.lanes:
-            while not lane.inline and self._room(lane) > 0 and self.send_next(lane):
+            while not lane.inline and self.room(lane) > 0 and self.send_next(lane):
                 if self.workload.pace and self._let_results_out(lane):
                     return
 
@@ -361,7 +313,8 @@ class Dispatch:
             left += sum(len(columns[0]) for _, _, columns in self._returned)
         return min(most, batch_size(lane.plan, lane.mean_service, left))
 
-    def _room(self, lane: Lane) -> int:
+    def room(self, lane: Lane) -> int:
+        """Return how many batches may be sent down a lane now."""
         if self._max_concurrency is None:
             return lane.room
         # A batch that is sent ahead may run at once: here nothing is.
@@ -510,7 +463,7 @@ class Dispatch:
     def _suspect(self, flight: _Flight, position: int, exit: Exit) -> None:
         columns = tuple([column[position]] for column in flight.batch.columns)
         number = flight.first + position
-        self.again.suspects.append(Suspect(number, flight.batch.task, columns, exit))
+        self._suspects.add(Suspect(number, flight.batch.task, columns, exit))
 
     def _error_of(self, number: int, task: Task, exit: Exit) -> BaseException:
         """Return what a call fails with whose worker ended like this."""
@@ -534,11 +487,11 @@ class Dispatch:
                 flight.cancelled = True
                 flight.lane.pool.kill(flight.batch.id)
                 return
-        for queue in (self._returned, self.again.suspects):
-            for waiting in list(queue):
-                if waiting[0] == number:
-                    queue.remove(waiting)  # type: ignore[arg-type]
-                    self._settle_cancelled(number)
+        waiting = [each for each in self._returned if each[0] == number]
+        for each in waiting:
+            self._returned.remove(each)
+        if waiting or self._suspects.drop(number):
+            self._settle_cancelled(number)
 
     def _settle_cancelled(self, number: int) -> None:
         from concurrent.futures import CancelledError
@@ -555,6 +508,11 @@ class Dispatch:
         self.note(f"worker {exit.pid} {how}; another takes its place")
         notices.worker_died(exit, lane.plan, how, self.lost_workers + self.killed)
 
+    def fewer(self, lane: Lane, error: BaseException) -> None:
+        """Note that a lane has to do with fewer workers."""
+        self.note(f"{lane.plan}: fewer, because one could not be started: {explained(error)}")
+        notices.fewer_workers(lane.plan, error, lane.pool.workers)
+
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
         """Retire a lane that has no workers and can get none; without another, say why.
 
@@ -564,17 +522,18 @@ class Dispatch:
         """
         from poolwise.errors import InitializerFailed
 
-        self.note(f"{lane.plan} could not be opened: {error}")
+        self.note(f"{lane.plan} could not be opened: {explained(error)}")
         notices.no_workers(lane.plan, error)
         if isinstance(error, InitializerFailed):
             raise error  # in every other worker it may have done half of its work
-        if lane is self._ward:
-            self._give_up_suspects()
+        if lane is self._suspects.ward:
+            for number, task, _, exit in self._suspects.give_up():  # as without another try
+                self._settle(number, Outcomes([None], {0: self._error_of(number, task, exit)}))
             return
         if not any(other.active for other in self.lanes if other is not lane):
             from poolwise.errors import PoolwiseError
 
-            raise PoolwiseError(f"no worker can be started: {error}") from error
+            raise PoolwiseError(f"no worker can be started: {explained(error)}") from error
         self._close_if_empty(lane)
 
     def _end(self, flight: _Flight, count: int) -> None:
@@ -592,7 +551,8 @@ class Dispatch:
     def all_uses(self) -> Iterator[PlanUse]:
         """What ran under each plan, lanes that are still open included."""
         yield from self.uses
-        for lane in [*self.lanes, *([self._ward] if self._ward is not None else [])]:
+        ward = self._suspects.ward
+        for lane in [*self.lanes, *([ward] if ward is not None else [])]:
             reading = lane.observe(self.clock.now())
             if reading.calls:
                 yield PlanUse(lane.plan, reading.calls, reading.busy, reading.service, reading.cpu)
@@ -602,6 +562,4 @@ def _how(exit: Exit) -> str:
     """Say how a worker ended."""
     if exit.reason is not None:
         return f"was ended: {_REASONS[exit.reason]}"
-    if exit.signal is not None:
-        return f"died of signal {exit.signal}"
-    return "died" if exit.code is None else f"died with exit code {exit.code}"
+    return str(exit)

@@ -38,6 +38,10 @@ class Settler(Protocol):
         """Note the death of a worker."""
         ...
 
+    def fewer(self, lane: Lane, error: BaseException) -> None:
+        """Note that a lane has to do with fewer workers."""
+        ...
+
     def lane_failed(self, lane: Lane, error: BaseException) -> None:
         """Do without a lane that has no workers and can get none."""
         ...
@@ -55,6 +59,7 @@ class Lane:
         self.first_ready_at: Seconds | None = None
         self.all_ready_at: Seconds | None = None
         self.active = True  # takes new calls
+        self.short = False  # has had to do with fewer workers
         self.settled = False  # was decided for, not only passed through while learning
         self.width = plan.concurrency  # calls at once; never above the plan's
         self.in_flight = 0  # batches
@@ -115,8 +120,12 @@ class Lane:
         self.ready_workers += 1
         if self.first_ready_at is None:
             self.first_ready_at = now
-        if self.ready_workers >= self.plan.workers and self.all_ready_at is None:
-            self.all_ready_at = now
+        self._note_all_ready()
+
+    def _note_all_ready(self) -> None:
+        wanted = self.pool.workers if self.short else self.plan.workers
+        if self.all_ready_at is None and 0 < wanted <= self.ready_workers:
+            self.all_ready_at = self._dispatch.clock.now()
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Count, and hand the outcomes on."""
@@ -143,6 +152,13 @@ class Lane:
         """Count one worker less; the pool starts another."""
         self.ready_workers = max(0, self.ready_workers - 1)
         self._dispatch.gone(self, exit)
+
+    def fewer(self, error: BaseException) -> None:
+        """Do with the others."""
+        if not self.short:  # else it has been said
+            self.short = True
+            self._dispatch.fewer(self, error)
+        self._note_all_ready()
 
     def failed(self, error: BaseException) -> None:
         """Stop using the lane."""

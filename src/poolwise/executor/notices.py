@@ -66,6 +66,17 @@ def worker_died(exit: Exit, plan: Plan, how: str, deaths: int) -> None:
         logger.warning(text, exit.pid, how, deaths, extra=fields)
 
 
+def fewer_workers(plan: Plan, error: BaseException, left: int) -> None:
+    """Tell that a worker of a plan could not be started. Fields: `plan`, `error`, `workers` (so
+    many go on).
+    """
+    logger = _logger()
+    if logger is not None:
+        fields = {"plan": plan.spec, "error": error, "workers": left}
+        text = "%s: a worker could not be started, the others go on: %s"
+        logger.warning(text, plan, error, extra=fields)
+
+
 def no_workers(plan: Plan, error: BaseException) -> None:
     """Tell that a plan has no worker and can get none. Fields: `plan`, `error`."""
     logger = _logger()

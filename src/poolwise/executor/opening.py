@@ -87,8 +87,12 @@ class Opening:
     def _first_call(self, beside: Lane | None) -> Iterator[None]:
         dispatch = self._dispatch
         first = dispatch.open(Plan("thread", 1))
-        while not first.ready_workers:
+        while first.active and not first.ready_workers:
             dispatch.wait()
+        if not first.active:  # no thread is left: a pilot needs none
+            if beside is not None:
+                dispatch.retire(beside)
+            return
         dispatch.send_next(first, 1)
         meter = DemandMeter(dispatch.clock)
         self._watch(first, meter, _WAITED)

@@ -147,6 +147,10 @@ class Door:
     def gone(self, worker: WorkerId, exit: Exit) -> None:
         """Another takes its place."""
 
+    def fewer(self, error: BaseException) -> None:
+        """Raise it where workers are waited for: what is measured would be something else."""
+        self._ends.errors.append(error)
+
     def failed(self, error: BaseException) -> None:
         """Raise it where workers are waited for."""
         self._ends.errors.append(error)
@@ -160,4 +164,4 @@ class WorkerLost(Exception):
         self.exit = exit
 
     def __str__(self) -> str:
-        return f"the worker died: {self.exit}"
+        return f"the worker {self.exit}"

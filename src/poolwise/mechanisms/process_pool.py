@@ -15,6 +15,7 @@ import os
 import select
 from collections import deque
 from functools import partial
+from time import monotonic
 
 from _poolwise_worker import buffers, guard, wire
 from _poolwise_worker.server import ENDED, FAILED, STARTED
@@ -35,6 +36,9 @@ from poolwise.units import Bytes, Seconds
 #: bad luck (memory was short for a moment); more is a fault that a new worker will meet too.
 _STILLBORN = 3
 
+#: A worker that could not be started is tried again after so many seconds; the time doubles with
+#: each failure.
+_PATIENCE_LEAST, _PATIENCE_MOST = 1.0, 60.0
 
 #: The bytes in an arena that a batch should need at most. A batch lasts some milliseconds; calls
 #: that only look at 8 MB arrays would need hundreds of megabytes for that, and as much again for
@@ -59,6 +63,11 @@ class ProcessPool:
         self._suspects: set[BatchId] = set()
         #: Workers and servers that died before a worker of theirs was ready, since one last was.
         self._stillborn: set[object] = set()
+        #: Workers that there should be; those missing could not be started, and are tried again,
+        #: one by one, when calls are sent after `_again_at`, and ever more rarely.
+        self._wanted = 0
+        self._again_at = self._patience = 0.0
+        self._alone = False  # whether none was left, and one more is tried by itself
         #: Workers that an initializer has changed, or with few calls left, serve this pool only.
         own = options.initializer is not None or options.calls_per_worker is not None
         self._idle_timeout = 0.0 if own or options.one_call else options.idle_timeout
@@ -89,14 +98,17 @@ class ProcessPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
+        self._wanted += workers
+        self._start_some(workers)
+
+    def _start_some(self, workers: int) -> None:
         options = self._options
         looks = surroundings(options.siblings, options.threads_per_worker, options.arena_limit)
         try:
             for _ in range(workers):
                 self._start(looks)
         except OSError as error:
-            # A pool with fewer workers than asked for works; one without any has failed.
-            self._inbox.post(partial(self._fail_if_empty, error))
+            self._inbox.post(partial(self._do_without, error))
 
     def send(self, batch: Batch, /) -> None:
         """Hand the batch to the worker with the least to do; keep it until one is ready.
@@ -109,6 +121,8 @@ class ProcessPool:
             raise RuntimeError("the pool is closed")
         for encoder in self._encoders.values():
             encoder.learn(batch.task)
+        if self._wanted > self.workers and monotonic() >= self._again_at:
+            self._start_some(1)
         self._waiting.append(batch)
         self._hand_out()
 
@@ -276,7 +290,7 @@ class ProcessPool:
         """Start another in the place of one that has had its share of calls."""
         worker.leaving = True
         worker.ask_to_end()
-        self.grow(1)
+        self._start_some(1)
 
     def _listen(self, worker: WorkerLink, events: int) -> None:
         self._inbox.watch(worker.ends.data.fileno(), events, partial(self._hear, worker))
@@ -309,6 +323,7 @@ class ProcessPool:
         if frame.kind == wire.READY:
             worker.ready, worker.pid = True, frame.key
             self._stillborn.clear()
+            self._alone, self._patience = False, 0.0
             self._sink.ready(worker.number)
             return
         if frame.kind == wire.ARENA:
@@ -320,6 +335,9 @@ class ProcessPool:
             return
         if frame.kind in said.KINDS:
             said.hear(frame)
+            return
+        if frame.kind == wire.UNABLE:
+            worker.unable = OSError(frame.key, os.strerror(frame.key))
             return
         if frame.kind == wire.UNREADY:
             self._fail(initializer_failed(frame))
@@ -400,7 +418,10 @@ class ProcessPool:
         self._ignore(worker)
         if worker.leaving:
             worker.close()
+            if not self._workers:  # none could be started in its place
+                self._start_some(1)
             return
+        cause = cause or worker.unable
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
         reading = {batch for batch, sent in worker.sent.items() if worker.was_reading(sent)}
         worker.close()
@@ -421,18 +442,34 @@ class ProcessPool:
             # One death, however many workers were being started. A server that dies again and
             # again before any worker is ready must not be started for ever.
             self._stillborn.add(worker.server)
-        elif not worker.reused:
+        elif not worker.reused and cause is None:
             self._stillborn.add(worker)
         if self._closed:
             return
         if cause is None and len(self._stillborn) < _STILLBORN:
-            self.grow(1)
+            self._start_some(1)
         else:
-            self._fail_if_empty(cause or RuntimeError(f"workers die before they are ready: {exit}"))
+            self._do_without(cause or _never_ready(exit), worker.server)
 
-    def _fail_if_empty(self, error: BaseException) -> None:
-        if not self._closed and not self._workers:
+    def _do_without(self, error: BaseException, server: Server | None = None) -> None:
+        """Go on with the workers that there are. If there are none, try one by itself, because
+        several may have taken from each other what is short; then the pool has failed.
+
+        The next pool has another server then: this one has the limits of when it was started.
+        """
+        if self._closed:
+            return
+        self._patience = min(2.0 * self._patience, _PATIENCE_MOST) or _PATIENCE_LEAST
+        self._again_at = monotonic() + self._patience
+        if self._workers:
+            self._sink.fewer(error)
+        elif self._alone or len(self._stillborn) >= _STILLBORN:
+            if server is not None:
+                servers.lost(server)
             self._fail(error)
+        else:
+            self._alone = True
+            self._start_some(1)
 
     def _fail(self, error: BaseException) -> None:
         """Say that no call will run here."""
@@ -451,6 +488,12 @@ def _follow(mean: float, new: float) -> float:
 
 #: What the server says before it kills a worker by itself.
 _REASONS: dict[int, EndReason] = {guard.OVERTIME: "overtime", guard.OVERGROWN: "overgrown"}
+
+
+def _never_ready(exit: Exit) -> RuntimeError:
+    return RuntimeError(
+        f"workers die before they are ready; the last {exit}: standard error may say why"
+    )
 
 
 def _exit_of(worker: WorkerLink, status: int) -> Exit:

@@ -92,6 +92,10 @@ class Sink(Protocol):
         """A worker that was ready died unasked, after all that was said of its batches."""
         ...
 
+    def fewer(self, error: BaseException) -> None:
+        """A worker could not be created; others are left, `Pool.workers`, and go on."""
+        ...
+
     def failed(self, error: BaseException) -> None:
         """No worker could be created, and none is left; or an initializer raised. What was sent is
         returned.

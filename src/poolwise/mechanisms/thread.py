@@ -77,8 +77,8 @@ class ThreadPool:
                 thread.start()
             except RuntimeError as error:  # no more threads, or the interpreter is ending
                 # A pool with fewer workers than asked for works; one without any has failed.
-                if not self._threads:
-                    self._inbox.post(partial(self._fail, error))
+                report = self._sink.fewer if self._threads else self._fail
+                self._inbox.post(partial(report, error))
                 return
             self._threads.append(thread)
 

@@ -106,6 +106,7 @@ class WorkerLink:
         self.reused = False  # it was idle, and may have ended itself at that very moment
         self.calls = 0  # that were sent to it, but for those that came back unstarted
         self.end_reason: EndReason | None = None  # why it was killed, or is about to be
+        self.unable: OSError | None = None  # what it lacks, and so cannot begin
         self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
         self.knows = Definitions()
