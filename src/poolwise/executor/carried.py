@@ -6,9 +6,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from _poolwise_worker.apply import apply, second
-from _poolwise_worker.state import ModuleState, Places
-from poolwise.mechanisms.carried import Brought, Carried
+from _poolwise_worker.apply import apply
+from _poolwise_worker.state import Places
+from poolwise.mechanisms.carried import Applying, Brought, Carried
 from poolwise.mechanisms.module_state import module_state
 from poolwise.task import Task
 from poolwise.units import Bytes
@@ -23,26 +23,6 @@ _LOOK_AFTER = 100
 
 #: The task of most calls that go to processes: functions travel as arguments.
 APPLY = Task(apply)
-
-
-class _Heavy:
-    """The function of a task whose frame, sent once to each worker, holds large values.
-
-    What a worker reads is `apply` itself; named after the function that they are for.
-    """
-
-    def __init__(self, state: ModuleState, name: str) -> None:
-        self._brought = Brought(state)
-        self.__qualname__ = name
-
-    def __reduce__(self) -> tuple[object, tuple[object, object]]:
-        return second, (self._brought, apply)
-
-    def __call__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Call `function`."""
-        return apply(function, args, kwargs)
 
 
 class Reach:
@@ -69,7 +49,7 @@ class Reach:
         self._along = Brought((version, light)) if light else None
         if heavy != self._heavy:
             self._heavy = heavy
-            self.task = Task(_Heavy((version, heavy), name)) if heavy else APPLY
+            self.task = Task(Applying((version, heavy), name)) if heavy else APPLY
         self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
 
     def carried(self, function: Callable[..., Any]) -> object:
