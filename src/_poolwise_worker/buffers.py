@@ -75,8 +75,7 @@ def dumps(
                 plain = way.shares_main or b"__main__" not in data
                 if plain and not noticed:
                     return data
-    # In parts, a megabyte of `bytes` is not copied here. That takes a microsecond more than a pickle
-    # in one piece.
+    # In parts, `bytes` of a megabyte are not copied here; that takes a microsecond more.
     whole = pickled(value, THRESHOLD, way, plain=plain)
     parts, buffers, writer.large = whole.parts, whole.buffers, whole.worthwhile
     size = sum(map(len, parts))

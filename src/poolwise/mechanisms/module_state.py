@@ -81,7 +81,7 @@ def _large_variable(path: str, value: object, pickles: _Pickles) -> tuple[int, D
         return None
     try:
         with transfer.looking():
-            size = parts.pickled(value, snapshots.LARGE, transfer.TO_WORKER).size
+            size = snapshots.size_of(value, transfer.TO_WORKER)
         return (VALUE, pickles.of(value)) if size >= snapshots.LARGE else None
     except Exception:
         return None
