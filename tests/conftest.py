@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from poolwise.mechanisms import idle_workers, servers
+from poolwise.mechanisms import idle_workers, servers, snapshots
 
 #: Seconds that a child on its way out or a returning thread is waited for. Only a test that fails
 #: spends them: an orderly one has reaped its children and joined its threads.
@@ -131,6 +131,7 @@ def _let_go(kept: servers.Server) -> None:
     """
     gc.collect()
     idle_workers.clear()
+    snapshots.clear()
     with servers._lock:
         stays = servers._executed is kept and kept.lives()
         if stays:

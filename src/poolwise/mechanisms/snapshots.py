@@ -201,7 +201,7 @@ def _copied(views: Sequence[memoryview]) -> Snapshot:
     for view in views:
         places.append((end, view.nbytes))
         end += -(-view.nbytes // PAGESIZE) * PAGESIZE
-    descriptor = os.memfd_create("poolwise", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor = os.memfd_create("poolwise-snapshot", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     snapshot = Snapshot(descriptor, os.getpid() << 32 | next(_numbers), places)
     os.ftruncate(descriptor, end)
     for view, (offset, size) in zip(views, places, strict=True):
