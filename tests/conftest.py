@@ -7,6 +7,7 @@ A test that must leave something says so: ``@pytest.mark.leaves("which thing, an
 from __future__ import annotations
 
 import contextlib
+import ctypes  # noqa: F401  # first, because its library may stay open from then on
 import gc
 import os
 import select
