@@ -22,10 +22,10 @@ touch, sum, bytes, dropped  copy to memory that is there already (`memcpy`)
 write                       change pages of a file that is mapped privately, each for the first time
 kept                        copy to pages of a shared file that do not exist yet
 
-"arena alone" is forked workers that load, call and answer, nothing else. The table by size shows,
-for such a worker, a call whose argument goes through the arena with one whose argument goes through
-the socket: `buffers.THRESHOLD` should be about where they are equal. "A global" is a variable that
-the function reads by name: one copy for all workers, compared before each map.
+"arena alone" is forked workers that load, call and answer, nothing else. The table by size
+compares, for such a worker, a call whose argument goes through the arena with one whose argument
+goes through the socket: `buffers.THRESHOLD` should be about where they are equal. "A global" is a
+variable that the function reads by name: one copy for all workers, compared before each map.
 """
 
 from __future__ import annotations
