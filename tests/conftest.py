@@ -11,7 +11,6 @@ import ctypes  # noqa: F401  # first, because its library may stay open from the
 import gc
 import os
 import select
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
