@@ -22,9 +22,10 @@ touch, sum, bytes, dropped  copy to memory that is there already (`memcpy`)
 write                       change pages of a file that is mapped privately, each for the first time
 kept                        copy to pages of a shared file that do not exist yet
 
-"arena alone" is forked workers that load, call and answer, nothing else. The last table compares,
-for such a worker, a call whose argument goes through the arena with one whose argument goes through
-the socket: `buffers.THRESHOLD` should be about where they are equal.
+"arena alone" is forked workers that load, call and answer, nothing else. The table by size
+compares, for such a worker, a call whose argument goes through the arena with one whose argument
+goes through the socket: `buffers.THRESHOLD` should be about where they are equal. "A global" is a
+variable that the function reads by name: one copy for all workers, compared before each map.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import argparse
 import mmap
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -42,9 +44,10 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
+import _data_calls
 import numpy as np
 from _bare_workers import BareWorkers
-from _data_calls import Array, give, length, read, touch, write
+from _data_calls import Array, give, length, look_up, read, touch, write
 from _report import begin, interleaved, median, options, spread, table
 
 import poolwise
@@ -327,6 +330,51 @@ def by_size(given: argparse.Namespace) -> str:
     return table(["a call with", "socket", "arena", "arena / socket", ""], rows)
 
 
+# ---- a large global ------------------------------------------------------------------------------
+
+
+def global_maps(size: int, workers: int) -> list[float]:
+    """Return what maps took whose function reads a global of so many bytes: the first, the next,
+    one after it was changed in place; and the largest private memory of a worker, in MiB.
+
+    With another thread alive, so that no worker is a fork, which would have it already.
+    """
+    _data_calls.TABLE = np.arange(size // 8, dtype=np.float64)
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    figures, private = [], 0
+    try:
+        for change in (0.0, 0.0, 1.0):
+            _data_calls.TABLE[0] += change
+            began = perf_counter()
+            for found in poolwise.map(look_up, range(2 * workers), plan=f"process:{workers}"):
+                private = max(private, found)
+            figures.append(perf_counter() - began)
+    finally:
+        over.set()
+        thread.join()
+        _data_calls.TABLE = None
+        poolwise.shutdown()
+    return [*figures, private / (1 << 20)]
+
+
+def large_global(given: argparse.Namespace) -> str:
+    """Return the table of maps with a large global."""
+    size, workers = (
+        (1 << 24) if given.smoke else (320 << 20),
+        max(2, this_machine().facts.whole_cpus),
+    )
+    rounds = list(zip(*(global_maps(size, workers) for _ in range(given.rounds)), strict=True))
+    names = ["first map", "the next", "changed in place", "private memory of a worker"]
+    writes = [duration, duration, duration, lambda value: f"{value:.0f} MiB"]
+    rows = [
+        [name, write(median(list(values))), spread(list(values), write)]
+        for name, write, values in zip(names, writes, rounds, strict=True)
+    ]
+    return table([f"a global of {size >> 20} MiB", "", "least – greatest"], rows)
+
+
 # ---- reporting -----------------------------------------------------------------------------------
 
 
@@ -357,7 +405,9 @@ def main() -> None:
     """Measure all contestants on each workload, and print a table for each."""
     parser = options(__doc__, rounds=5)
     parser.add_argument("--calls", type=int, default=48, help="arrays of each map (48)")
-    parser.add_argument("--only", action="append", help='this workload, or "by size" (repeatable)')
+    parser.add_argument(
+        "--only", action="append", help='this workload, "by size" or "global" (repeatable)'
+    )
     parser.add_argument("--without", action="append", default=[], help="this contestant")
     given = begin(parser)
     for name, (ceiling, limit, workload) in workloads(given).items():
@@ -372,6 +422,8 @@ def main() -> None:
         print(f"\n{report(name, ceiling, figures)}")
     if not given.only or "by size" in given.only:
         print(f"\n{by_size(given)}")
+    if not given.only or "global" in given.only:
+        print(f"\n{large_global(given)}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ A test that must leave something says so: ``@pytest.mark.leaves("which thing, an
 from __future__ import annotations
 
 import contextlib
+import ctypes  # noqa: F401  # first, because its library may stay open from then on
 import gc
 import os
 import select
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from poolwise.mechanisms import idle_workers, servers
+from poolwise.mechanisms import idle_workers, servers, snapshots
 
 #: Seconds that a child on its way out or a returning thread is waited for. Only a test that fails
 #: spends them: an orderly one has reaped its children and joined its threads.
@@ -130,6 +131,7 @@ def _let_go(kept: servers.Server) -> None:
     """
     gc.collect()
     idle_workers.clear()
+    snapshots.clear()
     with servers._lock:
         stays = servers._executed is kept and kept.lives()
         if stays:

@@ -15,14 +15,13 @@ two objects of one that is also elsewhere.
 
 from __future__ import annotations
 
-from _pickle import Pickler
 from _pickle import dumps as _dumps
 from _pickle import loads as _loads
 from _struct import Struct
 from collections import deque
-from itertools import pairwise
 
 from _poolwise_worker import transfer
+from _poolwise_worker.parts import pickled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,11 +31,10 @@ if TYPE_CHECKING:
 
     from _poolwise_worker.arena import Reader, Writer
     from _poolwise_worker.exchange import LazyWriter
+    from _poolwise_worker.parts import Part
     from _poolwise_worker.transfer import Pickling
 
     Placing: TypeAlias = Writer | LazyWriter
-
-    Part: TypeAlias = bytes | bytearray | memoryview
 
 #: Buffers and pickles from this size on, in bytes, travel through the arena: there a call takes as
 #: long as through the socket (`benchmarks/bench_data.py --only "by size"`). Not to be more than
@@ -51,16 +49,6 @@ _HEAD = Struct("<BxxxI")
 #: Where something lies: offset in the arena or `_HERE`, bytes, whether it is read-only.
 _PLACE = Struct("<QQ?")
 _HERE = (1 << 64) - 1
-
-#: An opcode of pickle: what follows is a frame of other opcodes.
-_FRAME = b"\x95"
-
-
-class _Parts(list["Part"]):
-    """What a pickler writes. Large objects come as they are, in a part of their own."""
-
-    __slots__ = ()
-    write = list.append
 
 
 def dumps(
@@ -87,69 +75,13 @@ def dumps(
                 plain = way.shares_main or b"__main__" not in data
                 if plain and not noticed:
                     return data
-    parts, buffers, writer.large = _pickled(value, plain, way)
+    # In parts, `bytes` of a megabyte are not copied here; that takes a microsecond more.
+    whole = pickled(value, THRESHOLD, way, plain=plain)
+    parts, buffers, writer.large = whole.parts, whole.buffers, whole.worthwhile
     size = sum(map(len, parts))
     if not buffers and size < THRESHOLD:
         return b"".join(parts)
     return _table(parts, size, buffers, writer)
-
-
-def _pickled(
-    value: object, plain: bool, way: Pickling
-) -> tuple[list[Part], list[memoryview], bool]:
-    """Pickle as `Pickling.dumps` does, in parts; return them, and the large buffers.
-
-    A megabyte of `bytes` is not copied here. That takes a microsecond more than a pickle in one
-    piece, so the last result says whether it was of any use: there was something large, or buffers.
-    Unless it is `plain`, a plain pickle is known not to do.
-    """
-    large: list[memoryview] = []
-    small = False
-
-    def keep_in_band(buffer: PickleBuffer) -> bool:
-        nonlocal small
-        try:
-            raw = buffer.raw()
-        except BufferError:  # not contiguous
-            return True
-        if raw.nbytes < THRESHOLD:
-            small = True
-            return True
-        large.append(raw)
-        return False
-
-    if plain:
-        parts = _Parts()
-        try:
-            Pickler(parts, 5, buffer_callback=keep_in_band).dump(value)
-            if _is_whole(parts) and (way.shares_main or not _mentions_main(parts)):
-                return parts, large, len(parts) > 1 or small or bool(large)
-        except Exception:  # as in `Pickling.dumps`
-            pass
-        large.clear()
-    return [way.by_value(value, keep_in_band)], large, False
-
-
-def _is_whole(parts: _Parts) -> bool:
-    """Tell whether each `bytearray` is still as long as when it was pickled.
-
-    It is not copied before the pickle is complete, and meanwhile someone may have changed it.
-    """
-    return all(
-        len(part) == int.from_bytes(bytes(before[-8:]), "little")
-        for before, part in pairwise(parts)
-        if type(part) is bytearray
-    )
-
-
-def _mentions_main(parts: _Parts) -> bool:
-    """Look for the word where opcodes are: in the first part, and in those that are frames.
-
-    Between frames lie large objects, and opcodes only where they are too few for the word.
-    """
-    return any(
-        b"__main__" in part for number, part in enumerate(parts) if not number or part[:1] == _FRAME
-    )
 
 
 def _table(parts: list[Part], size: int, buffers: list[memoryview], writer: Placing) -> bytes:

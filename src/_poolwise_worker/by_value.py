@@ -8,11 +8,12 @@ its own calls have made of it.
 
 from __future__ import annotations
 
-import io
 import sys
 from functools import lru_cache
 from types import FunctionType, ModuleType
 from weakref import WeakSet
+
+from _poolwise_worker import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,58 +23,35 @@ if TYPE_CHECKING:
     from _poolwise_worker.transfer import KeepInBand
 
 
-def dumps(value: object, keep: KeepInBand | None = None) -> bytes:
-    """Pickle for a worker that does not have this ``__main__``.
+def write(value: object, to: str, file: Any, keep: KeepInBand | None, left: frozenset[str]) -> None:
+    """Write to `file` what `to` can read: functions of ``__main__`` without the variables that are
+    `left` out, because they have come there in another way.
+
+    A "worker" does not have this ``__main__``. In a "fork", what can be found by name goes by
+    reference; an "older fork" may be older than functions of ``__main__``, so these go by value.
+    To the "caller", classes that came from its ``__main__`` go back by name: to read one by value
+    would put the methods of the copy there, with their globals, into its own.
 
     Raises whatever pickling raises.
     """
-    with io.BytesIO() as file:
-        _picklers()[0](file, keep).dump(value)
-        return file.getvalue()
+    pickler = _picklers()[to](file, keep)
+    pickler.left = left
+    pickler.dump(value)
 
 
-def dumps_between_forks(value: object, keep: KeepInBand | None = None) -> bytes:
-    """Pickle for a fork: lambdas and closures by value, what can be found by name by reference.
-
-    Raises whatever pickling raises.
-    """
-    with io.BytesIO() as file:
-        _picklers()[1](file, keep).dump(value)
-        return file.getvalue()
+_made: dict[str, Any] = {}
 
 
-def dumps_current(value: object, keep: KeepInBand | None = None) -> bytes:
-    """Pickle for a fork that may be older than functions of ``__main__``: these go by value.
-
-    Raises whatever pickling raises.
-    """
-    with io.BytesIO() as file:
-        _picklers()[2](file, keep).dump(value)
-        return file.getvalue()
-
-
-def dumps_to_caller(value: object, keep: KeepInBand | None = None) -> bytes:
-    """Pickle for the caller. Classes that came from its ``__main__`` go back by name: to read one
-    by value would put the methods of the copy here, with their globals, into the caller's own.
-
-    Raises whatever pickling raises.
-    """
-    with io.BytesIO() as file:
-        _picklers()[3](file, keep).dump(value)
-        return file.getvalue()
-
-
-_made: list[Any] = []
-
-
-def _picklers() -> list[Any]:
+def _picklers() -> dict[str, Any]:
     """Return the picklers, made on first need: importing `cloudpickle` takes 20 ms."""
     if _made:
         return _made
     import cloudpickle
 
     class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-        def __init__(self, file: io.BytesIO, keep: KeepInBand | None) -> None:
+        left: frozenset[str]
+
+        def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
             self.globals_ref[id(_main_globals())] = _MainGlobals()
 
@@ -91,6 +69,9 @@ def _picklers() -> list[Any]:
             reduced = super()._dynamic_function_reduce(func)
             if func.__globals__ is not _main_globals():
                 return reduced  # type: ignore[no-any-return]
+            variables = reduced[2][1]["__globals__"]
+            for name in self.left & variables.keys():
+                del variables[name]
             return (*reduced[:5], _set_state)
 
     class BetweenForks(ByValue):
@@ -100,7 +81,7 @@ def _picklers() -> list[Any]:
             return super().reducer_override(obj)
 
     class ToCaller(cloudpickle.Pickler):  # type: ignore[misc]  # as above
-        def __init__(self, file: io.BytesIO, keep: KeepInBand | None) -> None:
+        def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
 
         def reducer_override(self, obj: object) -> object:
@@ -114,7 +95,9 @@ def _picklers() -> list[Any]:
                 return self._dynamic_function_reduce(obj)
             return super().reducer_override(obj)
 
-    _made[:] = ByValue, BetweenForks, Current, ToCaller
+    _made.update({
+        "worker": ByValue, "fork": BetweenForks, "older fork": Current, "caller": ToCaller,
+    })  # fmt: skip
     return _made
 
 
@@ -174,20 +157,15 @@ def _in_main(qualname: str) -> object:
     return found
 
 
-#: Of each variable of ``__main__`` that has come, a fingerprint of what came last. Two threads that
-#: bring the same variable bring the same value.
-_last: dict[str, bytes] = {}
-
-
-def _set_state(function: FunctionType, state: tuple[dict[str, object], dict[str, Any]]) -> None:
+def _set_state(function: FunctionType, parts: tuple[dict[str, object], dict[str, Any]]) -> None:
     """Set what a function consists of; see `cloudpickle.cloudpickle._function_setstate`."""
     from cloudpickle.cloudpickle import _function_setstate
 
-    brought = state[1]["__globals__"]
-    state[1]["__globals__"] = {
+    brought = parts[1]["__globals__"]
+    parts[1]["__globals__"] = {
         name: value for name, value in brought.items() if _is_new(name, value)
     }
-    _function_setstate(function, state)
+    _function_setstate(function, parts)
 
 
 def _is_new(name: str, value: object) -> bool:
@@ -201,6 +179,4 @@ def _is_new(name: str, value: object) -> bool:
         fingerprint = blake2b(cloudpickle.dumps(value)).digest()
     except Exception:  # it has come all right; but it cannot be compared
         return True
-    new = _last.get(name) != fingerprint
-    _last[name] = fingerprint
-    return new
+    return state.is_new(name, fingerprint)

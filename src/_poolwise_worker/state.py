@@ -11,14 +11,19 @@ from _poolwise_worker import transfer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    from _poolwise_worker.snapshots import SharedPickle
 
 #: What a place holds: a pickled value; a function of its own, of which the code travels, because
 #: a reference would lead to what is there already; or a module, by name.
 VALUE, CODE, MODULE = 0, 1, 2
 
-#: By module and path in it (``"Class.method"``): what it holds, and that in bytes.
-Places = dict[str, dict[str, tuple[int, bytes]]]
+#: That in bytes, or a value with its large parts in memory that all workers share.
+Data: TypeAlias = "bytes | SharedPickle"
+
+#: By module and path in it (``"Class.method"``): what it holds, and that pickled.
+Places = dict[str, dict[str, tuple[int, "Data"]]]
 
 #: Of two states, the one with the larger version is newer.
 ModuleState = tuple[int, Places]
@@ -26,7 +31,7 @@ ModuleState = tuple[int, Places]
 #: What came last, by module and path, with the version that brought it. Guarded by `_lock`, like
 #: the modules while they are changed: several threads may bring the same, and none may run its
 #: calls before all is there.
-_brought: dict[tuple[str, str], tuple[int, bytes]] = {}
+_brought: dict[tuple[str, str], tuple[int, object]] = {}
 _lock = allocate_lock()
 
 
@@ -44,9 +49,26 @@ def bring(version: int, places: Places) -> None:
                 known, before = _brought.get((name, path), (0, None))
                 if known > version:
                     continue
-                if before != data:
+                sign = data if isinstance(data, bytes) else data.sign
+                if before != sign:
                     _put(_module(name), path, kind, data)
-                _brought[name, path] = version, data
+                    if name == "__main__":
+                        _fingerprints.pop(path, None)
+                _brought[name, path] = version, sign
+
+
+#: Of each variable of ``__main__`` that a function brought, a fingerprint of what came last. Two
+#: threads that bring the same variable bring the same value.
+_fingerprints: dict[str, bytes] = {}
+
+
+def is_new(name: str, fingerprint: bytes) -> bool:
+    """Whether a variable of ``__main__`` that a function brings is not the one that came last."""
+    if _fingerprints.get(name) == fingerprint:
+        return False
+    _fingerprints[name] = fingerprint
+    _brought.pop(("__main__", name), None)
+    return True
 
 
 def _module(name: str) -> ModuleType:
@@ -55,7 +77,11 @@ def _module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
-def _put(module: ModuleType, path: str, kind: int, data: bytes) -> None:
+def _put(module: ModuleType, path: str, kind: int, data: Data) -> None:
+    if not isinstance(data, bytes):
+        owner, _, name = path.rpartition(".")
+        setattr(_at(module, owner), name, data.load())
+        return
     if kind == CODE:
         try:
             _put_code(module, path, data)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pickle import PickleBuffer
+    from typing import Any
 
     #: Whether a buffer stays in the pickle; what does not has been taken care of.
     KeepInBand = Callable[[PickleBuffer], bool]
-    ByValue = Callable[[object, KeepInBand | None], bytes]
 
 #: What a call raised: the pickled exception, ``None`` if it does not survive pickling, and the
 #: worker's traceback as text.
@@ -78,10 +78,19 @@ class Pickling:
     else.
     """
 
-    def __init__(self, by_value: ByValue, *, shares_main: bool) -> None:
-        """Pickle with `by_value` what a plain pickle cannot carry; it may keep buffers apart."""
-        self.by_value = by_value
+    def __init__(self, to: str, *, shares_main: bool, left: frozenset[str] = frozenset()) -> None:
+        """Pickle `to` one of those that `by_value` knows; `left` are variables of ``__main__`` that
+        have come there in another way.
+        """
+        self._to = to
+        self._left = left
         self.shares_main = shares_main
+
+    def without(self, left: frozenset[str]) -> Pickling:
+        """Return the same, but functions do not bring these variables of ``__main__``."""
+        if not left:
+            return self
+        return Pickling(self._to, shares_main=self.shares_main, left=left)
 
     def dumps(self, value: object) -> bytes:
         """Pickle `value`, by value where a reference would not resolve on the other side.
@@ -94,47 +103,40 @@ class Pickling:
                 return data
         except Exception:  # whatever it was, cloudpickle may do better
             pass
-        return self.by_value(value, None)
+        return self.by_value(value)
 
+    def by_value(self, value: object, keep: KeepInBand | None = None) -> bytes:
+        """Pickle what a plain pickle cannot carry; buffers may be kept apart.
 
-def _for_worker(value: object, keep: KeepInBand | None) -> bytes:
-    from _poolwise_worker import by_value
+        Raises whatever the object's pickling raises.
+        """
+        from io import BytesIO
 
-    return by_value.dumps(value, keep)
+        with BytesIO() as file:
+            self.write_by_value(value, file, keep)
+            return file.getvalue()
 
+    def write_by_value(self, value: object, file: Any, keep: KeepInBand | None) -> None:
+        """Do the same, into a file."""
+        from _poolwise_worker import by_value
 
-def _for_caller(value: object, keep: KeepInBand | None) -> bytes:
-    from _poolwise_worker import by_value
-
-    return by_value.dumps_to_caller(value, keep)
-
-
-def _for_fork(value: object, keep: KeepInBand | None) -> bytes:
-    from _poolwise_worker import by_value
-
-    return by_value.dumps_between_forks(value, keep)
-
-
-def _for_older_fork(value: object, keep: KeepInBand | None) -> bytes:
-    from _poolwise_worker import by_value
-
-    return by_value.dumps_current(value, keep)
+        by_value.write(value, self._to, file, keep, self._left)
 
 
 #: To a worker that has a ``__main__`` of its own.
-TO_WORKER = Pickling(_for_worker, shares_main=False)
+TO_WORKER = Pickling("worker", shares_main=False)
 
 #: To the caller from such a worker; nothing in the caller's ``__main__`` may change by it.
-TO_CALLER = Pickling(_for_caller, shares_main=False)
+TO_CALLER = Pickling("caller", shares_main=False)
 
 #: Between the caller and its forks. What ``__main__`` defines goes by reference, so that on the
 #: other side it is what is there already: a copy of a class would make its instances strangers to
 #: ``isinstance``.
-BETWEEN_FORKS = Pickling(_for_fork, shares_main=True)
+BETWEEN_FORKS = Pickling("fork", shares_main=True)
 
 #: To a fork that may be older than what is pickled: functions of ``__main__``, which may have been
 #: defined anew since, go by value with the variables that they read.
-TO_OLDER_FORK = Pickling(_for_older_fork, shares_main=False)
+TO_OLDER_FORK = Pickling("older fork", shares_main=False)
 
 dumps = TO_WORKER.dumps
 

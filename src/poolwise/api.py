@@ -544,7 +544,8 @@ def shutdown() -> None:
     Workers that run calls, for maps and executors that are still open, go on.
     """
     if "poolwise.mechanisms.servers" in sys.modules:
-        from poolwise.mechanisms import idle_workers, servers
+        from poolwise.mechanisms import idle_workers, servers, snapshots
 
         idle_workers.clear()
+        snapshots.clear()
         servers.dismiss_all()

@@ -24,7 +24,7 @@ _task_ids = itertools.count(1)
 _batch_ids = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Task:
     """The user's function, with an identity by which workers keep it after the first batch."""
 

@@ -17,6 +17,7 @@ import pytest
 import poolwise
 from executor.calls import DEADLINE, compute, square
 from poolwise.errors import TransferError
+from poolwise.executor.carried import Reach, Told
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.learning import Learning
 from poolwise.executor.options import run_options
@@ -64,7 +65,7 @@ class World:
         assert isinstance(router, Learning)
         self.router = router
         self.router.begin(self)  # type: ignore[arg-type]
-        self.seen = Seen(None)
+        self.seen = Seen(None, Reach(Told()))
 
     def open(self, plan: Plan) -> FakeLane:
         self.lanes[plan.mechanism] = FakeLane(plan)
@@ -266,7 +267,7 @@ def test_only_some_calls_go_on_trial_and_a_cancelled_one_is_replaced() -> None:
 
 
 def test_each_function_is_judged_by_itself() -> None:
-    world, other = World(), Seen(None)
+    world, other = World(), Seen(None, Reach(Told()))
     for _ in range(20):
         world.run_in_threads(1, 5e-3)
         world.run_in_threads(1, 1e-5, seen=other)
@@ -582,7 +583,7 @@ def test_a_plan_that_is_pinned_is_the_only_place() -> None:
         router = Pinned(Plan.parse(spec), 3)
         router.begin(SimpleNamespace(open=plans.append))  # type: ignore[arg-type]
         assert plans == [opened]
-        assert router.route(Seen(None)) == opened.mechanism
+        assert router.route(Seen(None, Reach(Told()))) == opened.mechanism
         assert router.max_concurrency == most
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
-from _poolwise_worker.apply import apply, second
-from _poolwise_worker.state import ModuleState, Places
-from poolwise.mechanisms.carried import Brought, Carried
+from _poolwise_worker.apply import apply
+from _poolwise_worker.state import Places
+from poolwise.mechanisms.carried import Applying, Brought, Carried
 from poolwise.mechanisms.module_state import module_state
 from poolwise.task import Task
 from poolwise.units import Bytes
@@ -17,49 +17,56 @@ from poolwise.units import Bytes
 #: 0.1 ms. Larger values go once to each worker.
 _ALONG: Bytes = 64 << 10
 
-#: Modules are looked at again after so many times as long as looking takes, so that it costs a
-#: per cent of the time: before almost every batch, if what they hold is small.
+#: While calls run, modules are looked at again after so many times as long as looking takes, so
+#: that it costs a per cent of the time: before almost every batch, if what they hold is small.
 _LOOK_AFTER = 100
 
 #: The task of most calls that go to processes: functions travel as arguments.
 APPLY = Task(apply)
 
 
-class _Heavy:
-    """The function of a task whose frame, sent once to each worker, holds large values.
+class Told:
+    """What workers of an executor were told last of each place, for whichever function.
 
-    What a worker reads is `apply` itself; named after the function that they are for.
+    What one function has brought, another may have overwritten, and then it is brought again.
     """
 
-    def __init__(self, state: ModuleState, name: str) -> None:
-        self._brought = Brought(state)
-        self.__qualname__ = name
+    def __init__(self) -> None:
+        self._signs: dict[tuple[str, str], object] = {}
 
-    def __reduce__(self) -> tuple[object, tuple[object, object]]:
-        return second, (self._brought, apply)
+    def differs_from(self, places: Places) -> bool:
+        """Whether something else is in one of these places."""
+        return any(self._signs.get(place) != sign for place, sign in _signs_of(places))
 
-    def __call__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Call `function`."""
-        return apply(function, args, kwargs)
+    def note(self, places: Places) -> None:
+        """Take note of what is being told."""
+        self._signs.update(_signs_of(places))
+
+
+def _signs_of(places: Places) -> Iterator[tuple[tuple[str, str], object]]:
+    for module, entries in places.items():
+        for path, (_, data) in entries.items():
+            yield (module, path), data if isinstance(data, bytes) else data.sign
 
 
 class Reach:
     """What one function can reach, as it was when it was last looked at."""
 
-    __slots__ = ("_along", "_heavy", "_look_at", "task")
+    __slots__ = ("_along", "_heavy", "_look_at", "_told", "task")
 
-    def __init__(self) -> None:
+    def __init__(self, told: Told) -> None:
         self.task = APPLY  # that its calls are of
+        self._told = told
         self._along: Brought | None = None
         self._heavy: Places = {}
         self._look_at = 0.0
 
-    def look(self, function: Callable[..., Any], name: str) -> None:
-        """Look again, if it is time to."""
+    def look(self, function: Callable[..., Any], name: str, *, idle: bool) -> None:
+        """Look again, if it is time to, or if processes were `idle`: then whoever submits has all
+        results, and may have changed variables since.
+        """
         now = perf_counter()
-        if now < self._look_at:
+        if now < self._look_at and not idle:
             return
         try:
             version, places = module_state(function)
@@ -67,9 +74,11 @@ class Reach:
             version, places = 0, {}
         light, heavy = _split(places)
         self._along = Brought((version, light)) if light else None
-        if heavy != self._heavy:
+        changed = self._told.differs_from(heavy)
+        self._told.note(places)
+        if changed or heavy != self._heavy:
             self._heavy = heavy
-            self.task = Task(_Heavy((version, heavy), name)) if heavy else APPLY
+            self.task = Task(Applying((version, heavy), name)) if heavy else APPLY
         self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
 
     def carried(self, function: Callable[..., Any]) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -330,9 +331,10 @@ class Executor(StandardExecutor):
         if dispatcher is not None:
             dispatcher.kill(how)
 
-    def __del__(self) -> None:
-        # Nobody can submit or shut down any more: finish what is there and end.
-        if self._dispatcher is not None:
+    def __del__(self, at_end: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Nobody can submit or shut down any more: finish what is there and end. At the end of the
+        # interpreter all has ended, and modules are being taken apart.
+        if self._dispatcher is not None and not at_end():
             self._dispatcher.stop()
 
     def _after_fork(self) -> None:

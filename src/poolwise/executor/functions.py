@@ -12,7 +12,7 @@ from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal
 
-from poolwise.executor.carried import Reach
+from poolwise.executor.carried import Reach, Told
 from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
@@ -41,10 +41,10 @@ class Seen:
         "on_trial", "reach", "service", "sign", "since", "suspected", "used",
     )  # fmt: skip
 
-    def __init__(self, sign: object) -> None:
+    def __init__(self, sign: object, reach: Reach) -> None:
         self.sign = sign  # by which it is recognised; kept, so that its id stays its own
         self.mean: Seconds | None = None  # service time of recent calls
-        self.reach = Reach()
+        self.reach = reach
         self.home: Literal["thread", "trial", "process"] = "thread"
         self.barred = False  # from processes, for good
         self.suspected = False  # of taking turns with the GIL: a call of it is to be examined
@@ -87,6 +87,7 @@ class Functions:
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[int, str], Seen] = OrderedDict()
+        self._told = Told()
 
     def find(self, function: Callable[..., Any]) -> Seen:
         """Return what is known of `function`."""
@@ -94,7 +95,7 @@ class Functions:
         key = id(sign), name
         seen = self._seen.get(key)
         if seen is None:
-            seen = self._seen[key] = Seen(sign)
+            seen = self._seen[key] = Seen(sign, Reach(self._told))
             if len(self._seen) > _MOST:
                 self._seen.popitem(last=False)
         else:

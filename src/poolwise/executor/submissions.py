@@ -79,6 +79,7 @@ class Submissions:
         }
         self._sorted = router.version
         self._drawn: dict[int, Submission | _Ticket] = {}
+        self._away = 0  # calls in processes
         self._count = 0
         self._offered: deque[Submission] = deque()
         self._crowded = False  # a thread may hold tickets that it cannot use now
@@ -269,7 +270,8 @@ class Submissions:
             return None
         reach = taken[0].seen.reach
         assert taken[0].function is not None
-        reach.look(taken[0].function, taken[0].name)
+        reach.look(taken[0].function, taken[0].name, idle=not self._away)
+        self._away += len(taken)
         return reach.task, (
             _functions_of(taken),
             [each.args for each in taken],
@@ -392,6 +394,7 @@ class Submissions:
             elif submission.future is not None:
                 self._end(submission, value, errors[place], tally)
         self.delivered += len(outcomes.values)
+        self._away -= len(outcomes.values)
         seen.note(outcomes)
         self._router.learn(seen, "process", outcomes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from _poolwise_worker.apply import second
+from _poolwise_worker.apply import apply, second
 from _poolwise_worker.state import ModuleState, bring
 
 
@@ -37,3 +37,25 @@ class Carried:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function here: its call came back from a process and runs in a thread."""
         return self._function(*args, **kwargs)
+
+
+class Applying:
+    """The function of a task that brings large values for a function to workers, once to each.
+
+    What a worker reads is `apply` itself; named after the function that they are for.
+    """
+
+    def __init__(self, state: ModuleState, name: str) -> None:
+        self._brought = Brought(state)
+        self.__qualname__ = name
+        #: The variables of ``__main__`` that functions of its calls need not bring.
+        self.left = frozenset(state[1].get("__main__", ()))
+
+    def __reduce__(self) -> tuple[object, tuple[object, object]]:
+        return second, (self._brought, apply)
+
+    def __call__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call `function`."""
+        return apply(function, args, kwargs)

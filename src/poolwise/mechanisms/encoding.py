@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.apply import apply
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
-from poolwise.mechanisms.carried import Brought, Carried
+from poolwise.mechanisms import snapshots
+from poolwise.mechanisms.carried import Applying, Brought, Carried
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Task
@@ -24,19 +26,34 @@ class Packed(NamedTuple):
     descriptors: list[int]
 
 
+class _Learned:
+    """A frame that is sent to each worker; owns its descriptors."""
+
+    __slots__ = ("_descriptors", "frame")
+
+    def __init__(self, frame: bytes, descriptors: list[int]) -> None:
+        self.frame = frame
+        self._descriptors = descriptors
+
+    def packed(self) -> Packed:
+        return Packed(self.frame, [os.dup(each) for each in self._descriptors])
+
+    def __del__(self, close=os.close) -> None:  # type: ignore[no-untyped-def]  # at exit os is gone
+        for descriptor in self._descriptors:
+            close(descriptor)
+
+
 class Encoder:
-    """How objects are pickled for the workers of one server, and the tasks that already are."""
+    """How objects are pickled for the workers of one server, and the tasks that already are.
+
+    A task that is gone is forgotten: no batch of it will come, and what it brought may be large.
+    """
 
     def __init__(self, *, for_forks: bool) -> None:
         self._for_forks = for_forks
         self.way = transfer.BETWEEN_FORKS if for_forks else transfer.TO_WORKER
-        self._dumps = self.way.dumps
-        self._tasks: dict[int, Packed] = {}
-
-    def __del__(self) -> None:
-        for packed in self._tasks.values():
-            for descriptor in packed.descriptors:
-                os.close(descriptor)
+        self._tasks: WeakKeyDictionary[Task, _Learned] = WeakKeyDictionary()
+        self._inherited: set[int] = set()
 
     def task(self, task: Task) -> Packed:
         """Return the frame that makes a task known to a worker.
@@ -44,9 +61,10 @@ class Encoder:
         Raises:
             TransferError: the function itself cannot be pickled.
         """
+        if task.id in self._inherited:
+            return Packed(wire.pack(wire.TASK, task.id), [])
         self.learn(task)
-        frame, descriptors = self._tasks[task.id]
-        return Packed(frame, [os.dup(each) for each in descriptors])
+        return self._tasks[task].packed()
 
     def learn(self, task: Task) -> None:
         """Pickle a task, once.
@@ -54,7 +72,7 @@ class Encoder:
         Raises:
             TransferError: the function itself cannot be pickled.
         """
-        if task.id in self._tasks:
+        if task in self._tasks or task.id in self._inherited:
             return
 
         try:
@@ -66,7 +84,7 @@ class Encoder:
                 f"{task.name} cannot be pickled: {transfer.describe(error)}"
             ) from error
         frame = wire.pack(wire.TASK, task.id, payload, descriptors=len(descriptors))
-        self._tasks[task.id] = Packed(frame, descriptors)
+        self._tasks[task] = _Learned(frame, descriptors)
 
     def prime(self, initializer: Initializer | None) -> Packed:
         """Return the frame that asks a worker for a sign of life, after it has run the initializer.
@@ -97,19 +115,20 @@ class Encoder:
         state = state_for_fork if self._for_forks else module_state
 
         def dumps() -> bytes:
-            carried = Carried(Brought(state(function) or (0, {})), function)
-            return way.dumps((carried, *others) if others else carried)
+            version, places = state(function) or (0, {})
+            carried = Carried(Brought((version, places)), function)
+            left = way.without(frozenset(places.get("__main__", ())))
+            return snapshots.dumps((carried, *others) if others else carried, left)
 
         return transfer.dump(dumps)
 
     def inherit(self, tasks: set[int]) -> None:
         """Send only the numbers of these tasks: the server has them since it was forked."""
-        for task in tasks:
-            self._tasks[task] = Packed(wire.pack(wire.TASK, task), [])
+        self._inherited |= tasks
 
     def needs_cloudpickle(self) -> bool:
         """Whether workers will import it to read their tasks."""
-        return any(b"cloudpickle" in packed.frame for packed in self._tasks.values())
+        return any(b"cloudpickle" in learned.frame for learned in self._tasks.values())
 
     def batch(self, batch: Batch, exchange: Exchange) -> Packed:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
@@ -126,7 +145,7 @@ class Encoder:
         way = self._way_of(batch)
 
         def dumps() -> bytes:
-            applied = batch.task.function is apply
+            applied = _applies(batch.task)
             calls = zip(*batch.columns, strict=True)
             return exchange.dumps([_call(way, each, applied=applied) for each in calls])
 
@@ -134,9 +153,15 @@ class Encoder:
 
     def _way_of(self, batch: Batch) -> Pickling:
         """Functions among the arguments may be younger than the fork that is to find them."""
-        if self._for_forks and batch.task.function is apply:
-            return transfer.TO_OLDER_FORK
-        return self.way
+        older = self._for_forks and _applies(batch.task)
+        way = transfer.TO_OLDER_FORK if older else self.way
+        function = batch.task.function
+        return way.without(function.left) if isinstance(function, Applying) else way
+
+
+def _applies(task: Task) -> bool:
+    """Whether functions are among the arguments."""
+    return task.function is apply or isinstance(task.function, Applying)
 
 
 def _call(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> bytes:

@@ -19,8 +19,10 @@ from inspect import isroutine
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
-from _poolwise_worker import transfer
-from _poolwise_worker.state import CODE, MODULE, VALUE, ModuleState, Places
+from _poolwise_worker import parts, transfer
+from _poolwise_worker.snapshots import SharedPickle
+from _poolwise_worker.state import CODE, MODULE, VALUE, Data, ModuleState, Places
+from poolwise.mechanisms import snapshots
 
 #: Module, path in it, and what is there.
 Place: TypeAlias = tuple[str, str, object]
@@ -35,16 +37,54 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     """Return what `function` can reach by name, as it is now.
 
     Only what is in the user's own modules: neither in the standard library, nor in what is
-    installed, nor in ``__main__``, whose functions travel with their variables. What does not
-    pickle (locks, open files) is left out; a worker has its own.
+    installed. Of ``__main__``, whose functions travel with their variables, only those that are
+    large. What does not pickle (locks, open files) is left out; a worker has its own.
     """
     places: Places = {}
     version = next(_versions)
+    pickles = _Pickles()
     for module, path, value in names_reached_by(function):
-        entry = _entry(module, path, value) if module and is_the_users(module) else None
+        entry = None
+        if module == "__main__":
+            entry = _large_variable(path, value, pickles)
+        elif module and is_the_users(module):
+            entry = _entry(module, path, value, pickles)
         if entry is not None:
             places.setdefault(module, {})[path] = entry
     return version, places
+
+
+class _Pickles:
+    """The pickles of one state. A large value that has two names is one object there, too."""
+
+    def __init__(self) -> None:
+        snapshots.begin()
+        self._large: dict[int, tuple[object, SharedPickle]] = {}
+        self._snapshots = 0
+
+    def of(self, value: object) -> Data:
+        """Return the pickle of a value. Raises whatever its pickling raises."""
+        if id(value) in self._large:
+            return self._large[id(value)][1]
+        if self._snapshots >= snapshots.AT_MOST:
+            return transfer.dumps(value)
+        data = snapshots.pickled(value, transfer.TO_WORKER)
+        if not isinstance(data, bytes):
+            self._snapshots += data.snapshots
+            self._large[id(value)] = value, data
+        return data
+
+
+def _large_variable(path: str, value: object, pickles: _Pickles) -> tuple[int, Data] | None:
+    """Return what is to be brought of a variable of ``__main__``; ``None``: it is not large."""
+    if not _is_variable(value) or vars(sys.modules["__main__"]).get(path) is not value:
+        return None
+    try:
+        with transfer.looking():
+            size = snapshots.size_of(value, transfer.TO_WORKER)
+        return (VALUE, pickles.of(value)) if size >= snapshots.LARGE else None
+    except Exception:
+        return None
 
 
 def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
@@ -58,13 +98,13 @@ def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
         if not module or not _is_variable(value):
             continue
         try:
-            pickled = transfer.BETWEEN_FORKS.dumps(value)
+            whole = parts.pickled(value, _AT_MOST, transfer.BETWEEN_FORKS)
         except Exception:
             continue
-        size += len(pickled)
-        if size > _AT_MOST:
+        size += whole.size
+        if size > _AT_MOST or whole.buffers:
             return None
-        places.setdefault(module, {})[path] = VALUE, pickled
+        places.setdefault(module, {})[path] = VALUE, b"".join(whole.parts)
     return version, places
 
 
@@ -94,7 +134,7 @@ def mock_in(function: Callable[..., object]) -> str | None:
     return next(found, None)
 
 
-def _entry(module: str, path: str, value: object) -> tuple[int, bytes] | None:
+def _entry(module: str, path: str, value: object, pickles: _Pickles) -> tuple[int, Data] | None:
     if isinstance(value, ModuleType):
         return MODULE, value.__name__.encode()
     if isinstance(value, FunctionType) and home_of(value) == (module, path):
@@ -102,7 +142,7 @@ def _entry(module: str, path: str, value: object) -> tuple[int, bytes] | None:
     if isinstance(value, type) and (value.__module__, value.__qualname__) == (module, path):
         return None  # what it consists of has places of its own
     try:
-        return VALUE, transfer.dumps(value)
+        return VALUE, pickles.of(value)
     except Exception:
         return None
 

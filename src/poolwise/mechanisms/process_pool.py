@@ -163,6 +163,7 @@ class ProcessPool:
             return
         self._closed = True
         self._waiting.clear()
+        self._encoders.clear()  # which may have large frames; a pool may be garbage for long
         # In a process that the user has forked, all this is a copy; the workers, and the sockets
         # as such, are its parent's.
         ours = self._owner_process == os.getpid()
