@@ -10,7 +10,6 @@ import contextlib
 import gc
 import os
 import select
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -142,9 +141,13 @@ def _let_go(kept: servers.Server) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing reads or writes the user's cache, here or in a program that a test starts."""
+    """Nothing reads or writes the user's cache, here or in a program that a test starts.
+
+    No run learns from another, unless a test says so.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POOLWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("POOLWISE_WISDOM", "off")  # what a test finds must not depend on those before
         yield
 
 

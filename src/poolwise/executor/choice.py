@@ -27,6 +27,10 @@ _RACE_SHARE = 0.05
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
 
+#: A plan is left, or one that has done well passed over, only for one whose forecast is so much
+#: shorter: each move waits for workers and costs what the forecast cannot know.
+CLEARLY_BETTER = 0.85
+
 #: Processes that do less than this share of what threads did are not worth having.
 _LESS = 0.8
 
@@ -76,9 +80,19 @@ class Choice:
         self._siblings: dict[tuple[str, bool], float] = {}
         self._failed: dict[str, Refusal] = {}
 
-    def rank(self, task: TaskProfile, now: Situation) -> tuple[Forecast, ...]:
-        """Forecast every candidate for what is left: the one to take, then from best to worst."""
-        return ranked(self._forecasts(task, now))
+    def rank(
+        self, task: TaskProfile, now: Situation, favourite: Plan | None = None
+    ) -> tuple[Forecast, ...]:
+        """Forecast every candidate for what is left: the one to take, then from best to worst.
+
+        The one to take is the `favourite`, if there is one and no other is clearly better.
+        """
+        result = ranked(self._forecasts(task, now))
+        for each in result:
+            close = result[0].makespan >= CLEARLY_BETTER * each.makespan
+            if each.plan == favourite and each.refusal is None and close:
+                return each, *(other for other in result if other is not each)
+        return result
 
     def could_pay(self, task: TaskProfile, now: Situation) -> bool:
         """Whether threads could pay if they ran all at once: else there is nothing to learn."""

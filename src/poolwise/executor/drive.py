@@ -12,6 +12,7 @@ from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.memory import Memory
 from poolwise.executor.options import RunOptions
 from poolwise.executor.progress import Progress
 from poolwise.executor.record import RunRecord
@@ -23,6 +24,7 @@ from poolwise.plan import Plan
 from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
 from poolwise.task import Task
 from poolwise.timing.clock import SystemClock
+from poolwise.wisdom import Entry
 
 #: Inputs drawn ahead of what was consumed, per call that may run at once, if the user does not
 #: say. Enough that a call which lasts a hundred times longer than the others does not stop them;
@@ -85,6 +87,8 @@ class Drive(Iterator[Iterator[object]]):
             on_done=None if progress is None else progress.update,
         )
         self.ended = EndedDrive()
+        self._memory = Memory(task, machine.facts) if run_options.wisdom else None
+        self._recalls = True
         self._conductor: Iterator[None] | None = None
         self._told: Plan | None = None  # the plan that was last logged
         self._closed = False
@@ -117,6 +121,7 @@ class Drive(Iterator[Iterator[object]]):
         Raises:
             ValueError: there are no inputs.
         """
+        self._recalls = False  # who asks wants to see it measured
         try:
             self._start()
             assert self.auto is not None
@@ -167,11 +172,15 @@ class Drive(Iterator[Iterator[object]]):
                 limits,
                 mechanism,
                 partial(carrying_refusal, self.task),
+                self._recall,
             )
             self._conductor = self.auto.steps()
         if self._progress is not None:
             self._progress.start(self._total)
         return self._conductor
+
+    def _recall(self) -> Entry | None:
+        return self._memory.recall() if self._memory is not None and self._recalls else None
 
     def _advance(self) -> None:
         next(self._start())
@@ -194,7 +203,10 @@ class Drive(Iterator[Iterator[object]]):
         if self._closed:
             return
         self._closed = True
-        self.ended.record = self._snapshot(finished=self.dispatch.finished)
+        record = self.ended.record = self._snapshot(finished=self.dispatch.finished)
+        if self._memory is not None and self.auto is not None and not self.auto.refused:
+            kept = self._memory.keep(record, learned=self.auto.learned)
+            self.ended.record = replace(record, kept=kept)
         self._inputs.close()
         if self._conductor is not None and hasattr(self._conductor, "close"):
             self._conductor.close()
@@ -231,6 +243,7 @@ class Drive(Iterator[Iterator[object]]):
             elapsed=dispatch.elapsed,
             finished=finished,
             total=self._total,
+            remembered=None if auto is None else auto.remembered,
         )
 
 
