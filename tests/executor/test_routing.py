@@ -292,7 +292,7 @@ def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_what_is_made_anew_for_each_call_is_one_function() -> None:
-    find = Functions().find
+    find = Functions(lambda seen, function: None).find
     assert find(square) is find(square)
     assert find(partial(square, 1)) is find(partial(partial(square), 2)) is find(square)
     first, second = (lambda: number for number in range(2))
@@ -307,13 +307,13 @@ def test_different_functions_are_told_apart() -> None:
         square, compute, decorated(len), decorated(sorted), math.sin, math.cos, [1].append,
         [1].sort, Callable_(), Callable_().method, int, str,
     ]  # fmt: skip
-    find = Functions().find
+    find = Functions(lambda seen, function: None).find
     assert len({id(find(function)) for function in functions}) == len(functions)
     assert find(functools.cache(square)) is find(square)
 
 
 def test_nothing_that_a_function_refers_to_is_kept() -> None:
-    functions = Functions()
+    functions = Functions(lambda seen, function: None)
     for number in range(1000):
         exec(f"def function(): return {number}", space := {})  # type: ignore[var-annotated]
         functions.find(space["function"])
@@ -333,7 +333,7 @@ def test_finding_runs_no_code_of_the_users() -> None:
         def __getattr__(self, name: str) -> Any:
             raise ZeroDivisionError
 
-    functions = Functions()
+    functions = Functions(lambda seen, function: None)
     assert functions.find(Awkward()) is functions.find(Awkward())
 
 

@@ -59,6 +59,7 @@ class Auto:
         self.remembered: Entry | None = None
         self._recall = recall
         self._favourite: Plan | None = None
+        self._on_trust = False  # no look has shown yet that it is as an earlier run said
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
         self._dispatch = dispatch
@@ -153,9 +154,9 @@ class Auto:
             return
         self.remembered, self._favourite = known, known.plan if known.learned else None
         self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
-        task = self.profile
+        task, self._on_trust = self.profile, self._survey.learned
         assert task is not None
-        if self._survey.learned and self._choice.could_pay(task, self._current.situation):
+        if self._on_trust and self._choice.could_pay(task, self._current.situation):
             self._prepare(task)
 
     def _prepare(self, task: TaskProfile) -> None:
@@ -220,6 +221,12 @@ class Auto:
             task = self.profile
             assert task is not None
             recent = task.with_cpu(sample.cpu / sample.calls)
+            if self._on_trust:
+                self._on_trust = False
+                left = dispatch.remaining
+                if not self._choice.as_forecast(recent, lane.plan, sample, left):
+                    self._survey.doubt(sample.cpu / sample.calls)
+                    return
             if not self._choice.agrees(recent, lane.plan, sample, dispatch.remaining) or (
                 lane.inline and dispatch.remaining is None  # more has come than was expected
             ):

@@ -154,19 +154,17 @@ class Choice:
         """Note how many CPU seconds of calls a lane has done per second."""
         self._work[mechanism] = work
 
+    def as_forecast(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
+        """Whether `plan` does about what is forecast for such calls."""
+        task = self._as_it_is_now(task)
+        return _agree(sample.rate / self._running(task, plan, left).rate)
+
     def agrees(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
         """Whether `plan` does about what is forecast for such calls; if not, learn from it."""
         task = self._as_it_is_now(task)
-        predicted = forecast(
-            self._machine,
-            task,
-            plan,
-            math.inf,
-            batch=batch_size(plan, task.wall, left),
-            correction=self._correction(plan),
-        )
+        predicted = self._running(task, plan, left)
         ratio = sample.rate / predicted.rate
-        if _AGREES[0] <= ratio <= _AGREES[1]:
+        if _agree(ratio):
             return True
         sending = predicted.ceilings.binding == "dispatch"
         if plan.mechanism == "process" and (sending or self._worse_than_threads(sample)):
@@ -178,6 +176,11 @@ class Choice:
         else:
             self._waiting /= ratio
         return False
+
+    def _running(self, task: TaskProfile, plan: Plan, left: int | None) -> Forecast:
+        """Forecast `plan` at work, whatever it took to start."""
+        batch, correction = batch_size(plan, task.wall, left), self._correction(plan)
+        return forecast(self._machine, task, plan, math.inf, batch=batch, correction=correction)
 
     def _correction(self, plan: Plan) -> float:
         sending = self._sending if plan.mechanism == "process" else 1.0
@@ -225,3 +228,7 @@ class Choice:
         )
         served = now.served or ready.server
         return startup(self._machine, plan, server_running=served, idle=ready.idle)
+
+
+def _agree(ratio: float) -> bool:
+    return _AGREES[0] <= ratio <= _AGREES[1]

@@ -90,7 +90,7 @@ class Opening:
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
-                self._width = known.plan.workers
+                self._width = max(_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
         dispatch, few = self._dispatch, self._few_for_processes

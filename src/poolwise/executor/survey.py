@@ -63,6 +63,9 @@ _DRIFT = 3.0
 #: Before a call's arguments and results have been seen.
 _UNKNOWN = Payload()
 
+#: Means over a few calls of one function may differ by so much where its calls differ widely.
+_SKEW = 10.0
+
 #: Looking at the size of arguments and results takes about so long.
 _LOOK_FOR: Seconds = 1e-3
 
@@ -131,23 +134,39 @@ class Survey:
     def take_up(self, known: TaskProfile, learned: bool) -> bool:
         """Go on from what an earlier run has learnt, if the first calls do not contradict it.
 
-        Calls of another length hold the GIL for the same share: then only that is taken over.
-        Whether arguments and results can be sent is always as seen now.
+        Computing calls that are somewhat longer or shorter hold the GIL for the same share: then
+        only that is taken over. Whether arguments and results can be sent is always as seen now.
         """
         task = self.profile
         if task is None or self.refusal is not None or self.learned:
             return False
-        if task.waits != known.waits:
-            self._dispatch.note("calls are not as remembered: all is learnt anew")
-            return False
         if _alike(task, known):
             carried = task.payload.carried
             self.profile = replace(known, payload=known.payload if carried else task.payload)
-        elif known.cpu > 0.0:
+        elif learned and _same_kind(task, known):
             low, high = known.gil_low / known.cpu, known.gil_high / known.cpu
             self.profile = task.with_gil(low * task.cpu, high * task.cpu)
+        else:
+            self._dispatch.note("calls are not as remembered: all is learnt anew")
+            self._begin_narrow()
+            return False
         self.learned = learned
         return True
+
+    def _begin_narrow(self) -> None:
+        """Take back threads that were opened on the word of an earlier run."""
+        current = self._current
+        if current.plan.mechanism == "thread" and current.lane.width > _FIRST_WIDTH:
+            current.plan = Plan("thread", _FIRST_WIDTH)
+            current.lane.widen(current.plan)
+
+    def doubt(self, cpu: Seconds) -> None:
+        """Forget what was taken over: calls that use `cpu` seconds now did not do what it says."""
+        assert self.profile is not None
+        recent = replace(self.profile.with_cpu(cpu), outside=None)
+        self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
+        self.learned = False
+        self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
 
     def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
@@ -302,6 +321,12 @@ def _alike(new: TaskProfile, old: TaskProfile) -> bool:
     longest, shortest = max(new.wall, old.wall), min(new.wall, old.wall)
     computing = _near(new.cpu + new.helpers, old.cpu + old.helpers, new.wall)
     return new.waits == old.waits and longest <= _DRIFT * shortest and computing
+
+
+def _same_kind(new: TaskProfile, old: TaskProfile) -> bool:
+    """Whether such calls may be some of the same that differ in length, and compute."""
+    longest, shortest = max(new.wall, old.wall), min(new.wall, old.wall)
+    return old.cpu > 0.0 and not (new.waits or old.waits) and longest <= _SKEW * shortest
 
 
 def _near(new: Seconds, old: Seconds, wall: Seconds) -> bool:

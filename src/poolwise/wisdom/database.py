@@ -11,6 +11,7 @@ is not synchronised with the disk: after a power cut the file may be damaged, an
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -54,8 +55,24 @@ _OLDEST = """
 DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY at DESC LIMIT -1 OFFSET ?)
 """
 
-#: What has been complained of in this process: once each.
+#: Held while the file is open in any way. POSIX forgets the locks that SQLite has on a file as soon
+#: as the process closes *any* descriptor of it, so no thread may look at it beside another's
+#: transaction. Never waited for longer than a few transactions take; a child of a fork gets a new
+#: one, because its parent's may be held by a thread that the child does not have.
+_turn = threading.Lock()
+_TURN: Seconds = 50e-3
+
+#: What has been complained of in this process: once each. One set operation at a time.
 _said: set[str] = set()
+
+
+def _new_turn() -> None:
+    global _turn
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_turn)
 
 
 class Unavailable(Exception):
@@ -77,11 +94,16 @@ def may_hold(key: str) -> bool:
     file = path()
     if file is None:
         return False
+    turn = _turn
+    if not turn.acquire(timeout=_TURN):
+        return False
     try:
         with open(file, "rb") as opened:
             data = opened.read(_LARGE)
     except OSError:
         return False
+    finally:
+        turn.release()
     return len(data) == _LARGE or key.encode() in data
 
 
@@ -91,7 +113,7 @@ def read(key: str) -> Entry | None:
     Raises:
         Unavailable: the file cannot be read now.
     """
-    with _open(create=False) as connection:
+    with _open(write=False) as connection:
         row = connection.execute("SELECT document FROM entries WHERE key = ?", (key,)).fetchone()
     return None if row is None else _entry(row[0])
 
@@ -104,7 +126,7 @@ def read_all() -> list[Entry]:
     """
     if not _is_there():
         return []
-    with _open(create=False) as connection:
+    with _open(write=False) as connection:
         rows = connection.execute("SELECT document FROM entries ORDER BY at DESC").fetchall()
     return [entry for (document,) in rows if (entry := _entry(document)) is not None]
 
@@ -116,7 +138,7 @@ def write(entries: Iterable[Entry]) -> None:
         Unavailable: the file cannot be written now.
     """
     rows = list(map(_row, entries))
-    with _open(create=True) as connection:
+    with _open(write=True) as connection:
         connection.executemany(_REPLACE, rows)
         connection.execute(_OLDEST, (MOST,))
 
@@ -128,7 +150,7 @@ def merge(entries: Iterable[Entry]) -> int:
         Unavailable: the file cannot be written now.
     """
     rows = list(map(_row, entries))
-    with _open(create=True) as connection:
+    with _open(write=True) as connection:
         added = connection.executemany(_MERGE, rows).rowcount
         connection.execute(_OLDEST, (MOST,))
     return added
@@ -142,7 +164,7 @@ def forget(module: str | None = None, name: str | None = None) -> int:
     """
     if not _is_there():
         return 0
-    with _open(create=False) as connection:
+    with _open(write=True) as connection:
         if module is None:
             return connection.execute("DELETE FROM entries").rowcount
         return connection.execute(
@@ -171,8 +193,9 @@ def _is_there() -> bool:
 
 
 @contextmanager
-def _open(*, create: bool) -> Iterator[sqlite3.Connection]:
-    """Yield a connection inside one transaction, which is kept if the block ends well.
+def _open(*, write: bool) -> Iterator[sqlite3.Connection]:
+    """Yield a connection inside one transaction, which is kept if the block ends well. To `write`,
+    the file is made where there is none.
 
     Each block has a connection of its own: none is open when this process is forked.
 
@@ -186,16 +209,19 @@ def _open(*, create: bool) -> Iterator[sqlite3.Connection]:
         import sqlite3
     except ImportError as error:
         raise _unavailable(str(error)) from None
+    turn = _turn
+    if not turn.acquire(timeout=_TURN):
+        raise _unavailable(f"{file}: another thread of this process uses it")
     inode = None
     try:
-        if create:
+        if write:
             os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite would let others read
         inode = os.stat(file).st_ino
         with closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("BEGIN IMMEDIATE" if create else "BEGIN")
-            _check(connection, create)
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            _check(connection, write)
             yield connection
             connection.execute("COMMIT")
     except _Foreign as error:
@@ -207,13 +233,15 @@ def _open(*, create: bool) -> Iterator[sqlite3.Connection]:
         raise _unavailable(f"{file}: {error}") from None  # locked, read-only, full, not to be read
     except OSError as error:
         raise _unavailable(str(error)) from None
+    finally:
+        turn.release()
 
 
 class _Foreign(Exception):
     """It is a database, and none of ours."""
 
 
-def _check(connection: sqlite3.Connection, create: bool) -> None:
+def _check(connection: sqlite3.Connection, write: bool) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (application, version) == (_APPLICATION, FORMAT):
@@ -221,7 +249,7 @@ def _check(connection: sqlite3.Connection, create: bool) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables or application or version:
         raise _Foreign(f"it is a database of another kind ({application:#x}, format {version})")
-    if create:
+    if write:
         connection.execute(_SCHEMA)
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -247,6 +275,7 @@ def _set_aside(file: str, inode: int | None, why: str) -> Unavailable:
         if os.stat(file).st_ino == inode:
             os.replace(file, aside)
             where = f"is set aside as {aside}"
+            os.unlink(f"{file}-journal")  # it would be played back into what is begun anew
     except OSError:
         pass
     _say("warning", f"the wisdom {file} {where}: {why}")
