@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -197,11 +198,9 @@ def test_a_damaged_or_foreign_file_is_set_aside_with_a_warning(
     file.parent.mkdir()
     file.write_bytes(SPOILED[what])
     entry = an_entry("f")
+    use = partial(database.read, entry.key) if way == "read" else partial(database.write, [entry])
     with pytest.raises(Unavailable):
-        if way == "read":
-            database.read(entry.key)
-        else:
-            database.write([entry])
+        use()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("poolwise", logging.WARNING)
     assert str(file) in record.getMessage()

@@ -127,7 +127,8 @@ def read_all() -> list[Entry]:
     if not _is_there():
         return []
     with _open(write=False) as connection:
-        rows = connection.execute("SELECT document FROM entries ORDER BY at DESC").fetchall()
+        ordered = "SELECT document FROM entries ORDER BY at DESC, module, name"
+        rows = connection.execute(ordered).fetchall()
     return [entry for (document,) in rows if (entry := _entry(document)) is not None]
 
 

@@ -110,7 +110,9 @@ def _main(module: ModuleType | None) -> str:
     spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
     if spec is not None:  # python -m
         return str(spec.name).removesuffix(".__main__")
-    return os.path.splitext(os.path.basename(file))[0] if isinstance(file, str) else ""
+    if not isinstance(file, str) or file.startswith("<"):  # as "<stdin>"
+        return ""
+    return os.path.splitext(os.path.basename(file))[0]
 
 
 def _has_file(module: ModuleType) -> bool:
