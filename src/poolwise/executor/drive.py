@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -204,15 +205,20 @@ class Drive(Iterator[Iterator[object]]):
             return
         self._closed = True
         record = self.ended.record = self._snapshot(finished=self.dispatch.finished)
-        if self._memory is not None and self.auto is not None and not self.auto.refused:
-            kept = self._memory.keep(record, learned=self.auto.learned)
-            self.ended.record = replace(record, kept=kept)
         self._inputs.close()
         if self._conductor is not None and hasattr(self._conductor, "close"):
             self._conductor.close()
         self.dispatch.close()
         if self._progress is not None:
             self._progress.close()
+        self._remember(record)
+
+    def _remember(self, record: RunRecord) -> None:
+        """Keep what the run has taught; the last thing done, so that nothing waits for it."""
+        if self._memory is None or self.auto is None or self.auto.refused or sys.is_finalizing():
+            return
+        if self._memory.keep(record, learned=self.auto.learned):
+            self.ended.record = replace(record, kept=True)
 
     def __del__(self) -> None:
         # An interpreter that is shutting down may have taken parts of this away already.
