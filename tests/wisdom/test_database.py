@@ -90,16 +90,15 @@ from wisdom_entries import an_entry
 from poolwise.wisdom import database
 print("ready", flush=True)
 sys.stdin.readline()
-kept = 0
 for number in range(20):
     entry = an_entry(f"f{sys.argv[2]}_{number}")
     while True:  # one that finds the file locked has lost nothing but this try
         try:
             database.write([entry])
+            assert database.read(entry.key) == entry
             break
         except database.Unavailable:
             pass
-    assert database.read_all()
 """
 
 
@@ -130,20 +129,16 @@ def test_several_processes_write_at_once_and_nothing_that_was_kept_is_lost(file:
 def test_threads_that_look_while_another_writes_disturb_nobody() -> None:
     entries = [an_entry(f"f{number}") for number in range(20)]
     database.write(entries[:1])
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.is_set():
-            assert database.may_hold(entries[0].key) in (True, False)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        for each in entries:
-            database.write([each])
-    finally:
-        done.set()
-        thread.join()
+    looks = threading.Thread(target=lambda: [database.may_hold(entries[0].key) for _ in range(500)])
+    looks.start()
+    for each in entries:
+        while True:  # the others may be quicker to take their turns for a while
+            try:
+                database.write([each])
+                break
+            except Unavailable:
+                pass
+    looks.join()
     assert len(database.read_all()) == 20
 
 

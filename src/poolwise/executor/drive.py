@@ -13,10 +13,10 @@ from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
-from poolwise.executor.memory import Memory
 from poolwise.executor.options import RunOptions
 from poolwise.executor.progress import Progress
 from poolwise.executor.record import RunRecord
+from poolwise.executor.remember import Memory
 from poolwise.executor.workload import Inputs
 from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile
