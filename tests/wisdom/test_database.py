@@ -90,7 +90,7 @@ from wisdom_entries import an_entry
 from poolwise.wisdom import database
 print("ready", flush=True)
 sys.stdin.readline()
-for number in range(20):
+for number in range(10):
     entry = an_entry(f"f{sys.argv[2]}_{number}")
     while True:  # one that finds the file locked has lost nothing but this try
         try:
@@ -122,7 +122,7 @@ def test_several_processes_write_at_once_and_nothing_that_was_kept_is_lost(file:
         assert each.wait(50) == 0
         each.stdout.close()
     names = {each.subject.name for each in database.read_all()}
-    assert names == {f"f{writer}_{number}" for writer in range(4) for number in range(20)}
+    assert names == {f"f{writer}_{number}" for writer in range(4) for number in range(10)}
     assert not file.with_suffix(".set-aside").exists()
 
 
