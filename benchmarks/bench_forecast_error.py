@@ -79,8 +79,9 @@ def row_of(name: str, trials: Sequence[Mapping[str, Any]]) -> tuple[list[str], l
     if not errors:
         why = "number not known" if last["total"] is None else "over before a choice"
         return [name, last["last"], "", took, "", "", why], []
-    forecast = median(each["forecast"] for each in trials if error_of(each) is not None)
-    plan = last["plan"] or ""
+    chosen = [each for each in trials if error_of(each) is not None]
+    forecast, last = median(each["forecast"] for each in chosen), chosen[-1]
+    plan = last["plan"]
     moved = "" if last["last"] == plan else f"then {last['last']}"
     cells = [f"{100 * median(errors):.0f} %", f"{100 * max(errors):.0f} %"]
     return [name, plan, duration(forecast), took, *cells, moved], errors
