@@ -35,6 +35,8 @@ def begin(parser: argparse.ArgumentParser) -> argparse.Namespace:
     given.rounds = given.rounds or (1 if given.smoke else given.usual_rounds)
     # A plan in the environment would pin what is to choose by itself.
     os.environ.pop("POOLWISE_PLAN", None)
+    # What an earlier run has learnt would make the next another; who wants that says so.
+    os.environ["POOLWISE_WISDOM"] = "off"
     # Line by line, because a forked child would write what its parent has in its buffer.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(machine(), f"{given.rounds} rounds, seed {given.seed}", sep="\n")

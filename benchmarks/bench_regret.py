@@ -6,6 +6,7 @@ divided by that. Who took more than three times as long as the best in the first
 measured again, except for the loop, poolwise and what the textbook says.
 
     python benchmarks/bench_regret.py                          # some ten minutes
+    python benchmarks/bench_regret.py --wisdom                 # poolwise after a first run of each
     python benchmarks/bench_regret.py --only sleep HTTP --explain
 """
 
@@ -17,6 +18,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,14 +49,26 @@ _SHORT, _SHORT_MAY = 0.1, 15e-3
 
 
 def trial(
-    stories: dict[str, list[dict[str, Any]]], name: str, contestant: str, scale: float
+    stories: dict[str, list[dict[str, Any]]],
+    name: str,
+    contestant: str,
+    scale: float,
+    wisdom: str | None = None,
 ) -> float:
-    """Measure a workload under a contestant; infinite if that fails or hangs."""
+    """Measure a workload under a contestant; infinite if that fails or hangs.
+
+    `wisdom` is the folder in which runs find what earlier ones have learnt, if they may.
+    """
     script = Path(__file__).with_name("_regret_trial.py")
     command = [sys.executable, str(script), json.dumps([name, contestant, scale])]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_AT_MOST, check=True, env=_installed()
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_AT_MOST,
+            check=True,
+            env=_installed(wisdom),
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         print(f"{name} under {contestant}: {str(error.stderr or error)[-300:]}", file=sys.stderr)
@@ -65,9 +79,10 @@ def trial(
     return float(figures["seconds"])
 
 
-def _installed() -> dict[str, str]:
+def _installed(wisdom: str | None) -> dict[str, str]:
     """Return an environment in which modules are compiled once, as they are when installed."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept if wisdom is None else kept | {"POOLWISE_WISDOM": "on", "POOLWISE_CACHE": wisdom}
 
 
 def can_run(name: str) -> bool:
@@ -86,17 +101,20 @@ def textbook(name: str) -> str:
 
 
 def measure(
-    names: Sequence[str], contestants: Sequence[str], given: argparse.Namespace
+    names: Sequence[str],
+    contestants: Sequence[str],
+    given: argparse.Namespace,
+    wisdom: str | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[dict[str, Any]]]]:
     """Return the median seconds by workload and contestant, and the stories of poolwise."""
     stories: dict[str, list[dict[str, Any]]] = {}
     seconds: dict[str, dict[str, float]] = {}
+    scale = _TINY if given.smoke else given.scale
     for name in names:
+        if wisdom is not None:
+            trial({}, name, "poolwise", scale, wisdom)  # which teaches those that count
         figures = interleaved(
-            {
-                each: partial(trial, stories, name, each, _TINY if given.smoke else given.scale)
-                for each in contestants
-            },
+            {each: partial(trial, stories, name, each, scale, wisdom) for each in contestants},
             rounds=given.rounds,
             seed=given.seed,
             once_above=_HOPELESS,
@@ -184,13 +202,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*MODULES], metavar="WORKLOAD")
     parser.add_argument("--contestants", nargs="+", choices=[*CONTESTANTS], metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0, help="inputs, as a multiple (1)")
+    parser.add_argument("--wisdom", action="store_true", help="measure poolwise's second run")
     parser.add_argument("--explain", action="store_true", help="print what poolwise says of a run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     given = begin(parser)
     contestants = given.contestants or (_IN_SMOKE if given.smoke else [*CONTESTANTS])
     names = given.only or ([each[0] for each in NAMES.values()] if given.smoke else [*MODULES])
     names = [name for name in names if can_run(name)]
-    seconds, stories = measure(names, contestants, given)
+    with tempfile.TemporaryDirectory() as cache:
+        seconds, stories = measure(names, contestants, given, cache if given.wisdom else None)
     if {_TEXTBOOK[True], _TEXTBOOK[False]} <= {*contestants}:
         show(seconds, stories, contestants)
     if given.explain:

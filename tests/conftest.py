@@ -143,9 +143,13 @@ def _let_go(kept: servers.Server) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing reads or writes the user's cache, here or in a program that a test starts."""
+    """Nothing reads or writes the user's cache, here or in a program that a test starts.
+
+    No run learns from another, unless a test says so.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POOLWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("POOLWISE_WISDOM", "off")  # what a test finds must not depend on those before
         yield
 
 

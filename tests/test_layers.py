@@ -27,6 +27,7 @@ ORDER = (
     ("probe",),
     ("cost",),
     ("planner",),
+    ("wisdom",),
     ("executor",),
     ("explain",),
     ("testing", "api"),

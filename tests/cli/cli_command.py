@@ -100,11 +100,11 @@ class Command:
 
 
 def environment(**more: str) -> Mapping[str, str]:
-    """The environment without what steers poolwise, but with the cache folder of the tests."""
+    """The environment without what steers poolwise, but with the cache of the tests."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if "POOLWISE" not in name or name == "POOLWISE_CACHE"
+        if "POOLWISE" not in name or name in ("POOLWISE_CACHE", "POOLWISE_WISDOM")
     }
     return kept | more
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -25,6 +27,8 @@ from poolwise.executor.workload import Inputs
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.task import Refusal, Task, TaskTraits
+from poolwise.wisdom import Entry, Subject
+from thorough import thorough
 
 
 class Result:
@@ -37,6 +41,8 @@ class Result:
         self.values = values
         self.story = [f"{phase.at:8.4f} {phase.text}" for phase in dispatch.phases]
         self.plans = [use.plan for use in dispatch.all_uses()]
+        self.remembered: Entry | None = None
+        self.taught: Entry | None = None
 
 
 def simulate(
@@ -48,6 +54,7 @@ def simulate(
     limits: Limits | None = None,
     refusals: dict[str, Refusal] | None = None,
     function: Callable[[Work], Work] = lambda work: work,
+    known: Entry | None = None,
 ) -> Result:
     world = World(cpus, slots)
     inbox = SimulatedInbox(world)
@@ -68,7 +75,9 @@ def simulate(
     auto = None
     if plan is None:
         machine = replace(MACHINE, facts=replace(MACHINE.facts, usable_cpus=cpus))
-        auto = Auto(dispatch, machine, TaskTraits(), limits or Limits(), mechanisms)
+        auto = Auto(
+            dispatch, machine, TaskTraits(), limits or Limits(), mechanisms, recall=lambda: known
+        )
         conductor = auto.steps()
     else:
         conductor = pinned(dispatch, Plan.parse(plan))
@@ -79,8 +88,19 @@ def simulate(
     while (part := collector.pop()) is not None:
         values.extend(part)
     result = Result(world, dispatch, Plan.parse(plan) if auto is None else auto.plan, values)
-    result.forecasts = () if auto is None else auto.forecasts
+    if auto is not None:
+        result.forecasts, result.remembered = auto.forecasts, auto.remembered
+        result.taught = _taught(auto, dispatch)
     return result
+
+
+def _taught(auto: Auto, dispatch: Dispatch) -> Entry | None:
+    """What a run has taught, without asking whether it was worth it."""
+    if auto.profile is None:
+        return None
+    subject = Subject("module", "function", "code")
+    figures = auto.learned, auto.plan, dispatch.settled, dispatch.elapsed, 0.0
+    return Entry(subject, "here", auto.profile, *figures)
 
 
 PINNED = (
@@ -242,3 +262,108 @@ def test_random_workloads_lose_nothing_and_are_no_disaster(seed: int) -> None:
     assert result.values == works
     loop = simulate(works, "inline").makespan
     assert result.makespan <= 1.10 * loop + 5e-3, "\n".join(result.story)
+
+
+# ---- going on from an earlier run ----------------------------------------------------------------
+
+
+@cache
+def first_run(name: str) -> Result:
+    """A run that knows nothing, made once for all tests here."""
+    _, works, slots, _ = CASES[name]
+    return simulate(works, slots=slots)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_second_run_goes_on_from_the_first_and_is_no_slower(name: str) -> None:
+    expected, works, slots, _ = CASES[name]
+    first = first_run(name)
+    second = simulate(works, slots=slots, known=first.taught)
+    story = "\n".join(["first", *first.story, "second", *second.story])
+    assert second.values == works
+    assert second.plan.mechanism == expected, story
+    assert second.makespan <= 1.02 * first.makespan + 1e-3, story
+
+
+@pytest.mark.parametrize("name", ["parse", "hash", "short", "sleep", "fetch", "mixed"])
+def test_what_was_learnt_is_not_learnt_again(name: str) -> None:
+    _, works, slots, _ = CASES[name]
+    first = first_run(name)
+    second = simulate(works, slots=slots, known=first.taught)
+    assert second.remembered is first.taught, second.story
+    assert any("race" in line or "calls/s" in line for line in first.story)
+    assert not any("race" in line or "calls/s" in line for line in second.story), second.story
+    assert second.makespan <= 1.001 * first.makespan  # a race of two threads may cost nothing
+
+
+def test_long_waits_that_are_known_begin_sooner() -> None:
+    works = [Work(wait=0.5, gil=1e-4)] * 60
+    first = simulate(works)
+    second = simulate(works, known=first.taught)
+    third = simulate(works, known=second.taught)
+    assert third.values == works
+    assert third.makespan <= 0.51 < first.makespan, third.story
+
+
+#: What the calls are, and what they were when they were remembered.
+WRONG = [
+    ("parse", "hash"), ("hash", "parse"), ("few long", "hash"), ("fetch and parse", "fetch"),
+    ("mixed", "few waits"), ("few waits", "few long"), ("tiny", "few waits"), ("short", "mixed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [*WRONG, *thorough(*itertools.product(CASES, CASES))], ids=str
+)
+def test_wrong_wisdom_costs_a_moment_and_no_result(name: str, wrong: str) -> None:
+    """As after an edit of something that the function calls: the code is the same, the calls are
+    not.
+    """
+    _, works, slots, _ = CASES[name]
+    first, other = first_run(name), first_run(wrong)
+    misled = simulate(works, slots=slots, known=other.taught)
+    assert misled.values == works
+    story = "\n".join(["first", *first.story, "misled", *misled.story])
+    assert misled.makespan <= 1.25 * first.makespan + 0.15, story
+
+
+def test_wisdom_does_not_get_past_a_refusal() -> None:
+    works = [Work(gil=8e-3)] * 200
+    known = simulate(works).taught
+    assert known is not None
+    assert known.plan.mechanism == "process"
+    seen: list[Work] = []
+
+    def fills(work: Work) -> Work:
+        seen.append(work)
+        return work
+
+    changed = simulate(works, function=fills, known=known)
+    assert changed.values == seen == works
+    assert set(changed.plans) == {Plan("inline")}, changed.story
+    refusals = {"process": Refusal("it holds a lock")}
+    refused = simulate(works, refusals=refusals, known=known)
+    assert refused.values == works
+    assert all(plan.mechanism != "process" for plan in refused.plans), refused.story
+
+
+def test_wisdom_keeps_within_the_limits_of_this_run() -> None:
+    works = [Work(wait=50e-3, gil=1e-3)] * 200
+    known = simulate(works).taught
+    result = simulate(works, limits=Limits(max_concurrency=3, max_workers=3), known=known)
+    assert result.values == works
+    assert all(plan.concurrency <= 3 for plan in result.plans), result.story
+
+
+@pytest.mark.parametrize("seed", [*range(5), *thorough(*range(5, 40))])
+def test_any_wisdom_is_no_disaster(seed: int) -> None:
+    rng = random.Random(seed)
+    mean = 10 ** rng.uniform(-5, -1.5)
+    works = spread(
+        [Work(mean * rng.random(), mean * rng.random())] * rng.choice([3, 30, 300]), seed
+    )
+    name = rng.choice([*CASES])
+    result = simulate(works, known=first_run(name).taught)
+    assert result.values == works
+    fresh = simulate(works).makespan
+    assert result.makespan <= 1.25 * fresh + 0.15, "\n".join([name, *result.story])

@@ -22,8 +22,9 @@ counts = st.none() | st.integers(1, 100)
 
 
 @pytest.fixture(autouse=True)
-def _no_plan_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("POOLWISE_PLAN", raising=False)
+def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POOLWISE_PLAN", "POOLWISE_WISDOM"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def options(**given: Any) -> RunOptions:

@@ -28,7 +28,9 @@ from poolwise.executor.submissions import APPLY, Submissions
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
 from poolwise.plan import Plan
+from poolwise.probe import TaskProfile
 from poolwise.task import Outcomes
+from poolwise.wisdom import Entry, Subject
 
 GOOD = Specimen(carried=True, unchanged=True, transfer=1e-5)
 
@@ -130,6 +132,58 @@ class World:
 
 
 # ---- what it decides -----------------------------------------------------------------------------
+
+
+def remembered(spec: str, *, learned: bool = True, cpu: float = 5e-3) -> Entry:
+    """What an earlier run of `compute` has taught."""
+    profile = TaskProfile(10, cpu, cpu, 0.0, 0.9 * cpu, cpu)
+    subject = Subject("calls", "compute", "code")
+    return Entry(subject, "here", profile, learned, Plan.parse(spec), 100, 1.0, 0.0)
+
+
+def test_what_an_earlier_run_moved_to_processes_is_examined_at_its_first_call() -> None:
+    world = World()
+    world.router._recall = lambda function: remembered("process:2")
+    world.router.met(world.seen, compute)
+    assert world.routes(1) == ["thread"]
+    assert world.router.examines(world.seen)
+    world.run_in_threads(1, 5e-3, specimen=GOOD)
+    trials = world.routes(100).count("process")
+    world.run_in_processes(trials, 0.95)
+    assert world.routes(3) == ["process"] * 3
+
+
+def test_what_cannot_be_sent_stays_whatever_an_earlier_run_did() -> None:
+    world = World()
+    world.router._recall = lambda function: remembered("process:2")
+    world.router.met(world.seen, compute)
+    world.run_in_threads(1, 5e-3, specimen=Specimen(carried=True, unchanged=False, transfer=1e-5))
+    world.run_in_threads(1000, 5e-3)
+    assert list(world.lanes) == ["thread"]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        None,
+        remembered("thread:8"),
+        remembered("process:2", learned=False),
+        remembered("process:2", cpu=1e-4),
+    ],
+)
+def test_other_functions_are_not_suspected(known: Entry | None) -> None:
+    world = World()
+    world.router._recall = lambda function: known
+    world.router.met(world.seen, compute)
+    assert not world.router.examines(world.seen)
+
+
+def test_a_function_is_asked_about_once() -> None:
+    asked: list[object] = []
+    functions = Functions(lambda seen, function: asked.append(function))
+    seen = [functions.find(function) for function in (compute, square, compute)]
+    assert seen[0] is seen[2]
+    assert asked == [compute, square]
 
 
 def test_calls_begin_in_threads_and_one_says_nothing() -> None:
@@ -293,7 +347,7 @@ def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_what_is_made_anew_for_each_call_is_one_function() -> None:
-    find = Functions().find
+    find = Functions(lambda seen, function: None).find
     assert find(square) is find(square)
     assert find(partial(square, 1)) is find(partial(partial(square), 2)) is find(square)
     first, second = (lambda: number for number in range(2))
@@ -308,13 +362,13 @@ def test_different_functions_are_told_apart() -> None:
         square, compute, decorated(len), decorated(sorted), math.sin, math.cos, [1].append,
         [1].sort, Callable_(), Callable_().method, int, str,
     ]  # fmt: skip
-    find = Functions().find
+    find = Functions(lambda seen, function: None).find
     assert len({id(find(function)) for function in functions}) == len(functions)
     assert find(functools.cache(square)) is find(square)
 
 
 def test_nothing_that_a_function_refers_to_is_kept() -> None:
-    functions = Functions()
+    functions = Functions(lambda seen, function: None)
     for number in range(1000):
         exec(f"def function(): return {number}", space := {})  # type: ignore[var-annotated]
         functions.find(space["function"])
@@ -334,7 +388,7 @@ def test_finding_runs_no_code_of_the_users() -> None:
         def __getattr__(self, name: str) -> Any:
             raise ZeroDivisionError
 
-    functions = Functions()
+    functions = Functions(lambda seen, function: None)
     assert functions.find(Awkward()) is functions.find(Awkward())
 
 

@@ -13,6 +13,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits, batch_size, candidates, ranked
 from poolwise.probe import Payload, TaskProfile
 from poolwise.task import Refusal, Task
+from poolwise.wisdom import Entry, Subject
 
 NOT_PICKLABLE = Refusal("read cannot be pickled (it holds an open file)", "use threads")
 
@@ -135,3 +136,16 @@ def a_run(
         elapsed=2.0,
         finished=True,
     )
+
+
+#: What an earlier run has taught of it.
+REMEMBERED = Entry(
+    Subject("records", "read", "0123456789abcdef"),
+    "here",
+    a_profile(),
+    learned=True,
+    plan=Plan("process", 2, 4),
+    calls=1_512,
+    elapsed=2.0,
+    at=1.6e9,
+)

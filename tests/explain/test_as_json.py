@@ -8,7 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from explain_records import NOT_PICKLABLE, a_machine, a_profile, a_record, a_run, forecasts_for
+from explain_records import (
+    NOT_PICKLABLE,
+    REMEMBERED,
+    a_machine,
+    a_profile,
+    a_record,
+    a_run,
+    forecasts_for,
+)
 
 import poolwise.explain
 from poolwise.explain import Explanation, explain_advice, explain_run
@@ -46,7 +54,8 @@ def _described() -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("kind", ["advice", "run"])
 def test_the_readme_has_every_key_and_no_other(kind: str) -> None:
-    document = _read(_advice() if kind == "advice" else explain_run(a_run()))
+    run = replace(a_run(), remembered=REMEMBERED, kept=True)
+    document = _read(_advice() if kind == "advice" else explain_run(run))
     described = _described()
     assert document["kind"] == kind
     assert document.keys() == {

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from explain_records import NOT_PICKLABLE, a_machine, a_profile, a_record, a_run, forecasts_for
+from explain_records import (
+    NOT_PICKLABLE,
+    REMEMBERED,
+    a_machine,
+    a_profile,
+    a_record,
+    a_run,
+    forecasts_for,
+)
 
 from poolwise.executor.record import Phase, PlanUse
 from poolwise.explain import explain_run
@@ -244,3 +252,14 @@ def test_a_ceiling_that_was_missed_by_far_is_not_said_to_have_bound_the_run() ->
     text = str(explain_run(replace(record, uses=slow)))
     assert "bound by   no ceiling: 211 calls/s (forecast" in text
     assert "; cores would allow" in text
+
+
+def test_it_says_from_which_run_the_plan_comes_and_that_it_is_kept() -> None:
+    run = a_run()
+    text = str(explain_run(run))
+    assert "wisdom" not in text
+    assert "remembered" not in text
+    text = str(explain_run(replace(run, remembered=REMEMBERED, kept=True)))
+    assert f"from wisdom: 2 processes × 4 threads, by {REMEMBERED.run}" in text
+    assert REMEMBERED.run.startswith("a run of 1,512 inputs in 2 s, 2020-09-1")
+    assert "remembered for this function here · pin plan=" in text

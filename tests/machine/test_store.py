@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from poolwise.machine import MachineProfile, PoolCosts, here, read_facts, store, this_machine
+from poolwise.machine import MachineProfile, PoolCosts, cache, here, read_facts, store, this_machine
 from poolwise.machine.fingerprint import fingerprint_of
 
 COSTS = PoolCosts(process_start=7e-3)
@@ -167,7 +167,7 @@ def test_the_folder_is_where_the_platform_has_it(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert store.cache_folder() == expected
+    assert cache.cache_folder() == expected
 
 
 def test_a_map_of_short_calls_reads_no_profile(folder: Path) -> None:

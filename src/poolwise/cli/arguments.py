@@ -18,6 +18,7 @@ commands:
   map       run a function over inputs, print a line of JSON for each
   advise    find the plan for a function and its inputs on a sample, and say why
   measure   compare threads and processes on this machine, in numbers
+  wisdom    show, forget, export or import what earlier runs have taught
 
 'poolwise COMMAND --help' tells more.
 """
@@ -78,6 +79,28 @@ examples:
 """
 
 
+_WISDOM = """\
+What runs have taught of functions, for the next run of each:
+
+  show             list it: which function, which plan, from which run
+  forget [TARGET]  forget all, or one function: package.module:function or path/to/file.py:function
+  export FILE      write it as JSON, to be imported elsewhere; - is standard output
+  import FILE      add what was exported; - is standard input. What is known of a later run stays
+"""
+
+_WISDOM_END = """\
+It is kept in POOLWISE_CACHE, or in the platform's cache folder. With POOLWISE_WISDOM=off runs
+neither use it nor add to it. A plan is for one kind of machine and one build of Python: import it
+where these are the same.
+
+exit codes: 0 all well, 1 it cannot be read or written now, 2 wrong usage
+
+examples:
+  poolwise wisdom show
+  poolwise wisdom export wisdom.json
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as the rest of the command does."""
 
@@ -96,7 +119,7 @@ class _Version(argparse.Action):
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments as a namespace; `command` is ``"map"``, ``"advise"`` or ``"measure"``.
+    """Return the arguments as a namespace; `command` is the name of one.
 
     Raises:
         SystemExit: they are wrong, or ask for help; either has been printed.
@@ -109,6 +132,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments.command = argv[0]
     if argv[0] == "measure":
         _check_claim(parser, arguments)
+        return arguments
+    if argv[0] == "wisdom":
+        _check_operand(parser, arguments)
         return arguments
     if arguments.target is None:
         parser.error(f"no TARGET: give {_TARGET}")
@@ -203,6 +229,36 @@ def _measure_parser() -> argparse.ArgumentParser:
     return parser
 
 
+#: What each action takes, and whether it must be given.
+_OPERANDS = {
+    "show": ("", False),
+    "forget": ("TARGET", False),
+    "export": ("FILE", True),
+    "import": ("FILE", True),
+}
+
+
+def _wisdom_parser() -> argparse.ArgumentParser:
+    usage = "poolwise wisdom show | forget [TARGET] | export FILE | import FILE"
+    parser = _parser("poolwise wisdom", usage, _WISDOM, _WISDOM_END)
+    parser.set_defaults(grace=0.0)
+    parser.add_argument("action", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("operand", nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+def _check_operand(parser: argparse.ArgumentParser, arguments: Any) -> None:
+    action, operand = arguments.action, arguments.operand
+    if action not in _OPERANDS:
+        given = "no action" if action is None else f"there is no action {action}"
+        parser.error(f"{given}: give one of {', '.join(_OPERANDS)}")
+    what, needed = _OPERANDS[action]
+    if needed and operand is None:
+        parser.error(f"{action} takes a {what}: poolwise wisdom {action} {what}")
+    if not what and operand is not None:
+        parser.error(f"{action} takes nothing more, not {operand!r}")
+
+
 def _check_claim(parser: argparse.ArgumentParser, arguments: Any) -> None:
     for option in ("code", "run"):
         if getattr(arguments, option) and arguments.claim is None:
@@ -286,6 +342,7 @@ _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "map": _map_parser,
     "advise": _advise_parser,
     "measure": _measure_parser,
+    "wisdom": _wisdom_parser,
 }
 
 

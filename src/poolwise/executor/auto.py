@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from poolwise.cost import Forecast
-from poolwise.executor.choice import Choice, Situation
+from poolwise.executor.choice import CLEARLY_BETTER, Choice, Situation
 from poolwise.executor.conduct import step
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lanes import CurrentLane
@@ -22,16 +22,13 @@ from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
+from poolwise.wisdom import Entry
 
 #: Between two looks at whether the plan is still right, at least.
 _LOOK_AFTER: Seconds = 0.1
 
 #: Calls that tell whether they have changed: by a factor of three, on average.
 _SOME = 8
-
-#: A plan that runs is left only for one whose forecast is so much shorter; each move waits for
-#: workers and costs what the forecast cannot know.
-_MOVE_BELOW = 0.85
 
 #: Computing left, in seconds, from which processes may come into question. Preparing for them while
 #: there is no other thread takes some milliseconds, ten times less than they could win.
@@ -45,7 +42,8 @@ class Auto:
     """The conductor that chooses. Used by the owner only.
 
     `forecasts` are those of the latest decision, the chosen plan first; `predicted` is the
-    makespan of the whole run as it was forecast then.
+    makespan of the whole run as it was forecast then. `remembered` is what an earlier run has
+    taught, where this one went on from it.
     """
 
     def __init__(
@@ -56,7 +54,12 @@ class Auto:
         limits: Limits,
         mechanisms: Callable[[str], Mechanism],
         unpicklable: Callable[[], Refusal | None] = lambda: None,
+        recall: Callable[[], Entry | None] = lambda: None,
     ) -> None:
+        self.remembered: Entry | None = None
+        self._recall = recall
+        self._favourite: Plan | None = None
+        self._on_trust = False  # no look has shown yet that it is as an earlier run said
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
         self._dispatch = dispatch
@@ -75,6 +78,16 @@ class Auto:
         """Where the time of a call goes, as far as is known; ``None`` if no call has run."""
         return self._survey.profile
 
+    @property
+    def learned(self) -> bool:
+        """Whether calls have run side by side, so that they are known better than by a pilot."""
+        return self._survey.learned
+
+    @property
+    def refused(self) -> bool:
+        """Whether only a plain loop will do, as calls were seen to change what they share."""
+        return self._survey.refusal is not None
+
     def steps(self) -> Iterator[None]:
         """Do everything: the whole conductor."""
         yield from self.survey()
@@ -82,15 +95,19 @@ class Auto:
 
     def survey(self) -> Iterator[None]:
         """Learn where the time goes, on a bounded number of calls."""
-        yield from self._opening.steps()
+        known = self._recall() if self._dispatch.remaining != 1 else None
+        expected = None if known is None else known.profile
+        yield from self._opening.steps(known)
         sample = self._opening.sample
         if sample is None or self._opening.brief:
-            self._survey.pilot()
+            self._survey.pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
             self._survey.begin_with(sample, "begun in a thread")
         if self._survey.refusal is not None:
             for mechanism in ("thread", "process"):
                 self._choice.refuse(mechanism, self._survey.refusal)
+        if known is not None:
+            self._take_up(known)
         yield
         yield from self._learn_if_it_could_pay()
 
@@ -131,21 +148,37 @@ class Auto:
         assert self.profile is not None
         return self._choice.rank(self.profile, Situation(left=1_000 if calls is None else calls))
 
+    def _take_up(self, known: Entry) -> None:
+        """Go on from what an earlier run has taught, if the first calls agree with it."""
+        if not self._survey.take_up(known.profile, known.learned):
+            return
+        self.remembered, self._favourite = known, known.plan if known.learned else None
+        self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
+        task, self._on_trust = self.profile, self._survey.learned
+        assert task is not None
+        if self._on_trust and self._choice.could_pay(task, self._current.situation):
+            self._prepare(task)
+
+    def _prepare(self, task: TaskProfile) -> None:
+        """Do for processes what can be done only while there is no other thread."""
+        dispatch = self._dispatch
+        if self._current.situation.expected * task.cpu > _WORTH_PREPARING:
+            dispatch.mechanism("process").prepare(dispatch.workers.tasks)
+
     def _learn_if_it_could_pay(self) -> Iterator[None]:
         task = self.profile
         if task is None or self._survey.learned or self._dispatch.finished:
             return
         if self._choice.could_pay(task, self._current.situation):
-            if self._current.situation.expected * task.cpu > _WORTH_PREPARING:
-                dispatch = self._dispatch
-                dispatch.mechanism("process").prepare(dispatch.workers.tasks)
+            self._prepare(task)
             now = self._current.situation
             race = not self._choice.processes_will_do(task, now, race_takes(task.wall))
             yield from self._survey.learn(task, race)
 
     def _decide(self, task: TaskProfile) -> Forecast:
+        favourite, self._favourite = self._favourite, None  # only at first
         with QuickTurns():  # to see what is there already takes system calls
-            self.forecasts = self._choice.rank(task, self._current.situation)
+            self.forecasts = self._choice.rank(task, self._current.situation, favourite)
         chosen = self.forecasts[0]
         self.predicted = self._dispatch.elapsed + chosen.makespan
         return chosen
@@ -160,7 +193,7 @@ class Auto:
                 return True
         current = next((each for each in self.forecasts if each.plan == lane.plan), None)
         # Each move asks for more, so that noise cannot drive a run to and fro.
-        bar = _MOVE_BELOW ** max(1, self._current.moves)
+        bar = CLEARLY_BETTER ** max(1, self._current.moves)
         return current is None or chosen.makespan < bar * current.makespan
 
     def _run_for_a_while(self) -> Iterator[None]:
@@ -188,6 +221,12 @@ class Auto:
             task = self.profile
             assert task is not None
             recent = task.with_cpu(sample.cpu / sample.calls)
+            if self._on_trust:
+                self._on_trust = False
+                left = dispatch.remaining
+                if not self._choice.as_forecast(recent, lane.plan, sample, left):
+                    self._survey.doubt(sample.cpu / sample.calls)
+                    return
             if not self._choice.agrees(recent, lane.plan, sample, dispatch.remaining) or (
                 lane.inline and dispatch.remaining is None  # more has come than was expected
             ):

@@ -27,6 +27,10 @@ _RACE_SHARE = 0.05
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
 
+#: A plan is left, or one that has done well passed over, only for one whose forecast is so much
+#: shorter: each move waits for workers and costs what the forecast cannot know.
+CLEARLY_BETTER = 0.85
+
 #: Processes that do less than this share of what threads did are not worth having.
 _LESS = 0.8
 
@@ -76,9 +80,19 @@ class Choice:
         self._siblings: dict[tuple[str, bool], float] = {}
         self._failed: dict[str, Refusal] = {}
 
-    def rank(self, task: TaskProfile, now: Situation) -> tuple[Forecast, ...]:
-        """Forecast every candidate for what is left: the one to take, then from best to worst."""
-        return ranked(self._forecasts(task, now))
+    def rank(
+        self, task: TaskProfile, now: Situation, favourite: Plan | None = None
+    ) -> tuple[Forecast, ...]:
+        """Forecast every candidate for what is left: the one to take, then from best to worst.
+
+        The one to take is the `favourite`, if there is one and no other is clearly better.
+        """
+        result = ranked(self._forecasts(task, now))
+        for each in result:
+            close = result[0].makespan >= CLEARLY_BETTER * each.makespan
+            if each.plan == favourite and each.refusal is None and close:
+                return each, *(other for other in result if other is not each)
+        return result
 
     def could_pay(self, task: TaskProfile, now: Situation) -> bool:
         """Whether threads could pay if they ran all at once: else there is nothing to learn."""
@@ -140,19 +154,17 @@ class Choice:
         """Note how many CPU seconds of calls a lane has done per second."""
         self._work[mechanism] = work
 
+    def as_forecast(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
+        """Whether `plan` does about what is forecast for such calls."""
+        task = self._as_it_is_now(task)
+        return _agree(sample.rate / self._running(task, plan, left).rate)
+
     def agrees(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
         """Whether `plan` does about what is forecast for such calls; if not, learn from it."""
         task = self._as_it_is_now(task)
-        predicted = forecast(
-            self._machine,
-            task,
-            plan,
-            math.inf,
-            batch=batch_size(plan, task.wall, left),
-            correction=self._correction(plan),
-        )
+        predicted = self._running(task, plan, left)
         ratio = sample.rate / predicted.rate
-        if _AGREES[0] <= ratio <= _AGREES[1]:
+        if _agree(ratio):
             return True
         sending = predicted.ceilings.binding == "dispatch"
         if plan.mechanism == "process" and (sending or self._worse_than_threads(sample)):
@@ -164,6 +176,11 @@ class Choice:
         else:
             self._waiting /= ratio
         return False
+
+    def _running(self, task: TaskProfile, plan: Plan, left: int | None) -> Forecast:
+        """Forecast `plan` at work, whatever it took to start."""
+        batch, correction = batch_size(plan, task.wall, left), self._correction(plan)
+        return forecast(self._machine, task, plan, math.inf, batch=batch, correction=correction)
 
     def _correction(self, plan: Plan) -> float:
         sending = self._sending if plan.mechanism == "process" else 1.0
@@ -211,3 +228,7 @@ class Choice:
         )
         served = now.served or ready.server
         return startup(self._machine, plan, server_running=served, idle=ready.idle)
+
+
+def _agree(ratio: float) -> bool:
+    return _AGREES[0] <= ratio <= _AGREES[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.options import RunOptions
 from poolwise.executor.progress import Progress
 from poolwise.executor.record import RunRecord
+from poolwise.executor.remember import Memory
 from poolwise.executor.workload import Inputs
 from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile
@@ -23,6 +25,7 @@ from poolwise.plan import Plan
 from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
 from poolwise.task import Task
 from poolwise.timing.clock import SystemClock
+from poolwise.wisdom import Entry
 
 #: Inputs drawn ahead of what was consumed, per call that may run at once, if the user does not
 #: say. Enough that a call which lasts a hundred times longer than the others does not stop them;
@@ -85,6 +88,8 @@ class Drive(Iterator[Iterator[object]]):
             on_done=None if progress is None else progress.update,
         )
         self.ended = EndedDrive()
+        self._memory = Memory(task, machine.facts) if run_options.wisdom else None
+        self._recalls = True
         self._conductor: Iterator[None] | None = None
         self._told: Plan | None = None  # the plan that was last logged
         self._closed = False
@@ -117,6 +122,7 @@ class Drive(Iterator[Iterator[object]]):
         Raises:
             ValueError: there are no inputs.
         """
+        self._recalls = False  # who asks wants to see it measured
         try:
             self._start()
             assert self.auto is not None
@@ -167,11 +173,15 @@ class Drive(Iterator[Iterator[object]]):
                 limits,
                 mechanism,
                 partial(carrying_refusal, self.task),
+                self._recall,
             )
             self._conductor = self.auto.steps()
         if self._progress is not None:
             self._progress.start(self._total)
         return self._conductor
+
+    def _recall(self) -> Entry | None:
+        return self._memory.recall() if self._memory is not None and self._recalls else None
 
     def _advance(self) -> None:
         next(self._start())
@@ -194,13 +204,21 @@ class Drive(Iterator[Iterator[object]]):
         if self._closed:
             return
         self._closed = True
-        self.ended.record = self._snapshot(finished=self.dispatch.finished)
+        record = self.ended.record = self._snapshot(finished=self.dispatch.finished)
         self._inputs.close()
         if self._conductor is not None and hasattr(self._conductor, "close"):
             self._conductor.close()
         self.dispatch.close()
         if self._progress is not None:
             self._progress.close()
+        self._remember(record)
+
+    def _remember(self, record: RunRecord) -> None:
+        """Keep what the run has taught; the last thing done, so that nothing waits for it."""
+        if self._memory is None or self.auto is None or self.auto.refused or sys.is_finalizing():
+            return
+        if self._memory.keep(record, learned=self.auto.learned):
+            self.ended.record = replace(record, kept=True)
 
     def __del__(self) -> None:
         # An interpreter that is shutting down may have taken parts of this away already.
@@ -231,6 +249,7 @@ class Drive(Iterator[Iterator[object]]):
             elapsed=dispatch.elapsed,
             finished=finished,
             total=self._total,
+            remembered=None if auto is None else auto.remembered,
         )
 
 

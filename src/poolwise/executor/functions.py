@@ -85,7 +85,8 @@ class Functions:
     without `functools.wraps` makes is taken for one function too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, met: Callable[[Seen, Callable[..., Any]], object]) -> None:
+        self._met = met  # is told of each that was not seen before
         self._seen: OrderedDict[tuple[int, str], Seen] = OrderedDict()
         self._told = Told()
 
@@ -96,6 +97,7 @@ class Functions:
         seen = self._seen.get(key)
         if seen is None:
             seen = self._seen[key] = Seen(sign, Reach(self._told))
+            self._met(seen, function)
             if len(self._seen) > _MOST:
                 self._seen.popitem(last=False)
         else:

@@ -5,6 +5,7 @@ Everything here belongs to the dispatcher thread and runs no code of the user's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from poolwise.errors import TransferError
@@ -20,6 +21,7 @@ from poolwise.planner import Limits
 from poolwise.planner.batching import batch_size, crowd_size
 from poolwise.task import Outcomes
 from poolwise.units import Seconds
+from poolwise.wisdom import Entry
 
 #: A function is looked at for so long, besides for so much CPU time.
 _LOOK_FOR: Seconds = 15e-3
@@ -52,16 +54,24 @@ class Learning:
     """Begins with threads, which are never wrong by much, and moves functions to processes.
 
     A function comes under suspicion when its calls use CPU time beside others and this process
-    gets by with one CPU: they may take turns with the GIL. One of its calls is examined: can it be
-    sent, and does it leave everything as it was? Then some calls go to processes on trial. There
-    no GIL is contended for, so they show whether the function computes or waits, which in threads
-    looks alike. If they get more CPU time there, all its calls move.
+    gets by with one CPU: they may take turns with the GIL. Or because an earlier run has found so.
+    One of its calls is examined: can it be sent, and does it leave everything as it was? Then some
+    calls go to processes on trial. There no GIL is contended for, so they show whether the function
+    computes or waits, which in threads looks alike. If they get more CPU time there, all its calls
+    move.
     """
 
     mechanisms: tuple[str, ...] = ("thread", "process")
     max_concurrency: int | None = None
 
-    def __init__(self, machine: MachineProfile, limits: Limits, most: int | None) -> None:
+    def __init__(
+        self,
+        machine: MachineProfile,
+        limits: Limits,
+        most: int | None,
+        recall: Callable[[Callable[..., object]], Entry | None],
+    ) -> None:
+        self._recall = recall
         threads = min(limits.max_workers or standard_threads(), limits.max_concurrency)
         processes = min(machine.facts.whole_cpus, threads)
         self.concurrency = threads
@@ -84,6 +94,17 @@ class Learning:
         """That of the processes, once there are any."""
         lane = self._lanes.get("process")
         return self._plans["process" if lane is not None and lane.active else "thread"]
+
+    def met(self, seen: Seen, function: Callable[..., object]) -> None:
+        """Suspect a function at once if an earlier run found it to belong into processes.
+
+        Whether its calls can be sent, and leave everything as it was, is examined as ever.
+        """
+        known = self._recall(function) if self._can_gain else None
+        if known is None or not known.learned or known.plan.mechanism != "process":
+            return
+        if known.profile.cpu >= _WORTH_SENDING:
+            seen.suspected, seen.calls, seen.cpu = True, 1, known.profile.cpu
 
     def route(self, seen: Seen) -> str:
         """Return ``"thread"`` until a function is known to need processes and they are ready."""

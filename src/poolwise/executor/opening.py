@@ -27,12 +27,18 @@ from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
+from poolwise.wisdom import Entry
 
 #: A call that has waited so long is a long one: what threads for others cost, several times.
 _WAITED: Seconds = 10e-3
 
 #: One that has computed so long is a long one: ten times what a worker costs.
 _COMPUTED: Seconds = 20e-3
+
+#: A call that lasted so long in an earlier run is expected to be long, and is taken for a long one
+#: when so much of it has shown whether it waits or computes.
+_LONG: Seconds = 20e-3
+_CONFIRMED: Seconds = 3e-3
 
 #: With more inputs than this, one call more or less in the beginning does not matter; and whoever
 #: has less of them would not wish to pay for the thread: 0.2 ms.
@@ -71,9 +77,20 @@ class Opening:
         self._choice = choice
         self._limits = limits
         self._cpus = math.floor(facts.usable_cpus)
+        self._patience = _WAITED, _COMPUTED
+        self._most: float = _FEW
+        self._width = _WIDTH
 
-    def steps(self) -> Iterator[None]:
-        """Run the first call, and others beside it if it is a long one."""
+    def steps(self, known: Entry | None = None) -> Iterator[None]:
+        """Run the first call, and others beside it if it is a long one.
+
+        Calls that are `known` to be long have to last only until that seems to be true.
+        """
+        if known is not None and known.profile.wall >= _LONG:
+            self._patience = _CONFIRMED, _CONFIRMED
+            self._most = math.inf if known.profile.waits else _FEW
+            if known.learned and known.plan.mechanism == "thread":
+                self._width = max(_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
         dispatch, few = self._dispatch, self._few_for_processes
@@ -95,10 +112,11 @@ class Opening:
             return
         dispatch.send_next(first, 1)
         meter = DemandMeter(dispatch.clock)
-        self._watch(first, meter, _WAITED)
+        waited, computed = self._patience
+        self._watch(first, meter, waited)
         waits = meter.demand.wanted < _WAITS
         if not waits:
-            self._watch(first, meter, _COMPUTED)
+            self._watch(first, meter, computed)
         computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
         if first.in_flight and beside is not None and computes and not waits:
             yield from self._in_processes(first, beside)
@@ -131,7 +149,7 @@ class Opening:
     def _is_for_this(self) -> bool:
         dispatch = self._dispatch
         left = dispatch.workload.remaining
-        if left is None or not 2 <= left <= _FEW or self._limits.max_concurrency < 2:
+        if left is None or not 2 <= left <= self._most or self._limits.max_concurrency < 2:
             return False
         if self._choice.refusal("thread") is not None:
             return False
@@ -172,7 +190,7 @@ class Opening:
         """Let others begin until one has ended, then let go on who knows more."""
         dispatch = self._dispatch
         most = max(1, min(self._limits.most_threads, dispatch.remaining or 1))
-        first.widen(Plan("thread", min(_WIDTH, most)))
+        first.widen(Plan("thread", min(self._width, most)))
         self._current.plan = first.plan
         while not first.calls:
             dispatch.fill()

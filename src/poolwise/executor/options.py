@@ -19,7 +19,8 @@ class RunOptions:
     """How calls are to run: a pinned `plan`, or what `auto` may do within `limits`.
 
     `max_concurrency` is the hard bound on calls at once, ``None`` if the user gave none; `workers`
-    says what all workers are like, `retries` which calls run again, `why` whose wish the plan is.
+    says what all workers are like, `retries` which calls run again, `why` whose wish the plan is,
+    `wisdom` whether a run may recall what earlier ones have taught, and teach others.
     """
 
     plan: Plan | None
@@ -28,6 +29,7 @@ class RunOptions:
     workers: WorkerOptions = field(default_factory=WorkerOptions)
     retries: Retries = field(default_factory=Retries)
     why: str = "as asked for"
+    wisdom: bool = True
 
 
 def standard_threads() -> int:
@@ -113,7 +115,7 @@ def _plan_or_limits(
     if cap is None and max_workers is not None and threads_per_worker is None:
         cap = max_workers
     limits = Limits(cap or DEFAULT_CONCURRENCY, max_workers, threads_per_worker)
-    return RunOptions(None, limits, cap)
+    return RunOptions(None, limits, cap, wisdom=_wisdom_of_environment())
 
 
 def _plan(plan: Plan | str | None) -> Plan | None:
@@ -137,6 +139,17 @@ def _plan_of_environment() -> Plan | None:
         return Plan.parse(spec) if spec else None
     except ValueError as error:
         raise ValueError(f"the environment variable POOLWISE_PLAN: {error}") from None
+
+
+#: What ``POOLWISE_WISDOM`` may say, in any case.
+_ON_OR_OFF = {"": True, "on": True, "1": True, "off": False, "0": False}
+
+
+def _wisdom_of_environment() -> bool:
+    word = os.environ.get("POOLWISE_WISDOM", "").strip()
+    if word.lower() not in _ON_OR_OFF:
+        raise ValueError(f"the environment variable POOLWISE_WISDOM takes on or off, not {word!r}")
+    return _ON_OR_OFF[word.lower()]
 
 
 def _plan_for(

@@ -10,6 +10,7 @@ from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
 from poolwise.task import Task
 from poolwise.units import PerSecond, Seconds
+from poolwise.wisdom import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class RunRecord:
     `forecasts` are those of the last choice, the chosen plan first; empty if the plan was
     pinned, or the work was over before there was anything to choose. `forecast` is the total
     makespan that was predicted when the choice was made. `retried` counts starts beyond the first.
+    `remembered` is what an earlier run taught, where this one went on from it; `kept` says whether
+    what this one taught is remembered.
     """
 
     task: Task
@@ -62,3 +65,5 @@ class RunRecord:
     elapsed: Seconds
     finished: bool
     total: int | None
+    remembered: Entry | None = None
+    kept: bool = False

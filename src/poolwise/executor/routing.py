@@ -5,8 +5,11 @@ Everything here belongs to the dispatcher thread and runs no code of the user's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
+from poolwise import wisdom
 from poolwise.executor import notices
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.functions import Seen
@@ -38,6 +41,10 @@ class Router(Protocol):
 
     def begin(self, dispatch: Dispatch) -> None:
         """Open what calls begin with."""
+        ...
+
+    def met(self, seen: Seen, function: Callable[..., object]) -> None:
+        """Take note of a function whose first call has come."""
         ...
 
     def route(self, seen: Seen) -> str:
@@ -77,7 +84,12 @@ def make_router(machine: MachineProfile, options: RunOptions) -> Router:
     """Return the router that the user's options ask for."""
     if options.plan is not None:
         return Pinned(options.plan, options.max_concurrency)
-    return Learning(machine, options.limits, options.max_concurrency)
+    recall = partial(wisdom.recall, facts=machine.facts) if options.wisdom else _nothing
+    return Learning(machine, options.limits, options.max_concurrency, recall)
+
+
+def _nothing(function: Callable[..., object]) -> None:
+    """Know nothing of any function."""
 
 
 class Pinned:
@@ -105,6 +117,9 @@ class Pinned:
     def plan(self) -> Plan:
         """It."""
         return self._plan
+
+    def met(self, seen: Seen, function: Callable[..., object]) -> None:
+        """Do nothing."""
 
     def route(self, seen: Seen) -> str:
         """Return it."""

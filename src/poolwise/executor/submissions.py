@@ -71,7 +71,7 @@ class Submissions:
         self._retries = retries
         self.tallies = Tallies()
         self._clock = SystemClock()
-        self._functions = Functions()
+        self._functions = Functions(router.met)
         self._numbers = itertools.count()
         self._arrived: deque[Submission] = deque()
         self._waiting: dict[str, deque[Submission]] = {

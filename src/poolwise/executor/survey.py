@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
@@ -59,6 +60,12 @@ _ENOUGH_THREADS = 2.0
 #: few calls differ by less.
 _DRIFT = 3.0
 
+#: Before a call's arguments and results have been seen.
+_UNKNOWN = Payload()
+
+#: Means over a few calls of one function may differ by so much where its calls differ widely.
+_SKEW = 10.0
+
 #: Looking at the size of arguments and results takes about so long.
 _LOOK_FOR: Seconds = 1e-3
 
@@ -77,8 +84,12 @@ class Survey:
         self._machine, self._facts = machine, machine.facts
         self._limits = limits
 
-    def pilot(self) -> None:
-        """Run the first calls in the caller, one at a time, and see what they do."""
+    def pilot(self, expected: TaskProfile | None = None) -> None:
+        """Run the first calls in the caller, one at a time, and see what they do.
+
+        Calls that are as `expected` need not be timed any longer; that each changes what it shares
+        with the program is looked for as ever.
+        """
         dispatch, watch = self._dispatch, EffectWatch()
         watched: tuple[Task, Columns] | None = None
 
@@ -97,7 +108,9 @@ class Survey:
             return 0 if late else dispatch.send_next(self._current.lane, calls)
 
         dispatch.keep_specimen = True
-        sample = Pilot(run, dispatch.clock, prepare).sample()
+        sample = Pilot(run, dispatch.clock, prepare).sample(
+            lambda sample: expected is not None and _alike(self._first_profile(sample), expected)
+        )
         dispatch.keep_specimen = False
         prepare(1)
         while watch.undecided and run(1):
@@ -109,11 +122,51 @@ class Survey:
     def begin_with(self, sample: Sample, where: str) -> None:
         """Know of a task what its first calls have shown."""
         dispatch = self._dispatch
-        task = self.profile = TaskProfile.of(sample, self._payload(sample), gil=self._facts.gil)
+        task = self.profile = self._first_profile(sample, self._payload(sample))
         text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
+
+    def _first_profile(self, sample: Sample, payload: Payload = _UNKNOWN) -> TaskProfile:
+        return TaskProfile.of(sample, payload, gil=self._facts.gil)
+
+    def take_up(self, known: TaskProfile, learned: bool) -> bool:
+        """Go on from what an earlier run has learnt, if the first calls do not contradict it.
+
+        Computing calls that are somewhat longer or shorter hold the GIL for the same share: then
+        only that is taken over. Whether arguments and results can be sent is always as seen now.
+        """
+        task = self.profile
+        if task is None or self.refusal is not None or self.learned:
+            return False
+        if _alike(task, known):
+            carried = task.payload.carried
+            self.profile = replace(known, payload=known.payload if carried else task.payload)
+        elif learned and _same_kind(task, known):
+            low, high = known.gil_low / known.cpu, known.gil_high / known.cpu
+            self.profile = task.with_gil(low * task.cpu, high * task.cpu)
+        else:
+            self._dispatch.note("calls are not as remembered: all is learnt anew")
+            self._begin_narrow()
+            return False
+        self.learned = learned
+        return True
+
+    def _begin_narrow(self) -> None:
+        """Take back threads that were opened on the word of an earlier run."""
+        current = self._current
+        if current.plan.mechanism == "thread" and current.lane.width > _FIRST_WIDTH:
+            current.plan = Plan("thread", _FIRST_WIDTH)
+            current.lane.widen(current.plan)
+
+    def doubt(self, cpu: Seconds) -> None:
+        """Forget what was taken over: calls that use `cpu` seconds now did not do what it says."""
+        assert self.profile is not None
+        recent = replace(self.profile.with_cpu(cpu), outside=None)
+        self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
+        self.learned = False
+        self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
 
     def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
@@ -125,7 +178,7 @@ class Survey:
             return False
         recent = task.with_cpu(sample.cpu / sample.calls)
         turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
-        if not turned or _alike(recent.cpu, task.cpu, task.wall):
+        if not turned or _near(recent.cpu, task.cpu, task.wall):
             return False
         if plan.mechanism == "process":
             # They suit both kinds of calls, and threads have nothing to tell that would be worth
@@ -263,7 +316,20 @@ class Survey:
         return start.until(lane.observe(dispatch.clock.now()), lane.width)
 
 
-def _alike(new: Seconds, old: Seconds, wall: Seconds) -> bool:
+def _alike(new: TaskProfile, old: TaskProfile) -> bool:
+    """Whether such calls take about as long, waiting and computing."""
+    longest, shortest = max(new.wall, old.wall), min(new.wall, old.wall)
+    computing = _near(new.cpu + new.helpers, old.cpu + old.helpers, new.wall)
+    return new.waits == old.waits and longest <= _DRIFT * shortest and computing
+
+
+def _same_kind(new: TaskProfile, old: TaskProfile) -> bool:
+    """Whether such calls may be some of the same that differ in length, and compute."""
+    longest, shortest = max(new.wall, old.wall), min(new.wall, old.wall)
+    return old.cpu > 0.0 and not (new.waits or old.waits) and longest <= _SKEW * shortest
+
+
+def _near(new: Seconds, old: Seconds, wall: Seconds) -> bool:
     """Whether two CPU times are within a factor, or both too small a part of a call to matter."""
     least = _LIGHT * wall
     return max(new, old, least) <= _DRIFT * max(min(new, old), least)

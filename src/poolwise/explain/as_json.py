@@ -14,6 +14,7 @@ from poolwise.explain.changes import Change
 from poolwise.explain.words import bound_by, calls_of
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
+from poolwise.wisdom import Entry
 
 #: Grows when a key goes or changes its meaning; new keys may come without.
 FORMAT = 1
@@ -53,6 +54,8 @@ def run_document(record: RunRecord, code: str) -> Document:
             for each in record.uses
         ],
         "forecasts": [_forecast(each) for each in record.forecasts],
+        "remembered": None if record.remembered is None else _entry(record.remembered),
+        "kept": record.kept,
         "code": code,
     }
 
@@ -118,6 +121,16 @@ def _profile(profile: TaskProfile) -> Document:
             "bytes_out": profile.payload.bytes_out,
             "carried": profile.payload.carried,
         },
+    }
+
+
+def _entry(entry: Entry) -> Document:
+    """Return of which run the plan was remembered."""
+    return {
+        "plan": _plan(entry.plan),
+        "calls": entry.calls,
+        "elapsed": _figure(entry.elapsed),
+        "at": _figure(entry.at),
     }
 
 

@@ -41,9 +41,17 @@ def run_text(record: RunRecord) -> str:
     parts = [headline(record), timeline(record.phases, record.elapsed), outcome_lines(record)]
     if not _ended_in_the_pilot(record):
         parts += [dimension_lines(record)]
-    pin = f'pin plan="{record.plan.spec}" · the same by hand: .code'
-    parts += [["not checked: effects outside Python (files, databases)", pin]]
+    parts += [["not checked: effects outside Python (files, databases)", *_memory_lines(record)]]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _memory_lines(record: RunRecord) -> Iterator[str]:
+    """Say where the plan comes from, if from an earlier run, and how to have it again."""
+    if record.remembered is not None:
+        known = record.remembered
+        yield f"from wisdom: {known.plan}, by {known.run}"
+    pin = f'pin plan="{record.plan.spec}" · the same by hand: .code'
+    yield f"remembered for this function here · {pin}" if record.kept else pin
 
 
 def _nothing_ran(record: RunRecord) -> str:

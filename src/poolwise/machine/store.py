@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from contextlib import suppress
 from typing import Any
 
 from poolwise.errors import StaleProfile
+from poolwise.machine.cache import cache_folder
 from poolwise.machine.costs import PoolCosts
 from poolwise.machine.fingerprint import Fingerprint
 from poolwise.machine.profile import MachineProfile, read_document
@@ -72,24 +72,6 @@ def load_costs(fingerprint: Fingerprint) -> PoolCosts | None:
     except (ValueError, StaleProfile) as error:
         _set_aside(name, error)
         return None
-
-
-def cache_folder() -> str | None:
-    """Return the folder, which may not exist yet; ``None`` if there is no place for one.
-
-    ``POOLWISE_CACHE``, or else what the platform has for it.
-    """
-    given = os.environ.get("POOLWISE_CACHE")
-    if given:
-        return os.path.abspath(given)
-    if sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        if not os.path.isabs(base):  # as the standard says: then it is ignored
-            base = os.path.expanduser("~/.cache")
-    # Without HOME and without a name for this user, "~" stays as it is.
-    return os.path.join(base, "poolwise") if os.path.isabs(base) else None
 
 
 def _name(fingerprint: Fingerprint) -> str:

@@ -37,8 +37,8 @@ class Pilot:
         self._clock = clock
         self._prepare = prepare
 
-    def sample(self) -> Sample:
-        """Run calls until the budget is spent or none is left."""
+    def sample(self, enough: Callable[[Sample], bool] = lambda sample: False) -> Sample:
+        """Run calls until the budget is spent, none is left, or the latest ones are `enough`."""
         samples: list[Sample] = []
         size, spent = 1, 0.0
         queued, began = self._clock.queued(), self._clock.now()
@@ -48,6 +48,9 @@ class Pilot:
                 break
             samples.append(sample)
             spent += sample.wall
+            if enough(sample):
+                samples = [sample]
+                break
             if sample.wall < _SHORT:
                 size *= 2
         # On a busy machine a thread waits for a CPU; that is not the task's waiting.

@@ -123,3 +123,8 @@ def two_arguments(a, b):
 
 async def a_coroutine(value):
     return value
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds

@@ -1,0 +1,69 @@
+"""What a map recalls when it begins, and what of it is remembered when it ends."""
+
+from __future__ import annotations
+
+import time
+
+from poolwise import wisdom
+from poolwise.executor.record import RunRecord
+from poolwise.machine import Facts
+from poolwise.machine.fingerprint import fingerprint_of
+from poolwise.task import Task
+from poolwise.units import Seconds
+
+#: A run that is shorter has nothing to tell: pilot and race take about so long.
+_TELLS: Seconds = 20e-3
+
+#: From here on, writing to the file (8 ms where SQLite is not loaded yet) is less than 2 % of it.
+#: What shorter runs teach is written when the process ends.
+_LONG: Seconds = 0.5
+
+
+#: Threads that are said to run at once use so many CPUs, or were wrongly said to.
+_AT_ONCE = 1.3
+
+
+class Memory:
+    """Wisdom on one task on this machine. Used by the owner only."""
+
+    def __init__(self, task: Task, facts: Facts) -> None:
+        self._task = task
+        self._facts = facts
+
+    def recall(self) -> wisdom.Entry | None:
+        """Return what earlier runs have taught, here or in other processes."""
+        return wisdom.recall(self._task.function, self._facts)
+
+    def keep(self, record: RunRecord, *, learned: bool) -> bool:
+        """Remember what a run has taught; false if it was nothing."""
+        profile = record.profile
+        told = learned or record.plan.mechanism != "inline"
+        learned = learned and _borne_out(record)
+        chosen = record.finished or record.forecasts  # else it was left while learning
+        if profile is None or not (told and chosen) or record.elapsed < _TELLS:
+            return False
+        if record.failed > record.done:  # as where a server is down: those are other calls
+            return False
+        entry = wisdom.Entry(
+            subject=wisdom.subject_of(self._task.function),
+            machine=fingerprint_of(self._facts).short,
+            profile=profile,
+            learned=learned,
+            plan=record.plan,
+            calls=record.done + record.failed,
+            elapsed=record.elapsed,
+            at=time.time(),
+        )
+        wisdom.keep(entry, at_once=record.elapsed >= _LONG)
+        return True
+
+
+def _borne_out(record: RunRecord) -> bool:
+    """Whether the run was as a race had said. Other load can make one say that the GIL is free;
+    that must not be believed for ever.
+    """
+    assert record.profile is not None
+    if record.profile.waits or record.plan.mechanism != "thread":
+        return True
+    uses = [use for use in record.uses if use.plan == record.plan]
+    return sum(use.cpu for use in uses) >= _AT_ONCE * sum(use.wall for use in uses)

@@ -1,0 +1,300 @@
+"""Entries in a file, shared by all processes of a user: SQLite, one short transaction at a time.
+
+Nobody waits for it longer than `_PATIENCE`, and nothing that is wrong with it is an error of
+anybody's: what cannot be read was never learnt, what cannot be written is learnt again.
+
+A rollback journal, not a write-ahead log: that one needs a folder that can be written even to read
+(an image is often read-only), and is not for network file systems, where home folders may lie. It
+is not synchronised with the disk: after a power cut the file may be damaged, and is set aside.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from poolwise.machine.cache import cache_folder
+from poolwise.units import Bytes, Seconds
+from poolwise.wisdom.entry import FORMAT, Entry
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: Named after the format, so that two versions of poolwise do not fight over one file.
+NAME = f"wisdom-{FORMAT}.db"
+
+#: How long another process's transaction is waited for; one takes some 0.2 ms.
+_PATIENCE: Seconds = 5e-3
+
+#: Functions remembered; those that ran longest ago are forgotten first. One takes some 700 bytes.
+MOST = 500
+
+#: A file of this size is not ours, or not only: SQLite is to say what it is.
+_LARGE: Bytes = 4 << 20
+
+#: "pool", by which SQLite files are told apart.
+_APPLICATION = 0x706F6F6C
+
+_SCHEMA = """
+CREATE TABLE entries (
+    key TEXT PRIMARY KEY, module TEXT NOT NULL, name TEXT NOT NULL, machine TEXT NOT NULL,
+    at REAL NOT NULL, document TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+_REPLACE = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)"
+_MERGE = """
+INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET at = excluded.at, document = excluded.document
+WHERE excluded.at > entries.at
+"""
+_OLDEST = """
+DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY at DESC LIMIT -1 OFFSET ?)
+"""
+
+#: Held while the file is open in any way. POSIX forgets the locks that SQLite has on a file as soon
+#: as the process closes *any* descriptor of it, so no thread may look at it beside another's
+#: transaction. Never waited for longer than a few transactions take; a child of a fork gets a new
+#: one, because its parent's may be held by a thread that the child does not have.
+_turn = threading.Lock()
+_TURN: Seconds = 50e-3
+
+#: What has been complained of in this process: once each. One set operation at a time.
+_said: set[str] = set()
+
+
+def _new_turn() -> None:
+    global _turn
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_turn)
+
+
+class Unavailable(Exception):
+    """The file cannot be used now; the text says why. Has been logged, and is never the user's."""
+
+
+def path() -> str | None:
+    """Return where the file is, or would be; ``None`` if there is no place for one."""
+    folder = cache_folder()
+    return None if folder is None else os.path.join(folder, NAME)
+
+
+def may_hold(key: str) -> bool:
+    """Whether it is worth asking for `key`: a file without these letters has no such entry.
+
+    SQLite writes keys as they are. Loading it takes 6 ms, which is too much for a "no"; this takes
+    a tenth of a millisecond. Beside a write that goes on it may say no.
+    """
+    file = path()
+    if file is None:
+        return False
+    turn = _turn
+    if not turn.acquire(timeout=_TURN):
+        return False
+    try:
+        with open(file, "rb") as opened:
+            data = opened.read(_LARGE)
+    except OSError:
+        return False
+    finally:
+        turn.release()
+    return len(data) == _LARGE or key.encode() in data
+
+
+def read(key: str) -> Entry | None:
+    """Return the entry with this key, if there is one.
+
+    Raises:
+        Unavailable: the file cannot be read now.
+    """
+    with _open(write=False) as connection:
+        row = connection.execute("SELECT document FROM entries WHERE key = ?", (key,)).fetchone()
+    return None if row is None else _entry(row[0])
+
+
+def read_all() -> list[Entry]:
+    """Return all entries that can be read, the latest first.
+
+    Raises:
+        Unavailable: the file cannot be read now.
+    """
+    if not _is_there():
+        return []
+    with _open(write=False) as connection:
+        ordered = "SELECT document FROM entries ORDER BY at DESC, module, name"
+        rows = connection.execute(ordered).fetchall()
+    return [entry for (document,) in rows if (entry := _entry(document)) is not None]
+
+
+def write(entries: Iterable[Entry]) -> None:
+    """Put entries in the place of those with their keys, in one transaction.
+
+    Raises:
+        Unavailable: the file cannot be written now.
+    """
+    rows = list(map(_row, entries))
+    with _open(write=True) as connection:
+        connection.executemany(_REPLACE, rows)
+        connection.execute(_OLDEST, (MOST,))
+
+
+def merge(entries: Iterable[Entry]) -> int:
+    """Add entries, but for those of functions of which the file knows a later run; return how many.
+
+    Raises:
+        Unavailable: the file cannot be written now.
+    """
+    rows = list(map(_row, entries))
+    with _open(write=True) as connection:
+        added = connection.executemany(_MERGE, rows).rowcount
+        connection.execute(_OLDEST, (MOST,))
+    return added
+
+
+def forget(module: str | None = None, name: str | None = None) -> int:
+    """Remove the entries of a function, on every machine, or all; return how many there were.
+
+    Raises:
+        Unavailable: the file cannot be written now.
+    """
+    if not _is_there():
+        return 0
+    with _open(write=True) as connection:
+        if module is None:
+            return connection.execute("DELETE FROM entries").rowcount
+        return connection.execute(
+            "DELETE FROM entries WHERE module = ? AND name = ?", (module, name)
+        ).rowcount
+
+
+def _row(entry: Entry) -> tuple[str, str, str, str, float, str]:
+    import json
+
+    document = json.dumps(entry.to_document(), allow_nan=False)
+    subject = entry.subject
+    return entry.key, subject.module, subject.name, entry.machine, entry.at, document
+
+
+# ---- opening, and what can go wrong --------------------------------------------------------------
+
+
+def _is_there() -> bool:
+    """Whether there is a file with something in it: it begins empty."""
+    file = path()
+    try:
+        return file is not None and os.path.getsize(file) > 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def _open(*, write: bool) -> Iterator[sqlite3.Connection]:
+    """Yield a connection inside one transaction, which is kept if the block ends well. To `write`,
+    the file is made where there is none.
+
+    Each block has a connection of its own: none is open when this process is forked.
+
+    Raises:
+        Unavailable: whatever goes wrong.
+    """
+    file = path()
+    if file is None:
+        raise _unavailable("there is no home folder and no POOLWISE_CACHE")
+    try:
+        import sqlite3
+    except ImportError as error:
+        raise _unavailable(str(error)) from None
+    turn = _turn
+    if not turn.acquire(timeout=_TURN):
+        raise _unavailable(f"{file}: another thread of this process uses it")
+    inode = None
+    try:
+        if write:
+            os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite would let others read
+        inode = os.stat(file).st_ino
+        with closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            _check(connection, write)
+            yield connection
+            connection.execute("COMMIT")
+    except _Foreign as error:
+        raise _set_aside(file, inode, str(error)) from None
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+            raise _set_aside(file, inode, str(error)) from None
+        raise _unavailable(f"{file}: {error}") from None  # locked, read-only, full, not to be read
+    except OSError as error:
+        raise _unavailable(str(error)) from None
+    finally:
+        turn.release()
+
+
+class _Foreign(Exception):
+    """It is a database, and none of ours."""
+
+
+def _check(connection: sqlite3.Connection, write: bool) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if (application, version) == (_APPLICATION, FORMAT):
+        return
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables or application or version:
+        raise _Foreign(f"it is a database of another kind ({application:#x}, format {version})")
+    if write:
+        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    else:
+        raise _unavailable("another process has begun the file, and nothing is in it yet")
+
+
+def _entry(document: object) -> Entry | None:
+    import json
+
+    try:
+        return Entry.from_document(json.loads(str(document)))
+    except ValueError as error:  # it will be written anew
+        _say("debug", f"an entry cannot be read: {error}")
+        return None
+
+
+def _set_aside(file: str, inode: int | None, why: str) -> Unavailable:
+    """Rename what is no wisdom; unless another process has done so, and begun anew."""
+    aside = file.removesuffix(".db") + ".set-aside"
+    where = "is ignored"
+    try:
+        if os.stat(file).st_ino == inode:
+            os.replace(file, aside)
+            where = f"is set aside as {aside}"
+            os.unlink(f"{file}-journal")  # it would be played back into what is begun anew
+    except OSError:
+        pass
+    _say("warning", f"the wisdom {file} {where}: {why}")
+    return Unavailable(f"{file} {where}: {why}")
+
+
+def _unavailable(why: str) -> Unavailable:
+    _say("debug", f"wisdom is kept in memory only: {why}")
+    return Unavailable(why)
+
+
+def _say(level: str, text: str) -> None:
+    if text in _said:
+        return
+    _said.add(text)
+    import logging
+
+    logger = logging.getLogger("poolwise")
+    if not logger.handlers:  # else a warning that nobody handles would be printed
+        logger.addHandler(logging.NullHandler())
+    getattr(logger, level)("%s", text)
