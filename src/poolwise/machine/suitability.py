@@ -103,7 +103,7 @@ def _amount(kind: str, given: Any, seconds: Seconds) -> int:
         return 1
     amount = 1
     while True:
-        took = min(_timed(partial(perform, kind, amount, given)) for _ in range(2))
+        took = min(_timed(partial(perform, kind, amount, given)) for _ in range(4))
         if took >= seconds / 2:
             return max(1, math.ceil(amount * seconds / took))
         amount *= max(2, min(10, int(seconds / max(took, 1e-6))))
