@@ -6,7 +6,8 @@ median, so that a verdict on a claim does not depend on the day.
 How to read it: the ratio is the larger of two medians over the smaller, the first run is the one
 before the bar. The worst rows come first. Figures without a unit of time or size that differ by
 one count (CPU numbers, switches) may be anything, and so may lost updates; a row that says
-"throttled" was measured while a quota took CPU time away. Other load shows here first: look at the load average in the head.
+"throttled" was measured while a quota took CPU time away. Other load shows here first: look at the
+load average in the head.
 """
 
 from __future__ import annotations
