@@ -69,7 +69,7 @@ def test_bad_input_is_named(arguments: Any, said: str) -> None:
 
 
 def test_progress_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(measuring, "_in_a_program", lambda name, effort: None)
+    monkeypatch.setattr(measuring, "_measure", lambda name, effort: None)
     steps: list[tuple[str, int, int]] = []
     profile = poolwise.measure(quick=True, progress=lambda *step: steps.append(step))
     assert profile.facts.python == read_facts().python

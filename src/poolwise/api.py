@@ -510,7 +510,8 @@ def measure(
     (``POOLWISE_CACHE``, or the platform's), and ``auto`` forecasts with what it says from now on.
 
     Args:
-        quick: Take fewer readings of less: some seconds, and figures that differ more.
+        quick: Take fewer readings of less: some seconds, and figures that differ more. Such a
+            profile is not kept where there is a full one.
         progress: ``True`` writes a line to standard error before each dimension; a callable is
             called with its name, how many there were before it, and how many there are.
 

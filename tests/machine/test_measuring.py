@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,9 @@ def raises(name: str, effort: object) -> None:
     raise RuntimeError(f"no {name}")
 
 
-def waits(name: str, effort: object) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, measuring._stop)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+def waits(caller: int, name: str, effort: object) -> None:
     try:
-        os.kill(os.getppid(), signal.SIGUSR1)
+        os.kill(caller, signal.SIGUSR1)
         signal.pause()
     finally:
         Path("ended").touch()
@@ -70,7 +68,7 @@ def test_an_interrupt_ends_the_program_and_keeps_nothing(
 
     assert threading.current_thread() is threading.main_thread()
     usual = signal.signal(signal.SIGUSR1, stop)
-    monkeypatch.setattr(measuring, "_measure", waits)
+    monkeypatch.setattr(measuring, "_measure", partial(waits, os.getpid()))
     try:
         with pytest.raises(Stop):
             measure_machine(QUICK)

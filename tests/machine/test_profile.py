@@ -43,11 +43,22 @@ def test_json_and_back_is_the_same() -> None:
 
 def test_the_document_has_the_promised_keys() -> None:
     document = json.loads(profile().to_json())
-    assert list(document) == ["format", "fingerprint", "facts", "costs", *DIMENSIONS, "claims"]
+    names = ["format", "quick", "fingerprint", "facts", "costs", *DIMENSIONS, "claims"]
+    assert list(document) == names
     assert document["format"] == FORMAT
     figure = document["resources"]["create"]["thread"]
     assert {"unit", "median", "low", "high", "count", "values", "throttled"} == figure.keys()
-    promised = {"id", "section", "text", "text_zh", "rule", "evidence", "verdict", "code"}
+    promised = {
+        "id",
+        "section",
+        "text",
+        "text_zh",
+        "rule",
+        "rule_zh",
+        "evidence",
+        "verdict",
+        "code",
+    }
     assert all(promised <= claim.keys() for claim in document["claims"])
     verdicts = {"holds", "does_not_hold", "depends", "explained", "not_measured"}
     assert {claim["verdict"] for claim in document["claims"]} <= verdicts

@@ -50,6 +50,19 @@ def test_what_is_saved_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert file.stat().st_mode & 0o077 == 0
 
 
+def test_a_quick_profile_is_kept_until_there_is_a_full_one_and_takes_the_place_of_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = profile()
+    assert full.fingerprint is not None
+    quick = replace(full, costs=PoolCosts(process_start=9e-3), quick=True)
+    for saved, found in ((quick, quick), (full, full), (quick, full)):
+        store.save(saved)
+        as_in_a_new_process(monkeypatch)
+        assert store.load(full.fingerprint) == found
+        assert this_machine().costs == found.costs
+
+
 def test_a_profile_of_another_machine_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     saved = profile()
     assert saved.fingerprint is not None

@@ -123,7 +123,8 @@ def _communication(record: Communication | None, language: Language) -> Iterable
         by_channel: Mapping[str, _Row] = getattr(record, name)
         sizes = _some({each for row in by_channel.values() for each in row})
         rows = {key_text(channel): row for channel, row in by_channel.items()}
-        yield _titled(path, _Rows(sizes, rows, path), language)
+        text = _titled(path, _Rows(sizes, rows, path), language)
+        yield f"{text}\n{languages.BY_REFERENCE.in_(language)}" if text else ""
     yield _turned(record, ("carries", "lines", "system_calls", "objects"), language)
     yield _turned(record, ("lock", "contended"), language)
     lost = ("lost_plain", "lost_with_call", "lost_with_lock", "rlock_reentered")

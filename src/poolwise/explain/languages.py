@@ -41,6 +41,10 @@ THROTTLED = Text(
     "! measured while a quota took CPU time away: durations are too long",
     "! 测量期间配额夺走了 CPU 时间：时长偏大",
 )
+BY_REFERENCE = Text(
+    "within a process the object itself is passed on: none of these bytes is copied",
+    "进程内传递的是对象本身：这些字节并未被复制",
+)
 MAP = Text(
     "Which plan wins for {tasks} tasks, by the cost model (nothing here was measured)",
     "{tasks} 个任务用哪种方案最好（由成本模型推算，非实测）",

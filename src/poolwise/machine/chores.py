@@ -107,8 +107,8 @@ CHORES: dict[str, Callable[[int, Any], object]] = {
 }
 
 
-def serve(path: str, delay: Seconds) -> None:
-    """Answer each connection after a delay, until killed."""
+def server(path: str, delay: Seconds) -> socketserver.BaseServer:
+    """Return a server that listens, and answers each connection after a delay once it serves."""
 
     class Answer(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -123,5 +123,4 @@ def serve(path: str, delay: Seconds) -> None:
         def handle_error(self, *_: object) -> None:
             """Whoever asked has gone."""
 
-    with Server(path, Answer) as server:
-        server.serve_forever()
+    return Server(path, Answer)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,30 +22,36 @@ _PATIENCE: Seconds = 20.0
 
 
 def measure_implementation(effort: Effort) -> Implementation:
-    """Run both programs both ways."""
-    return Implementation(programs={kind: _program(kind, effort) for kind in ("thread", "process")})
+    """Run both programs both ways; nobody times the way through `Worker`, so side by side."""
+    kinds = ("thread", "process")
+    took = {kind: _timed(kind, effort) for kind in kinds}
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        runs = {kind: pool.submit(_run, _PROGRAMS / f"{kind}_worker.py") for kind in kinds}
+    return Implementation(
+        programs={kind: _program(kind, *took[kind], runs[kind]) for kind in kinds}
+    )
 
 
-def _program(kind: str, effort: Effort) -> Program:
-    path = _PROGRAMS / f"{kind}.py"
-    printed: list[str] = []
+def _timed(kind: str, effort: Effort) -> tuple[str, Figure]:
+    """Return what a program prints as it stands, and how long it takes."""
+    printed = [""]
 
     def reading() -> Seconds:
         began = time.perf_counter()
-        printed.append(_run(path))
+        printed.append(_run(_PROGRAMS / f"{kind}.py"))
         return time.perf_counter() - began
 
     few = replace(effort, least=max(1, effort.least - 2))
-    took: Figure = repeat(reading, "s", few, warm=0)
-    try:
-        of_worker = _run(_PROGRAMS / f"{kind}_worker.py")
-    except Exception as error:
-        of_worker = ""
-        if not isinstance(took, Gap):
-            took = gap(error)
-    return Program(
-        path.read_text(encoding="utf-8"), printed[-1] if printed else "", of_worker, took
-    )
+    took = repeat(reading, "s", few, warm=0)
+    return printed[-1], took
+
+
+def _program(kind: str, printed: str, took: Figure, through_worker: Future[str]) -> Program:
+    source = (_PROGRAMS / f"{kind}.py").read_text(encoding="utf-8")
+    error = through_worker.exception()
+    if error is None:
+        return Program(source, printed, through_worker.result(), took)
+    return Program(source, printed, "", took if isinstance(took, Gap) else gap(error))
 
 
 def _run(path: Path) -> str:

@@ -7,23 +7,25 @@ of its own, whose folder, environment and limits are changed on the way.
 from __future__ import annotations
 
 import os
-import sys
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from functools import cached_property, partial
 from itertools import pairwise
+from typing import TypeAlias
 
-from poolwise.errors import WorkerCrashed
 from poolwise.machine import inside
 from poolwise.machine.dimensions import Isolation
+from poolwise.machine.door import WorkerLost
+from poolwise.machine.partner import Partner
 from poolwise.machine.places import KINDS, Place, open_place
 from poolwise.timing.repeat import Effort, Unmeasurable, gap, once
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Seconds
-from poolwise.worker import Worker
 
-#: What a crash is waited for. The program that crashes starts in a tenth of a second.
+#: What answers are waited for. On a machine with nothing else to do they take a tenth of a second.
 _PATIENCE: Seconds = 20.0
 
 #: How long the GIL is held while another looks whether it gets a turn; the kernel gives any thread
@@ -32,12 +34,22 @@ _HOLD: Seconds = 20e-3
 
 
 def measure_isolation(effort: Effort) -> Isolation:
-    """Try what is shared; call in the main thread of a program of its own."""
-    crashes = {kind: _start_crash(kind) for kind in KINDS}  # they go on beside the rest
-    found = {kind: _look_at(kind, effort) for kind in KINDS}
+    """Try what is shared; call in the main thread of a program that runs no other thread.
+
+    Each kind has a fork of this program to itself, so that what it changes or crashes is that.
+    Most questions are answered side by side; what needs the CPUs, one kind after the other.
+    """
+    count = _count_for(_HOLD)
+    with ExitStack() as stack:
+        partners = {kind: stack.enter_context(_partner(kind, count, effort)) for kind in KINDS}
+        found = _ask_all(partners, "look", _QUESTIONS)
+        for kind, partner in partners.items():
+            found[kind] |= _ask_all({kind: partner}, "meet", ("same_gil", "cpus_seen"))[kind]
+        for kind, answers in _ask_all(partners, "crash", ("survives_crash",)).items():
+            found[kind] |= answers
 
     def about(name: str) -> dict[str, Figure]:
-        return {kind: figures[name] for kind, figures in found.items()}
+        return {kind: answers[name] for kind, answers in found.items()}
 
     return Isolation(
         write_seen=about("write_seen"),
@@ -52,21 +64,78 @@ def measure_isolation(effort: Effort) -> Isolation:
         own_environment=about("own_environment"),
         own_limits=about("own_limits"),
         kernel_task=about("kernel_task"),
-        cpus_seen={kind: once(partial(_cpus_seen, kind, effort), "1") for kind in KINDS},
-        survives_crash={kind: _survives(each) for kind, each in crashes.items()},
+        cpus_seen=about("cpus_seen"),
+        survives_crash=about("survives_crash"),
         segments=_segments(),
     )
 
 
-def _look_at(kind: str, effort: Effort) -> Mapping[str, Figure]:
-    """Answer every question about one kind of worker."""
+def _partner(kind: str, count: int, effort: Effort) -> Partner:
+    """Fork a program in which two workers of a kind are asked."""
+    pair = _Pair(kind, count, effort)
+    return Partner("process", look=pair.look, meet=pair.meet, crash=pair.crash)
+
+
+#: By kind of worker, then by question.
+_Answers: TypeAlias = dict[str, dict[str, Figure]]
+
+
+def _ask_all(partners: Mapping[str, Partner], part: str, names: Iterable[str]) -> _Answers:
+    """Ask all kinds at once."""
+    refused: dict[str, Figure] = {}
+    for kind, partner in partners.items():
+        try:
+            partner.begin(part)
+        except Exception as error:
+            refused[kind] = gap(error)
+    return {
+        kind: dict.fromkeys(names, refused[kind]) if kind in refused else _answers(partner, names)
+        for kind, partner in partners.items()
+    }
+
+
+def _answers(partner: Partner, names: Iterable[str]) -> dict[str, Figure]:
     try:
-        with open_place(kind) as place, open_place(kind) as sibling:
-            return {
-                name: once(partial(ask, place, sibling), "yes") for name, ask in _QUESTIONS.items()
-            }
+        answers: dict[str, Figure] = partner.end(_PATIENCE)
+        return answers
+    except (EOFError, ConnectionError):
+        # One that dies of what its worker did has answered, too.
+        exit = partner.exit
+        crashed = exit is not None and exit.signal == signal.SIGSEGV
+        died = Sample("yes", (0.0,)) if crashed else Gap(f"the program that asked died: {exit}")
+        return dict.fromkeys(names, died)
     except Exception as error:
-        return dict.fromkeys(_QUESTIONS, gap(error))
+        return dict.fromkeys(names, gap(error))
+
+
+class _Pair:
+    """Two workers of a kind, from the first question to them to the last; in a fork of its own."""
+
+    def __init__(self, kind: str, count: int, effort: Effort) -> None:
+        self._kind, self._count, self._effort = kind, count, effort
+
+    @cached_property
+    def _places(self) -> tuple[Place, Place]:
+        return open_place(self._kind), open_place(self._kind)
+
+    def look(self, *_: object) -> dict[str, Figure]:
+        """Ask what load on the machine does not change."""
+        one, other = self._places
+        return {name: once(partial(ask, one, other), "yes") for name, ask in _QUESTIONS.items()}
+
+    def meet(self, *_: object) -> dict[str, Figure]:
+        """Ask what depends on who runs at the same moment."""
+        one, other = self._places
+        same_gil = partial(_same_gil, one, self._count)
+        cpus_seen = partial(_cpus_seen, one, other, self._effort)
+        return {"same_gil": once(same_gil, "yes"), "cpus_seen": once(cpus_seen, "1")}
+
+    def crash(self, *_: object) -> dict[str, Figure]:
+        """Crash a worker, and answer if one can still answer."""
+        place = self._places[0]
+        with suppress(WorkerLost):
+            place.call(inside.crash, None)
+        return {"survives_crash": Sample("yes", (1.0,))}
 
 
 # ---- questions: each is asked of a worker and a sibling of it ------------------------------------
@@ -90,54 +159,6 @@ def _same_pid(place: Place, sibling: Place) -> bool:
 
 def _same_interpreter(place: Place, sibling: Place) -> bool:
     return tuple(place.call(inside.identity, None)) == inside.identity()
-
-
-def _same_gil(place: Place, sibling: Place) -> bool:
-    """Whether somebody who holds the GIL here keeps the worker from its turns.
-
-    Raises:
-        Unmeasurable: the worker never had turns both before and after.
-    """
-    count = _count_for(_HOLD)
-    for _ in range(_TRIES):
-        held: list[Seconds] = []
-        holder = threading.Thread(target=_hold_gil, args=(count, held))
-        holder.start()
-        try:
-            times = place.call(inside.ticks, 4 * _HOLD)
-        finally:
-            holder.join()
-        began, ended = held
-        if times[0] < began and ended < times[-1]:
-            turns = [began, *(each for each in times if began < each < ended), ended]
-            longest: Seconds = max(later - earlier for earlier, later in pairwise(turns))
-            return longest > (ended - began) / 2
-    raise Unmeasurable("other work kept the worker from its turns")
-
-
-#: How often it is tried to hold the GIL while the worker is about.
-_TRIES = 5
-
-
-def _count_for(seconds: Seconds) -> int:
-    """Return up to which number summing takes so long."""
-    count = 100_000
-    while (took := _sum_to(count)) < seconds:
-        count = int(count * max(1.5, 1.1 * seconds / took))
-    return count
-
-
-def _sum_to(count: int) -> Seconds:
-    began = time.perf_counter()
-    sum(range(count))  # between the bytecodes of a built-in function nobody asks for the GIL
-    return time.perf_counter() - began
-
-
-def _hold_gil(count: int, held: list[Seconds]) -> None:
-    time.sleep(_HOLD)  # the worker begins meanwhile
-    began = time.perf_counter()
-    took = _sum_to(count)
-    held += began, began + took
 
 
 def _same_code(place: Place, sibling: Place) -> bool:
@@ -202,7 +223,6 @@ _QUESTIONS: dict[str, Callable[[Place, Place], bool]] = {
     "sibling_write_seen": _sibling_write_seen,
     "same_pid": _same_pid,
     "same_interpreter": _same_interpreter,
-    "same_gil": _same_gil,
     "same_code": _same_code,
     "own_stack": _own_stack,
     "own_descriptors": _own_descriptors,
@@ -213,31 +233,77 @@ _QUESTIONS: dict[str, Callable[[Place, Place], bool]] = {
 }
 
 
-# ---- what is not a question to one worker --------------------------------------------------------
+# ---- who runs at the same moment -----------------------------------------------------------
 
 
-def _cpus_seen(kind: str, effort: Effort) -> float:
+def _same_gil(place: Place, count: int) -> bool:
+    """Whether somebody who holds the GIL here keeps the worker from its turns.
+
+    Raises:
+        Unmeasurable: the worker never had turns both before and after.
+    """
+    for _ in range(_TRIES):
+        held: list[Seconds] = []
+        holder = threading.Thread(target=_hold_gil, args=(count, held))
+        holder.start()
+        try:
+            times = place.call(inside.ticks, 2 * _HOLD)
+        finally:
+            holder.join()
+        began, ended = held
+        if times[0] < began and ended < times[-1]:
+            turns = [began, *(each for each in times if began < each < ended), ended]
+            longest: Seconds = max(later - earlier for earlier, later in pairwise(turns))
+            return longest > (ended - began) / 2
+    raise Unmeasurable("other work kept the worker from its turns")
+
+
+#: How often it is tried to hold the GIL while the worker is about.
+_TRIES = 5
+
+
+def _count_for(seconds: Seconds) -> int:
+    """Return up to which number summing takes so long."""
+    count = 100_000
+    while (took := _sum_to(count)) < seconds:
+        count = int(count * max(1.5, 1.1 * seconds / took))
+    return count
+
+
+def _sum_to(count: int) -> Seconds:
+    began = time.perf_counter()
+    sum(range(count))  # between the bytecodes of a built-in function nobody asks for the GIL
+    return time.perf_counter() - began
+
+
+def _hold_gil(count: int, held: list[Seconds]) -> None:
+    time.sleep(_HOLD / 4)  # the worker begins meanwhile
+    began = time.perf_counter()
+    took = _sum_to(count)
+    held += began, began + took
+
+
+def _cpus_seen(one: Place, other: Place, effort: Effort) -> float:
     """Return on how many CPUs two workers were at once, of which neither needs the GIL."""
-    with open_place(kind) as one, open_place(kind) as other:
-        for place in (one, other):
-            place.call(inside.cpu_numbers, 0.0)  # has it import what it needs
-        until = time.perf_counter() + max(20e-3, effort.piece)
-        seen: list[list[tuple[Seconds, int]]] = []
-        failed: list[BaseException] = []
+    for place in (one, other):
+        place.call(inside.cpu_numbers, 0.0)  # has it import what it needs
+    until = time.perf_counter() + max(20e-3, effort.piece)
+    seen: list[list[tuple[Seconds, int]]] = []
+    failed: list[BaseException] = []
 
-        def run(place: Place) -> None:
-            try:
-                seen.append(place.call(inside.cpu_numbers, until))
-            except BaseException as error:
-                failed.append(error)
+    def run(place: Place) -> None:
+        try:
+            seen.append(place.call(inside.cpu_numbers, until))
+        except BaseException as error:
+            failed.append(error)
 
-        # A pool belongs to the thread that waits on it: one waits in a thread, one here.
-        thread = threading.Thread(target=run, args=(other,))
-        thread.start()
-        run(one)
-        thread.join()
-        if failed:
-            raise failed[0]
+    # A pool belongs to the thread that waits on it: one waits in a thread, one here.
+    thread = threading.Thread(target=run, args=(other,))
+    thread.start()
+    run(one)
+    thread.join()
+    if failed:
+        raise failed[0]
     return float(max(1, *(len(pair) for pair in _at_once(*seen))))
 
 
@@ -252,43 +318,6 @@ def _at_once(one: list[tuple[Seconds, int]], other: list[tuple[Seconds, int]]) -
         if before and after and before[0][1] == after[0][1]:
             pairs.append({cpu, before[0][1]})
     return pairs
-
-
-def _start_crash(kind: str) -> Worker[bool] | Gap:
-    """Start a program that starts a worker that crashes."""
-    if kind == "interpreter" and sys.version_info < (3, 14):
-        return Gap("the standard library has interpreters from Python 3.14 on")
-    program = Worker(_live_through, (kind,), mechanism="process", daemon=True)
-    try:
-        program.start()
-    except Exception as error:
-        return gap(error)
-    return program
-
-
-def _live_through(kind: str) -> bool:
-    """Crash a worker and return; in a program that the crash may take along."""
-    from contextlib import suppress
-
-    from poolwise.machine.door import WorkerLost
-
-    with open_place(kind) as place, suppress(WorkerLost):
-        place.call(inside.crash, None)
-    return True
-
-
-def _survives(program: Worker[bool] | Gap) -> Figure:
-    if isinstance(program, Gap):
-        return program
-    try:
-        return Sample("yes", (float(program.result(_PATIENCE)),))
-    except WorkerCrashed as crash:
-        if crash.exit.signal is None:
-            return gap(crash)
-        return Sample("yes", (0.0,))
-    except Exception as error:
-        program.kill()
-        return gap(error)
 
 
 def _segments() -> dict[str, Figure]:

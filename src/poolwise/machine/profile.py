@@ -32,11 +32,12 @@ class MachineProfile(Measured):
     """Facts, the six dimensions as far as they were measured, and the costs that forecasts use.
 
     A dimension that was not measured is ``None``; a figure that cannot be measured here is a
-    `Gap` that says why.
+    `Gap` that says why. `quick` says that there was little time for each figure.
     """
 
     costs: PoolCosts = field(default_factory=PoolCosts)
     fingerprint: Fingerprint | None = None
+    quick: bool = False
 
     @property
     def claims(self) -> tuple[Verdict, ...]:
@@ -55,7 +56,7 @@ class MachineProfile(Measured):
         """Return what was measured, as `json` writes it: everything but the claims."""
         from poolwise.machine.record_json import to_plain
 
-        names = ("fingerprint", "facts", "costs", *DIMENSIONS)
+        names = ("quick", "fingerprint", "facts", "costs", *DIMENSIONS)
         return {"format": FORMAT} | {name: to_plain(getattr(self, name)) for name in names}
 
     @classmethod
@@ -77,7 +78,7 @@ class MachineProfile(Measured):
         from poolwise.machine.record_json import from_plain
 
         hints = get_type_hints(Measured, localns=vars(dimensions))
-        hints |= {"costs": PoolCosts, "fingerprint": Fingerprint | None}
+        hints |= {"costs": PoolCosts, "fingerprint": Fingerprint | None, "quick": bool}
         values = {}
         for name in (each.name for each in fields(cls)):
             if document.get(name) is not None:
@@ -137,12 +138,14 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
         "text": claim.text.en,
         "text_zh": claim.text.zh,
         "rule": claim.rule.en,
+        "rule_zh": claim.rule.zh,
         "evidence": [
             {"label": each.label.en, "label_zh": each.label.zh, "figure": to_plain(each.figure)}
             for each in verdict.evidence
         ],
         "verdict": verdict.kind,
         "why": verdict.why.en,
+        "why_zh": verdict.why.zh,
         "code": program(claim.id),
     }
 

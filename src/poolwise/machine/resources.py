@@ -20,7 +20,7 @@ from poolwise.machine.door import Door
 from poolwise.machine.memory import Memory, memory_of
 from poolwise.machine.places import Interpreter
 from poolwise.mechanisms import idle_workers, servers
-from poolwise.timing.repeat import Effort, gap, gather, in_turns, repeat
+from poolwise.timing.repeat import NORMAL, Effort, gap, gather, in_turns, repeat
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Seconds
 
@@ -30,7 +30,8 @@ _MANY_THREADS, _MANY_INTERPRETERS = 32, 4
 #: Batches under way while dispatch is measured: one runs, one waits, as in a map.
 _AHEAD = 2
 
-_METHODS = ("fork", "forkserver", "spawn")
+_FORKED = ("fork", "forkserver")
+_METHODS = (*_FORKED, "spawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,12 @@ def measure_resources(effort: Effort) -> Resources:
     """Measure what workers cost; call in the main thread of a program of its own."""
     lives: dict[str, _Lives] = {
         "thread": _live(_thread_life, effort),
-        **{method: _live(partial(_process_life, method), effort) for method in _METHODS},
+        **{method: _live(partial(_process_life, method), effort) for method in _FORKED},
+        # Each is a new program, so none is slow for being the first.
+        "spawn": _live(partial(_process_life, "spawn"), effort, warm=0),
         "interpreter": _live(_interpreter_life, effort),
     }
-    lives["server"] = _live(_server_life, _few(effort))
+    lives["server"] = _live(_server_life, _few(effort), warm=0)
     lives["idle"] = _live(_idle_life, effort)
     pools = {f"pool {count}": _live(partial(_pool_life, count), effort) for count in (1, 2)}
     # What a pool takes by itself in a program with one thread, such as this.
@@ -102,7 +105,7 @@ def measure_resources(effort: Effort) -> Resources:
 
 def _few(effort: Effort) -> Effort:
     """Return the effort for what takes long: some readings are enough."""
-    return replace(effort, least=min(3, effort.least), most=8)
+    return replace(effort, least=2 if effort.least < NORMAL.least else 3, most=8)
 
 
 def _of(kinds: tuple[str, ...], lives: Mapping[str, _Lives]) -> dict[str, _Lives]:
@@ -112,7 +115,7 @@ def _of(kinds: tuple[str, ...], lives: Mapping[str, _Lives]) -> dict[str, _Lives
 # ---- lives ---------------------------------------------------------------------------------------
 
 
-def _live(life: Callable[[], _Life], effort: Effort) -> _Lives:
+def _live(life: Callable[[], _Life], effort: Effort, *, warm: int = 1) -> _Lives:
     """Create and end one worker after the other."""
     lives: list[_Life] = []
 
@@ -120,7 +123,7 @@ def _live(life: Callable[[], _Life], effort: Effort) -> _Lives:
         lives.append(life())
         return lives[-1].create
 
-    figure = repeat(once, "s", effort)
+    figure = repeat(once, "s", effort, warm=warm)
     if isinstance(figure, Gap):
         return _Lives(gap=figure)
     return _Lives(tuple(lives[-figure.count :]), figure.throttled)
@@ -265,7 +268,7 @@ def _thread_memory(effort: Effort) -> Iterator[Memory]:
 def _interpreter_memory(effort: Effort) -> Iterator[Memory]:
     Interpreter().close()
     before = memory_of("self")
-    for _ in range(2):
+    for _ in range(max(1, effort.least - 2)):
         with _interpreters(_MANY_INTERPRETERS):
             yield _share(before, memory_of("self"), _MANY_INTERPRETERS)
 

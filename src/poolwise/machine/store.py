@@ -26,9 +26,14 @@ _kept: dict[str, MachineProfile] = {}
 def save(profile: MachineProfile) -> None:
     """Keep a profile for this process, and for later ones if the folder can be written.
 
-    The file is there as a whole or not at all.
+    The file is there as a whole or not at all. A quick profile does not take the place of a full
+    one.
     """
     assert profile.fingerprint is not None
+    if profile.quick:
+        there = load(profile.fingerprint)
+        if there is not None and not there.quick:
+            return
     name = _name(profile.fingerprint)
     _kept[name] = profile
     folder = cache_folder()

@@ -11,19 +11,21 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from poolwise.machine.chores import CHORES, IMAGE_SIZE, perform, serve
+from poolwise.machine.chores import CHORES, IMAGE_SIZE, perform, server
 from poolwise.machine.dimensions import Suitability
 from poolwise.machine.door import Door
 from poolwise.machine.facts import read_facts
-from poolwise.timing.repeat import Effort, Unmeasurable, gap, in_turns
+from poolwise.machine.partner import Partner
+from poolwise.timing.repeat import Effort, gap, in_turns
 from poolwise.timing.sample import Figure
 from poolwise.units import Seconds
-from poolwise.worker import Worker
+
+T = TypeVar("T")
 
 #: Plan and mechanism.
 _PLANS = {"loop": "inline", "thread": "thread", "process": "process"}
@@ -40,35 +42,49 @@ _DELAY: Seconds = 1e-3
 #: Bytes of the file that is read.
 _FILE = 1 << 20
 
-_PATIENCE: Seconds = 10.0
-
 
 def measure_suitability(effort: Effort) -> Suitability:
-    """Measure every kind of work under every plan; call in a program of its own."""
+    """Measure every kind of work under every plan.
+
+    Call in the main thread of a program that runs no other thread: it forks.
+    """
     workers = max(2, read_facts().whole_cpus)
     with ExitStack() as stack:
-        doors: dict[str, Door | Exception] = {}
-        for plan, mechanism in _PLANS.items():
-            try:
-                count = 1 if mechanism == "inline" else workers
-                door = Door(mechanism, perform, workers=count, siblings=count)
-                doors[plan] = stack.enter_context(door)
-            except Exception as error:
-                doors[plan] = error
+        given = {kind: _entered(stack, partial(_needs, kind)) for kind in CHORES}
+        doors = {
+            plan: _entered(stack, partial(_open, mechanism, workers))
+            for plan, mechanism in _PLANS.items()
+        }
         return Suitability(
-            makespan={kind: _makespans(kind, doors, workers, effort) for kind in CHORES}
+            makespan={
+                kind: _makespans(kind, each, doors, workers, effort) for kind, each in given.items()
+            }
         )
 
 
-def _makespans(
-    kind: str, doors: Mapping[str, Door | Exception], workers: int, effort: Effort
-) -> dict[str, Figure]:
+def _entered(stack: ExitStack, make: Callable[[], AbstractContextManager[T]]) -> T | Exception:
+    """Return what is there until the stack is left, or why it is not."""
     try:
-        with _needs(kind) as given:
-            call = (kind, _amount(kind, given, effort.piece / 2), given)
-            calls = [call] * (_MANY if kind == "short tasks" else _CALLS) * workers
-            readings = {plan: partial(_makespan, door, calls) for plan, door in doors.items()}
-            return in_turns(readings, "s", replace(effort, most=20))
+        return stack.enter_context(make())
+    except Exception as error:
+        return error
+
+
+def _open(mechanism: str, workers: int) -> Door:
+    count = 1 if mechanism == "inline" else workers
+    return Door(mechanism, perform, workers=count, siblings=count)
+
+
+def _makespans(
+    kind: str, given: Any, doors: Mapping[str, Door | Exception], workers: int, effort: Effort
+) -> dict[str, Figure]:
+    if isinstance(given, Exception):
+        return dict.fromkeys(doors, gap(given))
+    try:
+        call = (kind, _amount(kind, given, effort.piece / 2), given)
+        calls = [call] * (_MANY if kind == "short tasks" else _CALLS) * workers
+        readings = {plan: partial(_makespan, door, calls) for plan, door in doors.items()}
+        return in_turns(readings, "s", replace(effort, most=20))
     except Exception as error:
         return dict.fromkeys(doors, gap(error))
 
@@ -87,7 +103,7 @@ def _amount(kind: str, given: Any, seconds: Seconds) -> int:
         return 1
     amount = 1
     while True:
-        took = min(_timed(partial(perform, kind, amount, given)) for _ in range(2))
+        took = min(_timed(partial(perform, kind, amount, given)) for _ in range(4))
         if took >= seconds / 2:
             return max(1, math.ceil(amount * seconds / took))
         amount *= max(2, min(10, int(seconds / max(took, 1e-6))))
@@ -110,30 +126,20 @@ def _needs(kind: str) -> Iterator[Any]:
             file.flush()
             yield file.name
     elif kind == "network":
-        with tempfile.TemporaryDirectory() as folder, _server(folder) as path:
+        with _served() as path:
             yield path
     else:
         yield None
 
 
 @contextmanager
-def _server(folder: str) -> Iterator[str]:
-    """Run a server in a process of its own; it ends with this one at the latest."""
-    import socket
-
-    path = os.path.join(folder, "server")
-    server = Worker(serve, (path, _DELAY), mechanism="process", daemon=True)
-    server.start()
-    try:
-        until = time.monotonic() + _PATIENCE
-        while True:  # nothing says when it listens, but that it answers
-            with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(path)
-                break
-            server.join(1e-2)
-            if not server.is_alive() or time.monotonic() > until:
-                raise Unmeasurable(f"no server could be started: {server.exception(0)}")
-        yield path
-    finally:
-        server.kill()
-        server.join()
+def _served() -> Iterator[str]:
+    """Run a server in a fork of this program, in which no other thread runs; yield where it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "server")
+        with (
+            server(path, _DELAY) as listening,  # so whoever asks need not wait until it serves
+            Partner("process", serve=lambda *_: listening.serve_forever()) as partner,
+        ):
+            partner.begin("serve")
+            yield path

@@ -19,7 +19,7 @@ def test_updates_are_lost_without_a_lock_only() -> None:
     assert 0 < found.with_call.values[-1] < found.increments
     assert not any(found.with_call.values[:-1])
     assert isinstance(found.with_lock, Sample)
-    assert found.with_lock.values == (0.0, 0.0)
+    assert set(found.with_lock.values) == {0.0}
     assert isinstance(found.plain, Sample)
     assert any(found.plain.values) != GIL
 

@@ -61,4 +61,4 @@ def test_an_interrupt_leaves_no_workers(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("thread", "process"):
         opened = partial(Door, name, perform, workers=2)
         with pytest.raises(KeyboardInterrupt):
-            concurrency._mechanism(opened, [1, 2], TINY)
+            concurrency._mechanism(name, opened, [1, 2], TINY)

@@ -10,7 +10,7 @@ from poolwise.machine.claims.readings import Reading
 from poolwise.machine.claims.text import Text, joined
 from poolwise.machine.claims.vocabulary import gap_text
 from poolwise.machine.measured import Measured
-from poolwise.timing.sample import Gap
+from poolwise.timing.sample import Gap, Sample
 
 _AND = Text(" and ", "，且")
 _COMMA = Text(", ", "，")
@@ -49,16 +49,10 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Yes:
-    """A figure of the unit ``"yes"`` is yes."""
+class _OfOne:
+    """A condition on one figure, which is there."""
 
     reading: Reading
-
-    @property
-    def text(self) -> Text:
-        """The condition as part of a sentence."""
-        label = self.reading.label
-        return Text(f"“{label.en}” is yes", f"“{label.zh}”为是")
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -66,11 +60,26 @@ class Yes:
         return (self.reading,)
 
     def answer(self, measured: Measured) -> Answer:
-        """Answer by all readings: those that contradict each other give no answer."""
+        """Answer by the figure; a missing one is `Unknown`."""
         figure = self.reading.figure(measured)
-        if isinstance(figure, Gap):
-            return _missing(self.reading, figure)
-        said = {value >= 0.5 for value in figure.values}
+        return _missing(self.reading, figure) if isinstance(figure, Gap) else self._by(figure)
+
+    def _by(self, sample: Sample) -> Answer:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Yes(_OfOne):
+    """A figure of the unit ``"yes"`` is yes; readings that contradict each other give no answer."""
+
+    @property
+    def text(self) -> Text:
+        """The condition as part of a sentence."""
+        label = self.reading.label
+        return Text(f"“{label.en}” is yes", f"“{label.zh}”为是")
+
+    def _by(self, sample: Sample) -> Answer:
+        said = {value >= 0.5 for value in sample.values}
         return said.pop() if len(said) == 1 else _within_spread(self.reading)
 
 
@@ -109,10 +118,9 @@ class Less:
 
 
 @dataclass(frozen=True, slots=True)
-class Above:
-    """A figure is above a given number, beyond its spread."""
+class Above(_OfOne):
+    """A figure is above a given number: no answer where that lies between its quartiles."""
 
-    reading: Reading
     limit: float
 
     @property
@@ -123,26 +131,15 @@ class Above:
             f"“{label.en}” is clearly above {self.limit:g}", f"“{label.zh}”明显大于 {self.limit:g}"
         )
 
-    @property
-    def readings(self) -> tuple[Reading, ...]:
-        """The figures that it needs."""
-        return (self.reading,)
-
-    def answer(self, measured: Measured) -> Answer:
-        """Compare both quartiles with the limit: where it lies between, there is no answer."""
-        figure = self.reading.figure(measured)
-        if isinstance(figure, Gap):
-            return _missing(self.reading, figure)
-        if figure.low > self.limit:
+    def _by(self, sample: Sample) -> Answer:
+        if sample.low > self.limit:
             return True
-        return False if figure.high <= self.limit else _within_spread(self.reading)
+        return False if sample.high <= self.limit else _within_spread(self.reading)
 
 
 @dataclass(frozen=True, slots=True)
-class Ever:
+class Ever(_OfOne):
     """A count was above zero at least once: one lost update is proof, whatever the median."""
-
-    reading: Reading
 
     @property
     def text(self) -> Text:
@@ -150,17 +147,8 @@ class Ever:
         label = self.reading.label
         return Text(f"“{label.en}” was above 0 at least once", f"“{label.zh}”至少一次大于 0")
 
-    @property
-    def readings(self) -> tuple[Reading, ...]:
-        """The figures that it needs."""
-        return (self.reading,)
-
-    def answer(self, measured: Measured) -> Answer:
-        """Answer by the largest reading."""
-        figure = self.reading.figure(measured)
-        if isinstance(figure, Gap):
-            return _missing(self.reading, figure)
-        return max(figure.values) > 0
+    def _by(self, sample: Sample) -> Answer:
+        return max(sample.values) > 0
 
 
 @dataclass(frozen=True, slots=True)

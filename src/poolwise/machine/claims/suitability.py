@@ -141,6 +141,8 @@ CLAIMS = (
                 "此外还要计算多少：进程更快",
                 both(_wins("network", "thread", "loop"), _wins("network", "process", "thread")),
             ),
+            one_cpu(),
+            busy(),
         ),
     ),
     row(

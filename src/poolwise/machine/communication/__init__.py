@@ -1,6 +1,6 @@
 """Dimension 3: what it takes to send a message, to hold a lock, and what is lost without one.
 
-`channels` are the ways to send, `partner` is who is at the other end, `messages` times both;
+`channels` are the ways to send, `messages` times them and who is at the other end;
 `kernel` counts what the kernel does for it; `locks` and `races` speak for themselves.
 """
 

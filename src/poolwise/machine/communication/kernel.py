@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from poolwise.machine.communication.channels import Channel, Ends
-from poolwise.machine.communication.partner import Partner
+from poolwise.machine.partner import Partner
 from poolwise.timing.repeat import Unmeasurable, gap, gather
 from poolwise.timing.sample import Figure
 

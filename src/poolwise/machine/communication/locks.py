@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import repeat as times
 from typing import Any, Literal, TypeAlias
 
-from poolwise.machine.communication.partner import Partner
 from poolwise.machine.deadline import deadline
+from poolwise.machine.partner import Partner
 from poolwise.timing.clock import SystemClock
 from poolwise.timing.repeat import Effort, gap, once, repeat
 from poolwise.timing.sample import Figure

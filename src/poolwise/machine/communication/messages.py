@@ -9,9 +9,9 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from poolwise.machine.communication.channels import Channel, End
-from poolwise.machine.communication.partner import Partner
 from poolwise.machine.deadline import deadline
 from poolwise.machine.facts import read_facts
+from poolwise.machine.partner import Partner
 from poolwise.timing.cgroups import times_throttled
 from poolwise.timing.clock import Clock, SystemClock
 from poolwise.timing.repeat import NORMAL, Effort, gap

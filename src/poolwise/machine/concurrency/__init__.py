@@ -47,7 +47,7 @@ def measure_concurrency(effort: Effort) -> Concurrency:
         "process": partial(Door, "process", perform, workers=max(numbers)),
         "interpreter": partial(Interpreters, max(numbers)),
     }
-    read = {name: _mechanism(opening, numbers, effort) for name, opening in openings.items()}
+    read = {name: _mechanism(name, opening, numbers, effort) for name, opening in openings.items()}
     thread, process = read["thread"], read["process"]
     computing = {name: each.work["holds the GIL"] for name, each in read.items()}
     memory = process.work["memory bandwidth"]
@@ -67,7 +67,13 @@ def measure_concurrency(effort: Effort) -> Concurrency:
     )
 
 
-def _mechanism(opening: Callable[[], Workers], numbers: list[int], effort: Effort) -> _Mechanism:
+#: Beside workers of these it is asked how late a tick is.
+_TICKED = ("thread", "process")
+
+
+def _mechanism(
+    name: str, opening: Callable[[], Workers], numbers: list[int], effort: Effort
+) -> _Mechanism:
     try:
         with deadline(_OPENING):
             workers = opening()
@@ -75,7 +81,7 @@ def _mechanism(opening: Callable[[], Workers], numbers: list[int], effort: Effor
             read = _Mechanism(
                 {kind: speedup.read(workers, kind, numbers, effort) for kind in KINDS},
                 heartbeat.cpus_at_once(workers, effort),
-                heartbeat.heartbeats(workers, effort),
+                heartbeat.heartbeats(workers, effort) if name in _TICKED else {},
             )
         except BaseException:
             workers.close(grace=0.0)

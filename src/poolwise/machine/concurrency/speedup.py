@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 from poolwise.machine.concurrency.work import ROOM, Report, work
@@ -23,8 +24,8 @@ KINDS = {
     "memory bandwidth": 8.0,
 }
 
-#: Calls are at least so long: twenty times what it takes to send one and to hear of its end.
-_SHORTEST: Seconds = 4e-3
+#: Calls are at least so long: some thirty times what it takes to send one and to hear of its end.
+_SHORTEST: Seconds = 3e-3
 
 #: What is waited for here comes within this, or never: some calls, or one of many workers.
 PATIENCE: Seconds = 20.0
@@ -80,8 +81,9 @@ def counts(cpus: int, effort: Effort) -> list[int]:
     return sorted({number for number in powers if number <= most} | {cpus, most})
 
 
+@cache
 def amount_for(kind: str, seconds: Seconds) -> float:
-    """Return how much work of a kind takes so long, alone in this thread."""
+    """Return how much work of a kind takes so long, alone in a thread: measured once a program."""
     if kind == "waits":
         return seconds
     amount = KINDS[kind]

@@ -15,7 +15,7 @@ import pytest
 from poolwise import PipeEnd, Worker
 from poolwise.ipc import Pipe
 from poolwise.machine import deadline
-from poolwise.machine.communication.partner import Partner
+from poolwise.machine.partner import Partner
 
 BOTH = pytest.mark.parametrize("kind", ["thread", "process"])
 DEADLINE = 30.0

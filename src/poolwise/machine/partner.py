@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing import Pipe as make_pipe
 from multiprocessing import get_context
@@ -20,6 +20,8 @@ from typing import Any, Literal, Self, TypeAlias
 
 from _poolwise_worker.worker import die_with
 from poolwise.machine.deadline import deadline
+from poolwise.mechanisms.signals import no_signals
+from poolwise.task import Exit
 from poolwise.units import Seconds
 
 #: What the partner does: given how often, and how to ask whether it is to stop.
@@ -55,9 +57,11 @@ class Partner:
             return thread
         life, self._life = os.pipe()
         try:
-            arguments = (life, self._life, theirs, parts)
-            process = get_context("fork").Process(target=_play_alone, args=arguments, daemon=True)
-            process.start()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            arguments = (life, self._life, mask, theirs, parts)
+            process = get_context("fork").Process(target=_play_alone, args=arguments)
+            with no_signals():  # what a handler raises within a fork is written, and then lost
+                process.start()
         finally:
             os.close(life)
         theirs.close()
@@ -67,6 +71,23 @@ class Partner:
     def pid(self) -> int:
         """The process that it is in."""
         return self._body.pid or 0 if isinstance(self._body, ForkProcess) else os.getpid()
+
+    @property
+    def exit(self) -> Exit | None:
+        """How its process has ended, when that is gone or going; else ``None``."""
+        if not isinstance(self._body, ForkProcess):
+            return None
+        self._body.join(_GRACE)
+        code = self._body.exitcode
+        if code is None:
+            return None
+        return Exit(self.pid, None, -code) if code < 0 else Exit(self.pid, code, None)
+
+    def terminate(self, grace: Seconds) -> None:
+        """Ask its process to end, and wait for that so long; whoever leaves kills what is left."""
+        if isinstance(self._body, ForkProcess):
+            self._body.terminate()
+            self._body.join(grace)
 
     def begin(self, part: str, count: int = 1) -> None:
         """Have it play a part; returns when it is about to.
@@ -79,12 +100,12 @@ class Partner:
             self._orders.send((part, count))
             self._orders.recv()
 
-    def end(self) -> Any:
+    def end(self, patience: Seconds | None = None) -> Any:
         """Wait until it has played its part, or tell it to stop what it does until told.
 
         Returns what the part returned, or raises what it raised; or as `begin` does.
         """
-        with deadline():
+        with deadline(patience):
             self._orders.send(None)
             ok, value = self._orders.recv()
         if not ok:
@@ -120,10 +141,16 @@ class Partner:
 
 
 def _play_alone(
-    life: int, other: int, orders: Connection[Any, Any], parts: dict[str, Part]
+    life: int,
+    other: int,
+    mask: Iterable[int],
+    orders: Connection[Any, Any],
+    parts: dict[str, Part],
 ) -> None:
     """Play in a process: it leaves Ctrl-C to who kills it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(other)
     die_with(life)
     _play(orders, parts)
