@@ -68,6 +68,16 @@ def closure() -> Callable[[int], int]:
     return add
 
 
+def collects_in_a_default(number: int, seen: list[int] = []) -> int:  # noqa: B006
+    seen.append(number)
+    return len(seen)
+
+
+def collects_by_keyword(number: int, *, seen: dict[int, int] = {}) -> int:  # noqa: B006
+    seen[number] = number
+    return len(seen)
+
+
 def watch(function: Callable[..., object], inputs: list[object]) -> EffectWatch:
     watch, task = EffectWatch(), Task(function)
     for argument in inputs:
@@ -79,7 +89,17 @@ def watch(function: Callable[..., object], inputs: list[object]) -> EffectWatch:
 
 
 @pytest.mark.parametrize(
-    "function", [counts, collects, Keeps(), Keeps().method, closure()], ids=repr
+    "function",
+    [
+        counts,
+        collects,
+        collects_in_a_default,
+        collects_by_keyword,
+        Keeps(),
+        Keeps().method,
+        closure(),
+    ],
+    ids=repr,
 )
 def test_calls_that_change_something_every_time_are_for_a_loop(
     function: Callable[..., object],

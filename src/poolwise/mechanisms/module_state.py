@@ -223,6 +223,7 @@ def _places_of_function(function: FunctionType) -> Iterator[Place]:
     names = set(_names(function.__code__))
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     held += vars(function).values()  # what it decorates, if it says so
+    held += *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
     yield from (("", "", each) for each in held)
     modules = [each for each in held if isinstance(each, ModuleType)]
     modules += _imported(names, function.__globals__)
