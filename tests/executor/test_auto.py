@@ -27,7 +27,7 @@ from poolwise.executor.workload import Inputs
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.task import Refusal, Task, TaskTraits
-from poolwise.wisdom import Entry, Subject
+from poolwise.wisdom import Entry, Subject, memory
 from thorough import thorough
 
 
@@ -294,6 +294,19 @@ def test_what_was_learnt_is_not_learnt_again(name: str) -> None:
     assert any("race" in line or "calls/s" in line for line in first.story)
     assert not any("race" in line or "calls/s" in line for line in second.story), second.story
     assert second.makespan <= 1.001 * first.makespan  # a race of two threads may cost nothing
+
+
+def test_short_maps_again_and_again_are_worth_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One map of 20 ms is not: processes must be prepared before it is known that others come."""
+    works = [Work(gil=1e-3)] * 20
+    first = simulate(works)
+    second = simulate(works, known=first.taught)
+    assert {first.plan.mechanism, second.plan.mechanism} <= {"inline", "thread"}
+    assert second.taught is not None
+    monkeypatch.setitem(memory._spent, second.taught.key, 0.1)
+    third = simulate(works, known=second.taught)
+    assert third.plan == Plan("process", 2), third.story
+    assert third.values == works
 
 
 def test_long_waits_that_are_known_begin_sooner() -> None:

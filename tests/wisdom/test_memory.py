@@ -15,7 +15,7 @@ from wisdom_entries import PROFILE
 from poolwise.machine import this_machine
 from poolwise.machine.fingerprint import fingerprint_of
 from poolwise.plan import Plan
-from poolwise.wisdom import Entry, database, flush, keep, memory, recall, subject_of
+from poolwise.wisdom import Entry, database, flush, keep, memory, recall, spent, subject_of
 
 FACTS = this_machine().facts
 
@@ -50,6 +50,16 @@ def test_what_is_kept_is_recalled_at_once_and_reaches_the_file_when_asked(file: 
     later = entry_of(work, at=2.0)
     keep(later, at_once=True)
     assert database.read_all() == [later]
+
+
+def test_what_a_function_has_used_in_this_process_adds_up() -> None:
+    entry = entry_of(work)
+    assert spent(entry) == 0.0
+    keep(entry, at_once=False)
+    keep(entry_of(work, at=2.0), at_once=False)
+    assert spent(entry) == pytest.approx(200 * PROFILE.cpu)
+    memory.forget_all()
+    assert spent(entry) == 0.0
 
 
 def test_a_new_process_recalls_it() -> None:

@@ -22,7 +22,7 @@ from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
-from poolwise.wisdom import Entry
+from poolwise.wisdom import Entry, spent
 
 #: Between two looks at whether the plan is still right, at least.
 _LOOK_AFTER: Seconds = 0.1
@@ -31,7 +31,8 @@ _LOOK_AFTER: Seconds = 0.1
 _SOME = 8
 
 #: Computing left, in seconds, from which processes may come into question. Preparing for them while
-#: there is no other thread takes some milliseconds, ten times less than they could win.
+#: there is no other thread takes some milliseconds, ten times less than they could win. What earlier
+#: maps of a function have used counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 50e-3
 
 #: How long each plan is watched when forecasts are verified.
@@ -59,6 +60,7 @@ class Auto:
         self.remembered: Entry | None = None
         self._recall = recall
         self._favourite: Plan | None = None
+        self._spent: Seconds = 0.0  # by earlier runs in this process
         self._on_trust = False  # no look has shown yet that it is as an earlier run said
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
@@ -81,7 +83,7 @@ class Auto:
     @property
     def learned(self) -> bool:
         """Whether calls have run side by side, so that they are known better than by a pilot."""
-        return self._survey.learned
+        return self._survey.learned and self._survey.conclusive
 
     @property
     def refused(self) -> bool:
@@ -97,6 +99,10 @@ class Auto:
         """Learn where the time goes, on a bounded number of calls."""
         known = self._recall() if self._dispatch.remaining != 1 else None
         expected = None if known is None else known.profile
+        if known is not None:
+            self._spent = spent(known)
+            if self._choice.could_pay(known.profile, self._current.situation):
+                self._prepare(known.profile)
         yield from self._opening.steps(known)
         sample = self._opening.sample
         if sample is None or self._opening.brief:
@@ -162,7 +168,7 @@ class Auto:
     def _prepare(self, task: TaskProfile) -> None:
         """Do for processes what can be done only while there is no other thread."""
         dispatch = self._dispatch
-        if self._current.situation.expected * task.cpu > _WORTH_PREPARING:
+        if self._spent + self._current.situation.expected * task.cpu > _WORTH_PREPARING:
             dispatch.mechanism("process").prepare(dispatch.workers.tasks)
 
     def _learn_if_it_could_pay(self) -> Iterator[None]:

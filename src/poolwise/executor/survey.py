@@ -33,6 +33,9 @@ def race_takes(call: Seconds) -> Seconds:
     return max(_RACE_FOR, call)
 
 
+#: What a race tells that ran out of calls after less, in seconds, is not believed.
+_RACE_AT_LEAST: Seconds = 5e-3
+
 #: Where other load hides the outcome, the race is prolonged so often.
 _RACES = 3
 
@@ -79,6 +82,7 @@ class Survey:
         self.profile: TaskProfile | None = None
         self.refusal: Refusal | None = None  # of everything but the plain loop
         self.learned = False
+        self.conclusive = True  # false: there were too few calls to learn from
         self._dispatch = dispatch
         self._current = current
         self._machine, self._facts = machine, machine.facts
@@ -228,13 +232,17 @@ class Survey:
             while not dispatch.finished and (left := _RACE_FOR - meter.elapsed) > 0.0:
                 dispatch.fill()
                 if dispatch.nothing_left or not dispatch.in_flight:
-                    return  # too few calls for a race
+                    break
                 with meter:  # not while the user does something with results
                     dispatch.wait(left)
                 yield
             demand = meter.demand
-            if demand.at_once or demand.in_turn:
+            short = meter.elapsed < _RACE_AT_LEAST  # too few calls for a race
+            if short or demand.at_once or demand.in_turn:
                 break
+        if short:
+            self.conclusive = False
+            return
         task = self.profile = after_race(task, lane.width, demand)
         if demand.at_once or not task.gil_low:
             word = "run at once: the GIL is free"

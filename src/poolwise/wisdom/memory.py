@@ -13,6 +13,7 @@ from collections.abc import Callable
 from poolwise.machine import Facts
 from poolwise.machine.fingerprint import fingerprint_of
 from poolwise.wisdom.entry import Entry, key_of
+from poolwise.units import Seconds
 from poolwise.wisdom.subject import subject_of
 
 #: Functions remembered in this process.
@@ -22,6 +23,10 @@ _MOST = 256
 #: these two, one dict operation at a time; who loses a race looks into the file once more, or
 #: learns again. A child of a fork has what its parent had.
 _known: dict[str, Entry | None] = {}
+
+#: CPU seconds of a function's calls in this process, by key. A thread that loses a race with another
+#: loses what one run has used.
+_spent: dict[str, Seconds] = {}
 
 #: What is not in the file yet, by key, and whose it is: a child of a fork must not write it too.
 _pending: dict[str, Entry] = {}
@@ -46,6 +51,7 @@ def keep(entry: Entry, *, at_once: bool) -> None:
     key = entry.key
     _make_room()
     _known[key] = entry
+    _spent[key] = _spent.get(key, 0.0) + entry.calls * entry.profile.cpu
     if not entry.subject.lasting:
         return
     if _owner != [os.getpid()]:
@@ -56,6 +62,13 @@ def keep(entry: Entry, *, at_once: bool) -> None:
     _pending[key] = entry
     if at_once:
         flush()
+
+
+def spent(entry: Entry) -> Seconds:
+    """Return how much CPU time runs of the function have used in this process: whoever maps again
+    and again is likely to go on.
+    """
+    return _spent.get(entry.key, 0.0)
 
 
 def flush() -> None:
@@ -77,6 +90,7 @@ def flush() -> None:
 def forget_all() -> None:
     """Forget what this process knows; the file stays as it is."""
     _known.clear()
+    _spent.clear()
     _pending.clear()
 
 
@@ -92,6 +106,6 @@ def _look_up(key: str) -> Entry | None:
 
 
 def _make_room() -> None:
-    for known in (_known, _pending):
+    for known in (_known, _spent, _pending):
         if len(known) >= _MOST:
             known.clear()  # one step; which ones go does not matter
