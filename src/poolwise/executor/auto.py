@@ -31,8 +31,8 @@ _LOOK_AFTER: Seconds = 0.1
 _SOME = 8
 
 #: Computing left, in seconds, from which processes may come into question. Preparing for them while
-#: there is no other thread takes some milliseconds, ten times less than they could win. What earlier
-#: maps of a function have used counts: whoever maps again and again is likely to go on.
+#: there is no other thread takes some milliseconds, ten times less than they could win. What
+#: earlier maps of a function have used counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 50e-3
 
 #: How long each plan is watched when forecasts are verified.

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from poolwise.machine import Facts
 from poolwise.machine.fingerprint import fingerprint_of
-from poolwise.wisdom.entry import Entry, key_of
 from poolwise.units import Seconds
+from poolwise.wisdom.entry import Entry, key_of
 from poolwise.wisdom.subject import subject_of
 
 #: Functions remembered in this process.
@@ -24,8 +24,8 @@ _MOST = 256
 #: learns again. A child of a fork has what its parent had.
 _known: dict[str, Entry | None] = {}
 
-#: CPU seconds of a function's calls in this process, by key. A thread that loses a race with another
-#: loses what one run has used.
+#: CPU seconds of a function's calls in this process, by key. A thread that loses a race with
+#: another loses what one run has used.
 _spent: dict[str, Seconds] = {}
 
 #: What is not in the file yet, by key, and whose it is: a child of a fork must not write it too.
