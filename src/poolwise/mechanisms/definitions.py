@@ -11,11 +11,13 @@ import pickle
 import sys
 from collections.abc import Iterable
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import TypeAlias
 
 from poolwise.mechanisms.module_state import is_the_users, names_reached_by
 from poolwise.task import Task
 
-_Known = dict[tuple[str, str], tuple[object, ...]]
+#: What each name of a module meant.
+Meanings: TypeAlias = dict[str, tuple[object, ...]]
 
 #: A class may hold tables. What is larger, in bytes when pickled, is compared by identity only.
 _AT_MOST = 1 << 16
@@ -25,17 +27,15 @@ class Definitions:
     """What the names of the user's modules meant at one moment."""
 
     def __init__(self) -> None:
-        self._known: _Known = {}
-        self._modules: set[str] = set()
-        self._main: _Known | None = None
+        self._known: dict[str, Meanings] = {}
+        self._main: Meanings | None = None
 
     @classmethod
     def now(cls) -> Definitions:
         """Return all there are, for a fork of this process."""
         definitions = cls()
-        definitions.note()
-        definitions._main = _of_module("__main__")
-        definitions._known.update(definitions._main)
+        definitions.note({})
+        definitions._main = definitions._known["__main__"] = _of_module("__main__")
         return definitions
 
     def hold(self, tasks: Iterable[Task]) -> bool:
@@ -51,30 +51,34 @@ class Definitions:
     def _holds(self, module: str, path: str, value: object) -> bool:
         name = path.partition(".")[0]
         value = vars(sys.modules[module]).get(name, value)
-        known = self._known.get((module, name))
+        meanings = self._known.get(module)
+        known = None if meanings is None else meanings.get(name)
         if not _is_definition(value):
             return known is None  # or a variable stands where a definition was
         if known is None:
-            return module not in self._modules  # or it was not there
+            return meanings is None  # or it was not there
         return _is(known, _identity(value))
 
-    def note(self) -> None:
+    def note(self, noted: dict[str, Meanings]) -> None:
         """Add all of the modules that were not known, for a process that imports them now.
 
-        Not only what its tasks use: it has the rest as well, and the next task may use that.
+        Not only what its tasks use: it has the rest as well, and the next task may use that. What
+        is `noted` already is taken from there, and the others are added: to look at a thousand
+        definitions takes some milliseconds, for each worker that starts.
         """
         for name in list(sys.modules):
-            if name not in self._modules and is_the_users(name):
-                self._modules.add(name)
-                self._known.update(_of_module(name))
+            if name not in self._known and is_the_users(name):
+                if name not in noted:
+                    noted[name] = _of_module(name)
+                self._known[name] = noted[name]
 
 
-def _of_module(name: str) -> _Known:
+def _of_module(name: str) -> Meanings:
     variables = vars(sys.modules[name])
     return {
-        (name, key): _identity(value)
+        key: _identity(value)
         for key, value in list(variables.items())
-        if _is_definition(value)
+        if isinstance(value, _DEFINITIONS)
     }
 
 
@@ -96,6 +100,12 @@ def _is_definition(value: object) -> bool:
 
 def _identity(value: object) -> tuple[object, ...]:
     """Return the thing and what makes it what it is."""
+    if type(value) is FunctionType and not (
+        value.__closure__ or value.__defaults__ or value.__kwdefaults__
+    ):
+        return value, value.__code__
+    if isinstance(value, ModuleType):
+        return (value,)
     if isinstance(value, type):
         if not (value.__module__ == "__main__" or is_the_users(value.__module__)):
             return (value,)
@@ -138,5 +148,5 @@ def _is_one(one: object, other: object) -> bool:
     return one is other or (type(one) is type(other) is bytes and one == other)
 
 
-def _same(one: _Known, other: _Known) -> bool:
+def _same(one: Meanings, other: Meanings) -> bool:
     return one.keys() == other.keys() and all(_is(one[name], other[name]) for name in one)

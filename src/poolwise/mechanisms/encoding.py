@@ -14,6 +14,7 @@ from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms import snapshots
 from poolwise.mechanisms.carried import Applying, Brought, Carried
+from poolwise.mechanisms.definitions import Meanings
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Task
@@ -52,6 +53,10 @@ class Encoder:
     def __init__(self, *, for_forks: bool) -> None:
         self._for_forks = for_forks
         self.way = transfer.BETWEEN_FORKS if for_forks else transfer.TO_WORKER
+        #: What the names of modules meant when a worker first needed to know: all of these workers
+        #: get the same pickles. One that starts after a change is then taken for one that does not
+        #: know it, and not used again.
+        self.noted: dict[str, Meanings] = {}
         self._tasks: WeakKeyDictionary[Task, _Learned] = WeakKeyDictionary()
         self._inherited: set[int] = set()
 

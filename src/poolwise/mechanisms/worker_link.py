@@ -147,7 +147,7 @@ class WorkerLink:
         if task.id not in self._tasks:
             packed = encoder.task(task)
             self._tasks.add(task.id)
-            self.knows.note()
+            self.knows.note(encoder.noted)
             self._write(*packed)
 
     def prime(self, packed: Packed) -> None:
