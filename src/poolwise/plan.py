@@ -61,7 +61,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.mechanism not in MECHANISMS:
             accepted = ", ".join(MECHANISMS)
-            raise ValueError(f"unknown mechanism {self.mechanism!r}; a plan takes {accepted}")
+            raise ValueError(
+                f"unknown mechanism {self.mechanism!r}; a plan takes {accepted}; without a plan, "
+                "poolwise chooses one"
+            )
         check_count("workers", self.workers)
         check_count("threads_per_worker", self.threads_per_worker)
         if self.batch_size is not None:

@@ -20,10 +20,12 @@ from executor.simulation import (
 )
 from poolwise.cost import Forecast
 from poolwise.executor.auto import Auto
+from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.collect import Ordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.workload import Inputs
+from poolwise.mechanisms import Readiness, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.task import Refusal, Task, TaskTraits
@@ -262,6 +264,26 @@ def test_random_workloads_lose_nothing_and_are_no_disaster(seed: int) -> None:
     assert result.values == works
     loop = simulate(works, "inline").makespan
     assert result.makespan <= 1.10 * loop + 5e-3, "\n".join(result.story)
+
+
+def test_a_forecast_of_the_whole_starts_everything_anew() -> None:
+    """What a look at the leading plans has left idle would not be there."""
+
+    class Ready(SimulatedMechanism):
+        def readiness(self, options: WorkerOptions, /) -> Readiness:
+            return Readiness(server=True, idle=2)
+
+    world = World(2.0, None)
+    choice = Choice(MACHINE, TaskTraits(), Limits(), lambda name: Ready(world, name, {}))
+    task = simulate([Work(gil=1e-3)] * 20).taught
+    assert task is not None
+    going_on, whole = (
+        {each.plan: each.makespan for each in choice.rank(task.profile, Situation(20, whole=whole))}
+        for whole in (False, True)
+    )
+    processes, threads = Plan("process", 2), Plan("thread", 2)
+    assert whole[processes] >= going_on[processes] + MACHINE.costs.process_start
+    assert whole[threads] == going_on[threads]
 
 
 # ---- going on from an earlier run ----------------------------------------------------------------

@@ -56,6 +56,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"initializer": 1}, TypeError, "initializer must be a callable, not 1"),
     ({"initializer": print, "initargs": 1}, TypeError, "initargs takes a tuple"),
     ({"mp_context": 1}, TypeError, "mp_context takes a context"),
+    ({"mp_context": "spawn"}, TypeError, "give start_method='spawn'"),
     ({"max_tasks_per_child": "1"}, TypeError, "max_tasks_per_child must be an integer, not '1'"),
     ({"max_tasks_per_child": 0}, ValueError, "max_tasks_per_child must be >= 1, not 0"),
     (

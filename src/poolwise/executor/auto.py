@@ -152,7 +152,8 @@ class Auto:
     def forecast_whole(self, calls: int | None) -> tuple[Forecast, ...]:
         """Forecast a workload of `calls` calls (1,000 if that is not known) from its start."""
         assert self.profile is not None
-        return self._choice.rank(self.profile, Situation(left=1_000 if calls is None else calls))
+        left = 1_000 if calls is None else calls
+        return self._choice.rank(self.profile, Situation(left=left, whole=True))
 
     def _take_up(self, known: Entry) -> None:
         """Go on from what an earlier run has taught, if the first calls agree with it."""

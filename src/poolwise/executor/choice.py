@@ -38,7 +38,8 @@ _LESS = 0.8
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the
-    plan in force and its throughput, and whether a server of processes runs already.
+    plan in force and its throughput, and whether a server of processes runs already. `whole`: all
+    is still to be done, also what has been started by now.
     """
 
     left: int | None = None
@@ -46,6 +47,7 @@ class Situation:
     plan: Plan | None = None
     rate: PerSecond = 0.0
     served: bool = False
+    whole: bool = False
 
     @property
     def expected(self) -> float:
@@ -227,7 +229,8 @@ class Choice:
             WorkerOptions(threads_per_worker=plan.threads_per_worker)
         )
         served = now.served or ready.server
-        return startup(self._machine, plan, server_running=served, idle=ready.idle)
+        idle = 0 if now.whole else ready.idle
+        return startup(self._machine, plan, server_running=served, idle=idle)
 
 
 def _agree(ratio: float) -> bool:

@@ -43,6 +43,10 @@ def worker_options(
         ValueError: one out of range, or two that contradict each other.
     """
     context: BaseContext | None = None
+    if isinstance(mp_context, str) and mp_context in _START_METHODS:
+        raise TypeError(
+            f"mp_context takes a context, not {mp_context!r}: give start_method={mp_context!r}"
+        )
     if not isinstance(mp_context, str):
         context = mp_context
     elif thread_name_prefix:
