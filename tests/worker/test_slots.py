@@ -67,7 +67,8 @@ class AgainstAModel(RuleBasedStateMachine):
         for offset, length in self.slots.trim(keep * PAGESIZE):
             self.existing.difference_update(self.pages_of(offset, length))
         taken = {page for offset, size in self.live.items() for page in self.pages_of(offset, size)}
-        assert len(self.existing - taken) <= keep + len(taken) / 8 + len(self.live)
+        # A slot may be larger than it has to be, by two eighths and a page.
+        assert len(self.existing - taken) <= keep + 0.27 * len(taken) + len(self.live)
 
     @invariant()
     def nothing_is_shared(self) -> None:

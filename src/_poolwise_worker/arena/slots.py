@@ -96,6 +96,7 @@ class Slots:
             self._top = free[-1][0]
             cold = free[:-1]
         self._rebuild([(offset, capacity, 0) for offset, capacity in cold] + kept[::-1])
+        self._loose = len(kept)  # which may have free neighbours
         return free
 
     def _reuse(self, capacity: int) -> _Block | None:
