@@ -13,7 +13,8 @@ import pytest
 #: How workers can start; ``"default"`` is what poolwise takes by itself: a fork, in these programs.
 #: ``"fork"`` is the same but for the question whether it is safe, and ``"spawn"`` starts the same
 #: worker in a slower way: the laws in ``tests/contract`` hold them to the same.
-METHODS = pytest.mark.parametrize("method", ["default", "forkserver"])
+STARTS = ("default", "forkserver")
+METHODS = pytest.mark.parametrize("method", STARTS)
 FORKS = pytest.mark.parametrize("method", ["default"])
 
 #: Not by importing it, which would leave threads here.

@@ -108,15 +108,12 @@ def _taught(auto: Auto, dispatch: Dispatch) -> Entry | None:
 PINNED = (
     "inline",
     "thread:2",
-    "thread:8",
     "thread:16",
-    "thread:32",
     "thread:64",
     "process:2",
-    "process:2x4",
     "process:2x8",
-    "process:2x16",
     "process:2x32",
+    *thorough("thread:8", "thread:32", "process:2x4", "process:2x16"),
 )
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from programs import FORKS, METHODS, run
+from programs import FORKS, METHODS, STARTS, run
+from thorough import in_turns
 
 
 class Change(NamedTuple):
@@ -133,8 +134,7 @@ def call(x): return helper(x)
 }
 
 
-@METHODS
-@pytest.mark.parametrize("change", IN_MAIN.values(), ids=IN_MAIN)
+@pytest.mark.parametrize(("change", "method"), in_turns(IN_MAIN, STARTS))
 def test_what_the_script_has_changed_is_seen(change: Change, method: str, tmp_path: Path) -> None:
     program = f"""
 {change.defined}

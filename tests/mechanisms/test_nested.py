@@ -36,8 +36,14 @@ def expected(x): return sum(each * each for each in range(x, x + 10))
 
 
 @METHODS
-@pytest.mark.parametrize("plan", ["process:4", None, *thorough("process:1", "thread:2")])
-@pytest.mark.parametrize("call", ["through_a_map", "through_an_executor"])
+@pytest.mark.parametrize(
+    ("call", "plan"),
+    [
+        ("through_a_map", "process:4"),
+        ("through_an_executor", None),
+        *thorough(("through_a_map", None), ("through_an_executor", "process:4")),
+    ],
+)
 def test_a_task_may_use_poolwise_itself(
     call: str, plan: str | None, method: str, tmp_path: Path
 ) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from programs import METHODS, run
-from thorough import thorough
+from programs import METHODS, STARTS, run
+from thorough import in_turns, thorough
 
 #: What is read in a call, and what the program does to it.
 CHANGES = {
@@ -31,12 +31,12 @@ CHANGES = {
 }
 
 
-@METHODS
 @pytest.mark.parametrize("plan", ["process:2", *thorough("process:1")])
-@pytest.mark.parametrize(("read", "change"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(("change", "method"), in_turns(CHANGES, STARTS))
 def test_what_changes_is_seen(
-    read: str, change: str, plan: str, method: str, tmp_path: Path
+    change: tuple[str, str], plan: str, method: str, tmp_path: Path
 ) -> None:
+    read, action = change
     program = f"""
 import locale, logging, time, warnings
 locale.setlocale(locale.LC_ALL, "C.UTF-8")
@@ -50,7 +50,7 @@ def check():
     assert got == [call(0)] * 3, (got, call(0))
 before = call(0)
 check()
-{change}
+{action}
 assert call(0) != before
 check()
 check()

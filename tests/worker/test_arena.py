@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from _poolwise_worker.arena import Reader, Writer, create, forks
+from thorough import thorough
 
 MIB = 1 << 20
 
@@ -248,7 +249,7 @@ class Hammer:
             assert checksum(kept) == expected, "a kept view has changed"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *thorough(1, 2)])
 def test_the_law_holds_however_slots_are_used(seed: int) -> None:
     pair = Pair(16 * MIB)
     hammer = Hammer(pair, seed)
