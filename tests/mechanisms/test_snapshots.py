@@ -340,3 +340,16 @@ for _ in range(2):
         same_as_a_loop(last)
 """
     in_program("main", tmp_path, steps)
+
+
+def test_where_there_are_no_such_files_workers_get_it_by_value(tmp_path: Path) -> None:
+    program = """
+del os.memfd_create
+LARGE = bytearray(3 << 20)
+LARGE[2] = 7
+def call(x): return LARGE[x]
+same_as_a_loop(call)
+LARGE[1] = 5
+same_as_a_loop(call)
+"""
+    run(tmp_path, program, "forkserver")

@@ -19,7 +19,6 @@ import weakref
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from mmap import PAGESIZE, mmap
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING
@@ -196,7 +195,15 @@ def _drop_beyond(most: Bytes) -> None:
 
 
 def _copied(views: Sequence[memoryview]) -> Snapshot:
-    """Copy by `pwrite`: where there is no memory, it says so, and does not kill this process."""
+    """Copy by `pwrite`: where there is no memory, it says so, and does not kill this process.
+
+    Raises:
+        OSError: there is no memory, no descriptor, or no such file on this system.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise OSError("this system has no files without a name")
+    from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
+
     places, end = [], 0
     for view in views:
         places.append((end, view.nbytes))
