@@ -139,6 +139,9 @@ def test_what_the_sample_cost_and_that_its_results_are_kept() -> None:
     assert "14 inputs ran in 100 ms, results kept" in text
     failing = replace(record, failed=1)
     assert "1 error among them" in str(explain_advice(failing, forecasts))
+    assert "none are left" not in text
+    all_of_them = replace(record, total=14)
+    assert "kept; none are left to verify plans on" in str(explain_advice(all_of_them, forecasts))
 
 
 @pytest.mark.parametrize(

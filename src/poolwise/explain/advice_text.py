@@ -250,7 +250,8 @@ def sample_lines(record: RunRecord) -> list[str]:
         return []
     errors = f", {plural(record.failed, 'error')} among them" if record.failed else ""
     took = time(record.elapsed)
-    return [f"{plural(ended, 'input')} ran in {took}, results kept{errors}"]
+    end = "; none are left to verify plans on" if record.total == ended else ""
+    return [f"{plural(ended, 'input')} ran in {took}, results kept{errors}{end}"]
 
 
 def change_lines(forecasts: Sequence[Forecast], changes: Sequence[Change]) -> list[str]:
