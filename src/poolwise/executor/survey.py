@@ -240,8 +240,8 @@ class Survey:
             short = meter.elapsed < _RACE_AT_LEAST  # too few calls for a race
             if short or demand.at_once or demand.in_turn:
                 break
+        self.conclusive = not short
         if short:
-            self.conclusive = False
             return
         task = self.profile = after_race(task, lane.width, demand)
         if demand.at_once or not task.gil_low:
