@@ -73,9 +73,9 @@ class _Outgoing:
 
 
 #: Memory for arguments that an idle worker keeps, in bytes: that of all workers is 64 MB, or twice
-#: that if there are as many idle as may be. New pages take four times as long as writing to those
-#: that are there, so a map that follows would feel it; and there is no thread here that could give
-#: all back later.
+#: that if there are as many idle as may be. New pages take several times as long as writing to
+#: those that are there, so a map that follows would feel it; and there is no thread here that could
+#: give all back later.
 _KEPT = (64 << 20) // (os.cpu_count() or 1)
 
 
