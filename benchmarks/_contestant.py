@@ -138,6 +138,68 @@ def _connections() -> tuple[Ends, Ends]:
     return ends(ours), ends(theirs)
 
 
+def bare_executor(name: str, calls: int, pinned: bool) -> Figures:
+    """Submit to the least that an executor with a thread of its own can be: what this machine and
+    this Python take for the two processes, the two threads and the future.
+    """
+    import queue
+    import select
+    import socket
+    import threading
+    from concurrent.futures import Future
+    from pickle import dumps, loads
+
+    if pinned:
+        ours, theirs = sorted(os.sched_getaffinity(0))[:2]
+        settle(ours)
+    here, there = socket.socketpair()
+    child = os.fork()
+    if not child:
+        here.close()
+        if pinned:
+            settle(theirs)
+        try:
+            while message := there.recv(1 << 16):
+                function, arguments = loads(message)
+                there.send(dumps(function(*arguments)))
+        finally:
+            os._exit(0)
+    there.close()
+    submitted: queue.SimpleQueue[tuple[Future[Any], bytes]] = queue.SimpleQueue()
+    bell, ring = os.pipe()
+
+    def serve() -> None:
+        poll = select.poll()
+        for descriptor in (bell, here.fileno()):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == bell:
+                    if not os.read(bell, 1):
+                        return
+                    future, message = submitted.get()
+                    here.send(message)
+                else:
+                    future.set_result(loads(here.recv(1 << 16)))
+
+    def call() -> None:
+        future: Future[Any] = Future()
+        submitted.put((future, dumps((same, (1,)))))
+        os.write(ring, b"\0")
+        future.result()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        return _percentiles(call, calls)
+    finally:
+        os.close(ring)
+        thread.join()
+        here.close()
+        os.close(bell)
+        os.waitpid(child, 0)
+
+
 _BARE = {"bare pipe": _pipes, "bare socket pair": _sockets, "multiprocessing.Pipe": _connections}
 
 
@@ -164,9 +226,11 @@ def cold(name: str, workers: int) -> Figures:
         return {"import": imports, "first result": perf_counter() - began}
 
 
-def all_answered(name: str, workers: int) -> Figures:
-    """Open, and have each worker begin a call, where nothing has happened before."""
-    for module in KINDS[name].modules:
+def all_answered(name: str, workers: int, beside: list[str]) -> Figures:
+    """Open, and have each worker begin a call, where nothing has happened before but that the
+    caller has imported the modules `beside`.
+    """
+    for module in [*KINDS[name].modules, *beside]:
         import_module(module)
     began = perf_counter()
     with opened(name, workers) as peer:
@@ -260,7 +324,7 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     each.__name__: each
     for each in (
         map_throughput, submit_throughput, many_maps, round_trip, bare_round_trip, cold,
-        all_answered, memory, generated,
+        all_answered, memory, generated, bare_executor,
     )
 }  # fmt: skip
 

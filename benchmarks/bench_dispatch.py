@@ -8,7 +8,8 @@ Shown are medians over the rounds, with the best and the worst. A ratio is taken
 map        calls a second of a map over no-ops, as each library maps when told nothing else
 submit     calls a second of no-ops that are submitted one by one, all results awaited
 trip       one call there and back, to one warm worker; also with the caller on one CPU and the
-           worker on another (pinned); bare pipes and sockets between two processes beside it
+           worker on another (pinned); bare pipes and sockets between two processes beside it, and
+           the least that an executor with a thread of its own can be
 cold       from just before the pool is made until the first result, imports apart; then until
            each of 2 and of 6 workers runs a call, for each of them
 memory     private bytes of an idle worker after one call (what its end would free), and of all
@@ -151,7 +152,11 @@ def round_trips(less: int) -> Topic:
     rows = [
         Contestant(name + suffix, measure, {"name": name, "calls": 5_000 // less, "pinned": pinned})
         for suffix, pinned in how.items()
-        for measure, group in (("round_trip", names), ("bare_round_trip", bare))
+        for measure, group in (
+            ("round_trip", names),
+            ("bare_round_trip", bare),
+            ("bare_executor", ["bare executor"]),
+        )
         for name in group
     ]
     return Topic("there and back", rows, {"p50": duration, "p90": duration})
@@ -170,8 +175,14 @@ def further_workers(less: int) -> Topic:
     names = ["poolwise process", "stdlib fork", "stdlib forkserver", "stdlib spawn", "Pool"]
     names += ["loky", "mpire", "pebble"]
     rows = [
-        Contestant(f"{name}, each of {workers}", "all_answered", {"name": name, "workers": workers})
+        Contestant(
+            f"{name}, each of {workers}{word}",
+            "all_answered",
+            {"name": name, "workers": workers, "beside": beside},
+        )
+        for word, beside in (("", []), (", NumPy loaded", ["numpy"]))
         for name in names
+        if not beside or name in ("poolwise process", "stdlib forkserver", "stdlib spawn", "loky")
         for workers in ((2,) if less > 1 else (2, 6))
     ]
     return Topic("all workers at a call", rows, {"each": duration})
