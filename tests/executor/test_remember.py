@@ -78,14 +78,32 @@ def remembered() -> list[Entry]:
 NAPS = "list(poolwise.map(nap, [0.03] * 12))"
 
 
+def undisturbed(run: Callable[[], Ran], key: str) -> Ran:
+    """Run until the explanation has something under a key.
+
+    On a busy machine a nap may last several times as long as it should: then the calls are not
+    those that are remembered, or there is nothing to be learnt from them, and rightly so.
+    """
+    for _ in range(20):
+        result = run()
+        if result[1][key]:
+            return result
+    pytest.fail(f"nothing is {key} after twenty runs; of the last: {result[1]}")
+
+
 def test_the_next_process_goes_on_from_it_and_says_so(ran: Callable[..., Ran]) -> None:
-    values, document, _, text = ran(NAPS)
-    assert (document["remembered"], document["kept"]) == (None, True)
+    values, document, _, text = undisturbed(lambda: ran(NAPS), "kept")
     assert "remembered for this function here" in text
-    (entry,) = remembered()
+    entries = remembered()
+
+    def next_run() -> Ran:
+        entries[:] = remembered()
+        return ran(NAPS)
+
+    again, document, _, text = undisturbed(next_run, "remembered")
+    (entry,) = entries
     assert str(entry.subject) == "program:nap"
     assert entry.calls == 12
-    again, document, _, text = ran(NAPS)
     assert again == values
     assert document["remembered"]["calls"] == 12
     assert document["remembered"]["plan"]["spec"] == entry.plan.spec
@@ -93,8 +111,15 @@ def test_the_next_process_goes_on_from_it_and_says_so(ran: Callable[..., Ran]) -
     assert any("remembered from" in phase["text"] for phase in document["phases"])
 
 
-def test_the_same_process_does_too(ran: Callable[..., Ran]) -> None:
-    _, document, _, _ = ran(f"[{NAPS}, {NAPS}][1]")
+def test_nothing_is_remembered_at_first(ran: Callable[..., Ran]) -> None:
+    assert ran(NAPS)[1]["remembered"] is None
+
+
+def test_the_same_process_does_too(ran: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    nowhere = str(tmp_path / "taken" / "cache")  # so that it can come from nowhere else
+    twice = f"[{NAPS}, {NAPS}][1]"
+    _, document, _, _ = undisturbed(lambda: ran(twice, POOLWISE_CACHE=nowhere), "remembered")
     assert document["remembered"]["calls"] == 12
 
 
@@ -132,7 +157,7 @@ def test_a_word_that_is_neither_on_nor_off_is_said(monkeypatch: pytest.MonkeyPat
 
 def test_a_habit_is_seen_though_the_function_is_known(ran: Callable[..., Ran]) -> None:
     """With the entry of another function under its name."""
-    ran(NAPS)
+    undisturbed(lambda: ran(NAPS), "kept")
     values, document, _, _ = ran("[mislead(count), list(poolwise.map(count, range(30)))][1]")
     assert values == list(range(1, 31))
     assert document["plan"]["spec"] == "inline"
@@ -141,6 +166,6 @@ def test_a_habit_is_seen_though_the_function_is_known(ran: Callable[..., Ran]) -
 
 def test_an_unusable_cache_is_nobodys_error(ran: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    values, document, _, _ = ran(NAPS, POOLWISE_CACHE=str(tmp_path / "taken" / "cache"))
+    nowhere = str(tmp_path / "taken" / "cache")
+    values, _, _, _ = undisturbed(lambda: ran(NAPS, POOLWISE_CACHE=nowhere), "kept")  # in memory
     assert values == [0.03] * 12
-    assert document["kept"]  # in memory
