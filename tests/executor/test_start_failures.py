@@ -163,6 +163,7 @@ processes(0)
 assert list(poolwise.map(call, range(40))) == list(range(40))
 processes(2)
 assert list(poolwise.map(call, range(40))) == list(range(40))
+poolwise.shutdown()  # or what the map keeps idle may have both
 with poolwise.Executor() as pool:
     assert list(pool.map(call, range(40))) == list(range(40))
 """
