@@ -51,7 +51,9 @@ def test_system_calls_are_counted(calls: int) -> None:
 
 
 def test_calls_of_other_threads_count_too() -> None:
-    assert value(kernel.system_calls(NAMES["mp.Queue"], 1)) >= 3  # a thread writes; two reads
+    # A thread writes; two reads. Now and then one of the threads has to wait for the GIL, which are
+    # calls, too, in the count of many messages or in that of the few that is taken off.
+    assert value(kernel.system_calls(NAMES["mp.Queue"], 9)) >= 3
 
 
 @pytest.mark.parametrize("name", ["variable", "SimpleQueue"])
