@@ -86,7 +86,8 @@ class Parcel:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self.descriptors:
+            self.close()
 
 
 class _Carrying:
@@ -143,14 +144,21 @@ class providing:  # reads as a verb
             os.close(self._descriptors.pop())
 
 
-def dump(dumps: Callable[[], bytes]) -> tuple[bytes, list[int]]:
+def dump(dumps: Callable[..., bytes], *arguments: object) -> tuple[bytes, list[int]]:
     """Call `dumps` and return its pickle with the descriptors to send along, which the caller owns.
 
     Raises whatever `dumps` raises.
     """
-    with Parcel() as parcel, collecting(parcel):
-        payload = dumps()
-        descriptors, parcel.descriptors = parcel.descriptors, []
+    parcel, before = Parcel(), _carriers.carry
+    _carriers.carry = parcel.add
+    try:
+        payload = dumps(*arguments)
+    except BaseException:
+        parcel.close()
+        raise
+    finally:
+        _carriers.carry = before
+    descriptors, parcel.descriptors = parcel.descriptors, []
     return payload, descriptors
 
 

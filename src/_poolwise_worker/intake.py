@@ -7,6 +7,7 @@ import select
 from _socket import socket
 from _thread import allocate_lock
 from collections import deque
+from math import inf
 
 from _poolwise_worker import surroundings, transfer, wire
 from _poolwise_worker.transfer import Untransferable, describe
@@ -62,7 +63,7 @@ class Intake:
         with self._leader:
             while True:
                 with self.lock:
-                    self._pull()
+                    self._pull(enough=1)
                     if silent and self._patience is not None:  # and nothing came since
                         self._over = True
                     if self._pending:
@@ -115,8 +116,9 @@ class Intake:
                     pass  # the pipe is full of rings already
             return self._reader.arriving != batch
 
-    def _pull(self) -> None:
-        """Read what has arrived without blocking; act on everything but batches.
+    def _pull(self, enough: float = inf) -> None:
+        """Read what has arrived without blocking; act on everything but batches. With so many of
+        these to run, what the socket has beside them can wait.
 
         Nothing any more once this worker is about to end itself: a sign of life would be a lie.
         """
@@ -141,7 +143,7 @@ class Intake:
                 elif frame.kind == wire.REST:
                     self._tasks.clear()
                     self._patience = frame.service * 1000
-            if self._reader.closed or not self._reader.read():
+            if len(self._pending) >= enough or self._reader.closed or not self._reader.read():
                 return
 
 

@@ -144,16 +144,16 @@ dumps = TO_WORKER.dumps
 to_caller = TO_CALLER
 
 
-def dump(dumps: Callable[[], bytes]) -> tuple[bytes, list[int]]:
+def dump(dumps: Callable[..., bytes], *arguments: object) -> tuple[bytes, list[int]]:
     """Call `dumps`; return its pickle and the descriptors to send along, which the caller owns.
 
     Raises whatever `dumps` raises.
     """
     if _DESCRIPTORS not in sys.modules:
-        return dumps(), []
-    from _poolwise_worker import descriptors
+        return dumps(*arguments), []
+    from _poolwise_worker.descriptors import dump
 
-    return descriptors.dump(dumps)
+    return dump(dumps, *arguments)
 
 
 def looking() -> AbstractContextManager[None]:

@@ -231,7 +231,8 @@ class FrameReader:
             del self._buffer[:end]
         _, kind, carried, key, first, count, service, cpu = self._header
         self._header = None
+        descriptors: list[int] = []
         # Fewer have come if this process may open no more.
-        carried = min(carried, len(self._descriptors))
-        descriptors = [self._descriptors.popleft() for _ in range(carried)]
+        while self._descriptors and len(descriptors) < carried:
+            descriptors.append(self._descriptors.popleft())
         return Frame(kind, key, first, count, service, cpu, payload, descriptors)

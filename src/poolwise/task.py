@@ -35,9 +35,12 @@ class Task:
     def name(self) -> str:
         """The function's qualified name, or its type's if it has none."""
         function = self.function
-        while isinstance(function, partial):
-            function = function.func
-        name = getattr(function, "__qualname__", None)
+        try:
+            while isinstance(function, partial):
+                function = function.func
+            name = getattr(function, "__qualname__", None)
+        except Exception:  # whatever a thing that looks like a function does
+            name = None
         return name if isinstance(name, str) else type(function).__qualname__
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from _poolwise_worker.apply import apply
 from _poolwise_worker.state import Places
@@ -25,28 +25,17 @@ _LOOK_AFTER = 100
 APPLY = Task(apply)
 
 
-class Told:
-    """What workers of an executor were told last of each place, for whichever function.
-
-    What one function has brought, another may have overwritten, and then it is brought again.
-    """
-
-    def __init__(self) -> None:
-        self._signs: dict[tuple[str, str], object] = {}
-
-    def differs_from(self, places: Places) -> bool:
-        """Whether something else is in one of these places."""
-        return any(self._signs.get(place) != sign for place, sign in _signs_of(places))
-
-    def note(self, places: Places) -> None:
-        """Take note of what is being told."""
-        self._signs.update(_signs_of(places))
+#: By module and path, what workers of an executor were told last of each place, for whichever
+#: function: what one has brought, another may have overwritten, and then it is brought again.
+Told: TypeAlias = dict[tuple[str, str], object]
 
 
-def _signs_of(places: Places) -> Iterator[tuple[tuple[str, str], object]]:
-    for module, entries in places.items():
-        for path, (_, data) in entries.items():
-            yield (module, path), data if isinstance(data, bytes) else data.sign
+def _signs_of(places: Places) -> Told:
+    return {
+        (module, path): data if isinstance(data, bytes) else data.sign
+        for module, entries in places.items()
+        for path, (_, data) in entries.items()
+    }
 
 
 class Reach:
@@ -61,7 +50,7 @@ class Reach:
         self._heavy: Places = {}
         self._look_at = 0.0
 
-    def look(self, function: Callable[..., Any], name: str, *, idle: bool) -> None:
+    def look(self, function: Callable[..., Any], *, idle: bool) -> None:
         """Look again, if it is time to, or if processes were `idle`: then whoever submits has all
         results, and may have changed variables since.
         """
@@ -74,10 +63,14 @@ class Reach:
             version, places = 0, {}
         light, heavy = _split(places)
         self._along = Brought((version, light)) if light else None
-        changed = self._told.differs_from(heavy)
-        self._told.note(places)
-        if changed or heavy != self._heavy:
+        told = self._told
+        changed = heavy != self._heavy or (
+            bool(heavy) and any(told.get(place) != sign for place, sign in _signs_of(heavy).items())
+        )
+        told.update(_signs_of(places))
+        if changed:
             self._heavy = heavy
+            name = Task(function).name
             self.task = Task(Applying((version, heavy), name)) if heavy else APPLY
         self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
 
@@ -88,7 +81,10 @@ class Reach:
 
 def _split(places: Places) -> tuple[Places, Places]:
     """Divide places into those that go along and those that are too heavy: the largest first."""
-    size = sum(len(data) for entries in places.values() for _, data in entries.values())
+    size = 0
+    for entries in places.values():
+        for _, data in entries.values():
+            size += len(data)
     if size <= _ALONG:
         return places, {}
     every = [

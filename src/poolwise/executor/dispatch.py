@@ -133,7 +133,7 @@ class Dispatch:
     @property
     def nothing_left(self) -> bool:
         """Whether there is nothing more to send (as far as is known now)."""
-        return self.workload.exhausted and not self._returned and not self._suspects
+        return self.workload.exhausted and not self._returned and not self._suspects.waiting
 
     @property
     def in_flight(self) -> int:
@@ -219,16 +219,13 @@ class Dispatch:
 
     def send_next(self, lane: Lane, limit: int | None = None) -> int:
         """Send one batch down `lane`; returns how many calls it has, 0 if there are none now."""
-        if not self._returned and self.workload.exhausted:
-            return 0
         size = limit if limit is not None else self._size_for(lane)
         taken = self._take(size, lane.plan.mechanism)
         if taken is None:
             return 0
         first, task, columns = taken
-        batch = Batch(task, columns)
-        self.launch(lane, first, batch)
-        return len(batch)
+        self.launch(lane, first, Batch(task, columns))
+        return len(columns[0])
 
     def launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
         """Send a batch; with `suspect` it is one call, whose last worker ended like this."""
@@ -256,15 +253,21 @@ class Dispatch:
 
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
-        self._suspects.send()
+        if self._suspects.waiting or self._suspects.ward is not None:
+            self._suspects.send()
         if self._flights:
             self._chase_late()
-            if self.nothing_left:
+        if self.nothing_left:
+            if self._flights:
                 self._chase_stragglers()
+            return
         for lane in self.lanes:
-            while not lane.inline and self.room(lane) > 0 and self.send_next(lane):
+            while not lane.inline and self._can_send(lane) and self.send_next(lane):
                 if self.workload.pace and self._let_results_out(lane):
                     return
+
+    def _can_send(self, lane: Lane) -> bool:
+        return (not self.workload.exhausted or bool(self._returned)) and self.room(lane) > 0
 
     def pump(self) -> None:
         """Take in what has come and send what there is room for, without waiting.
@@ -303,14 +306,14 @@ class Dispatch:
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
-        if self.workers.one_call:
+        left = self.workload.remaining
+        if left is not None and self._returned:
+            left += sum(len(columns[0]) for _, _, columns in self._returned)
+        if left == 1 or self.workers.one_call:
             return 1
         most = min(self.workers.calls_per_worker or ANY_SIZE, lane.pool.largest_batch)
         if lane.plan.batch_size is not None:
             return min(most, lane.plan.batch_size)
-        left = self.workload.remaining
-        if left is not None:
-            left += sum(len(columns[0]) for _, _, columns in self._returned)
         return min(most, batch_size(lane.plan, lane.mean_service, left))
 
     def room(self, lane: Lane) -> int:
@@ -333,7 +336,7 @@ class Dispatch:
             if self._bound_results:
                 ahead = min(ahead, self._room_for_results())
             size = min(size, ahead - (self.sent - self.collector.delivered))
-        if size < 1 or self.workload.exhausted:
+        if size < 1:
             return None
         if self.started_at is None:
             self.started_at = self.clock.now()
@@ -401,13 +404,13 @@ class Dispatch:
             if again:
                 self._queue_again(flight, first + start, stop - start)
         self._end(flight, count)
-        self._settle_but(wanted, flight.first + first, outcomes)
+        if wanted:
+            self._settle_but(wanted, flight.first + first, outcomes)
+        else:
+            self._settle(flight.first + first, outcomes)
 
     def _settle_but(self, wanted: list[int], first: int, outcomes: Outcomes) -> None:
         """Settle all but those, by position in `outcomes`, that run again."""
-        if not wanted:
-            self._settle(first, outcomes)
-            return
         for start, stop, again in runs(wanted, len(outcomes.values)):
             if not again:
                 self._settle(first + start, outcomes.part(start, stop))
@@ -546,7 +549,8 @@ class Dispatch:
         if not lane.in_flight and lane.busy_since is not None:
             lane.busy_for += self.clock.now() - lane.busy_since
             lane.busy_since = None
-        self._close_if_empty(lane)
+        if not lane.active:
+            self._close_if_empty(lane)
 
     def all_uses(self) -> Iterator[PlanUse]:
         """What ran under each plan, lanes that are still open included."""

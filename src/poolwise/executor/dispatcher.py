@@ -187,10 +187,12 @@ class Dispatcher:
         self._router.begin(dispatch)
         while True:
             self._fill()  # which may find that nothing is left but cancelled calls
-            if self._may_end():
+            if self._stopping and self._may_end():
                 break
             patience = self._patience()
-            if any(lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"):
+            if dispatch.in_flight and any(
+                lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"
+            ):
                 dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
                 self._inbox.wait(patience)
@@ -220,11 +222,11 @@ class Dispatcher:
         while sent != dispatch.sent:
             sent = dispatch.sent
             dispatch.fill()
-            if dispatch.nothing_left:
+            if len(dispatch.lanes) < 2:
                 return
 
     def _may_end(self) -> bool:
-        if not (self._stopping and self._dispatch.finished):
+        if not self._dispatch.finished:
             return False
         with self._lock:
             self.ended = self._dispatch.finished  # a call may have arrived

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import _base as standard
-from threading import Condition, RLock
+from threading import Condition
 from typing import Any, TypeVar
 
 T = TypeVar("T")

@@ -54,6 +54,7 @@ class Lane:
         self, dispatch: Settler, plan: Plan, mechanism: Mechanism, siblings: int | None = None
     ) -> None:
         self.plan = plan
+        self.inline = plan.mechanism == "inline"  # sending runs the calls
         self.ready_workers = 0
         self.opened_at = dispatch.clock.now()
         self.first_ready_at: Seconds | None = None
@@ -77,11 +78,6 @@ class Lane:
             siblings=siblings or plan.workers,
         )
         self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
-
-    @property
-    def inline(self) -> bool:
-        """Whether sending runs the calls."""
-        return self.plan.mechanism == "inline"
 
     @property
     def room(self) -> int:

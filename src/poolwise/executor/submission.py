@@ -50,10 +50,7 @@ class Submission:
     def name(self) -> str:
         """The function's name, or its type's."""
         assert self.function is not None
-        try:
-            return Task(self.function).name
-        except Exception:  # whatever a thing that looks like a function does
-            return type(self.function).__qualname__
+        return Task(self.function).name
 
     def begin(self) -> bool:
         """Set the future running; false if it was cancelled, and then those who wait are told."""

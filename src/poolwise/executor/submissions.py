@@ -187,25 +187,29 @@ class Submissions:
         waits = self._crowded and bool(self._offered)
         if waits and not self._more and self._router.has_room("thread"):
             return _OVERDUE
-        return _STUCK if self._waits_for_processes else None
+        return _STUCK if len(self._waiting) > 1 and self._waits_for_processes else None
 
     def hurry(self) -> None:
         """Give idle threads what has not started for long, though it was to run elsewhere."""
-        self._relieve_processes()
-        self._send_more_tickets()
+        if len(self._waiting) > 1:
+            self._relieve_processes()
+        if self._offered or self._crowded:
+            self._send_more_tickets()
 
     @property
     def _waits_for_processes(self) -> bool:
-        """Whether a call waits until processes have room while threads have some."""
+        """Whether a call waits until processes have room while threads, of which there are as
+        well, have some.
+        """
         router = self._router
+        if (
+            not self._waiting["process"]
+            or router.has_room("process")
+            or not router.has_room("thread")
+        ):
+            return False
         free = router.free()
-        return (
-            len(self._waiting) > 1
-            and bool(self._waiting["process"])
-            and not router.has_room("process")
-            and router.has_room("thread")
-            and (free is None or free > 0)
-        )
+        return free is None or free > 0
 
     def _relieve_processes(self) -> None:
         delivered, since = self._stuck
@@ -270,7 +274,7 @@ class Submissions:
             return None
         reach = taken[0].seen.reach
         assert taken[0].function is not None
-        reach.look(taken[0].function, taken[0].name, idle=not self._away)
+        reach.look(taken[0].function, idle=not self._away)
         self._away += len(taken)
         return reach.task, (
             _functions_of(taken),
@@ -378,14 +382,20 @@ class Submissions:
             self._crowded = True
         elif not any(value is _UNLIKE for value in outcomes.values):
             ticket.seen.note(outcomes)
-            self._count_service(outcomes)
+            self._count_service(outcomes, self.tallies.mine())
             self._router.learn(ticket.seen, "thread", outcomes)
 
     def _add_from_processes(self, first: int, sent: Submission, outcomes: Outcomes) -> None:
+        """Learn first: as soon as a future has its end, whoever waits for it wants the GIL."""
         drawn, errors, seen = self._drawn, outcomes.errors, sent.seen
+        count = len(outcomes.values)
+        self.delivered += count
+        self._away -= count
         tally = self.tallies.mine()
-        tally.done += len(outcomes.values) - len(errors)
-        self._count_service(outcomes)
+        tally.done += count - len(errors)
+        self._count_service(outcomes, tally)
+        seen.note(outcomes)
+        self._router.learn(seen, "process", outcomes)
         for place, value in enumerate(outcomes.values):
             submission = drawn.pop(first + place)
             assert isinstance(submission, Submission)
@@ -393,10 +403,6 @@ class Submissions:
                 submission.finish(value)
             elif submission.future is not None:
                 self._end(submission, value, errors[place], tally)
-        self.delivered += len(outcomes.values)
-        self._away -= len(outcomes.values)
-        seen.note(outcomes)
-        self._router.learn(seen, "process", outcomes)
 
     def place_of(self, future: Future[Any]) -> int | None:
         """Return the place of a call that was sent to a process, if it has no end yet."""
@@ -405,10 +411,10 @@ class Submissions:
                 return place
         return None
 
-    def _count_service(self, outcomes: Outcomes) -> None:
+    def _count_service(self, outcomes: Outcomes, tally: Tally) -> None:
         if outcomes.service:
             calls = len(outcomes.values)
-            self.tallies.mine().service.add(outcomes.service / calls, calls)
+            tally.service.add(outcomes.service / calls, calls)
 
     def _end(
         self, submission: Submission, value: object, error: BaseException, tally: Tally

@@ -55,36 +55,33 @@ class Suspects:
     def __init__(self, dispatch: Sender) -> None:
         self.ward: Lane | None = None
         self._dispatch = dispatch
-        self._waiting: deque[Suspect] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: deque[Suspect] = deque()
 
     def add(self, suspect: Suspect) -> None:
         """Have a call run again."""
-        self._waiting.append(suspect)
+        self.waiting.append(suspect)
 
     def send(self) -> None:
         """Send those for which there is room; close the ward when it has nothing left to do."""
-        if not self._waiting:
+        if not self.waiting:
             if self.ward is not None and not self.ward.in_flight:
                 self.close_ward(_WARD_ENDS)
             return
-        while self._waiting and (lane := self._lane_with_room()) is not None:
-            number, task, columns, exit = self._waiting.popleft()
+        while self.waiting and (lane := self._lane_with_room()) is not None:
+            number, task, columns, exit = self.waiting.popleft()
             self._dispatch.launch(lane, number, Batch(task, columns), exit)
 
     def drop(self, number: int) -> bool:
         """Forget the call with this place in the output; whether it was here."""
-        found = [each for each in self._waiting if each.number == number]
+        found = [each for each in self.waiting if each.number == number]
         for each in found:
-            self._waiting.remove(each)
+            self.waiting.remove(each)
         return bool(found)
 
     def give_up(self) -> list[Suspect]:
         """Close the ward, and return those that wait: they will not run."""
         self.close_ward(0.0)
-        given_up, self._waiting = list(self._waiting), deque()
+        given_up, self.waiting = list(self.waiting), deque()
         return given_up
 
     def close_ward(self, grace: Seconds | None) -> None:

@@ -12,7 +12,6 @@ import queue
 import select
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from math import ceil
 from typing import TypeAlias
 
@@ -63,8 +62,10 @@ class Inbox:
         if self._in_poll:
             with _ringing:
                 if self._bell is not None:
-                    with suppress(BlockingIOError):  # the pipe is full of rings already
+                    try:  # noqa: SIM105 - as a context it would cost three calls for each ring
                         os.write(self._bell[1], b"\0")
+                    except BlockingIOError:
+                        pass  # the pipe is full of rings already
 
     def watch(self, descriptor: int, events: int, action: Action) -> None:
         """Call `action` in `wait` whenever `descriptor` is ready; replaces an earlier watch.
@@ -93,7 +94,7 @@ class Inbox:
         Returns whether anything was acted on. ``timeout=0`` never waits, ``None`` waits for
         ever. Interrupted by signal handlers that raise, such as Ctrl-C.
         """
-        acted = self._act_on_posted()
+        acted = not self._posted.empty() and self._act_on_posted()
         if self._poll is None:
             if not acted and (timeout is None or timeout > 0):
                 try:
@@ -111,12 +112,13 @@ class Inbox:
             ready = self._poll.poll(most if idle else 0)
         finally:
             self._in_poll = False
-        watched = [(descriptor, self._watched[descriptor]) for descriptor, _ in ready]
-        for descriptor, action in watched:
-            # An action may have unwatched, or even closed and reused, a later descriptor.
-            if self._watched.get(descriptor) is action:
-                action()
-        return self._act_on_posted() or acted or bool(ready)
+        if len(ready) == 1:
+            self._watched[ready[0][0]]()
+        else:
+            self._act_on(ready)
+        if not self._posted.empty():
+            acted = self._act_on_posted() or acted
+        return acted or bool(ready)
 
     def close(self) -> None:
         """Let go of the descriptors. Posting stays harmless and is ignored."""
@@ -135,6 +137,13 @@ class Inbox:
                 pass
         except BlockingIOError:
             pass
+
+    def _act_on(self, ready: list[tuple[int, int]]) -> None:
+        watched = [(descriptor, self._watched[descriptor]) for descriptor, _ in ready]
+        for descriptor, action in watched:
+            # An action may have unwatched, or even closed and reused, a later descriptor.
+            if self._watched.get(descriptor) is action:
+                action()
 
     def _act_on_posted(self) -> bool:
         acted = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -138,9 +137,7 @@ class Encoder:
     def batch(self, batch: Batch, exchange: Exchange) -> Packed:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
-            payload, descriptors = transfer.dump(
-                partial(exchange.dumps, batch.columns, self._way_of(batch))
-            )
+            payload, descriptors = transfer.dump(exchange.dumps, batch.columns, self._way_of(batch))
         except Exception:
             return self.singly(batch, exchange)
         return _batch(wire.RUN, batch, payload, descriptors)

@@ -153,6 +153,8 @@ def home_of(function: FunctionType) -> tuple[str, str] | None:
     """
     found: object = sys.modules.get(function.__module__)
     path = function.__qualname__
+    if isinstance(found, ModuleType) and vars(found).get(path) is function:
+        return function.__module__, path
     for name in path.split("."):
         found = vars(found).get(name) if isinstance(found, ModuleType | type) else None
     for suffix, part in _parts(found):
@@ -221,12 +223,16 @@ def _places_of_function(function: FunctionType) -> Iterator[Place]:
     if home is not None:
         yield *home, function
     names = set(_names(function.__code__))
-    held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    held: list[object] = []
+    if function.__closure__:
+        held += [cell.cell_contents for cell in function.__closure__ if _is_filled(cell)]
     held += vars(function).values()  # what it decorates, if it says so
     held += *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
-    yield from (("", "", each) for each in held)
-    modules = [each for each in held if isinstance(each, ModuleType)]
-    modules += _imported(names, function.__globals__)
+    modules = list(_imported(names, function.__globals__))
+    for each in held:
+        yield "", "", each
+        if isinstance(each, ModuleType):
+            modules.append(each)
     for name in names & function.__globals__.keys():
         value = function.__globals__[name]
         if isinstance(value, ModuleType):

@@ -29,7 +29,7 @@ from poolwise.mechanisms.servers import Fork, Server
 from poolwise.mechanisms.surroundings import surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
-from poolwise.task import Batch, BatchId, EndReason, Exit
+from poolwise.task import Batch, BatchId, EndReason, Exit, Task
 from poolwise.units import Bytes, Seconds
 
 #: So many workers in a row may die before they are ready; then the pool has failed. One may be
@@ -58,6 +58,7 @@ class ProcessPool:
         self._workers: dict[int, WorkerLink] = {}
         self._numbers = 0
         self._waiting: deque[Batch] = deque()
+        self._learned: Task | None = None  # of the last batch: all encoders have it
         # Of those that wait, the ones whose reading killed a worker, perhaps: they go call by call,
         # so that only the call at fault is lost. Sent as a whole, they would kill every worker.
         self._suspects: set[BatchId] = set()
@@ -119,9 +120,12 @@ class ProcessPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        for encoder in self._encoders.values():
-            encoder.learn(batch.task)
-        if self._wanted > self.workers and monotonic() >= self._again_at:
+        if batch.task is not self._learned:
+            for encoder in self._encoders.values():
+                encoder.learn(batch.task)
+            self._learned = batch.task
+        # Never 0 since a worker has been missing.
+        if self._again_at and self._wanted > self.workers and monotonic() >= self._again_at:
             self._start_some(1)
         self._waiting.append(batch)
         self._hand_out()
@@ -164,6 +168,7 @@ class ProcessPool:
         self._closed = True
         self._waiting.clear()
         self._encoders.clear()  # which may have large frames; a pool may be garbage for long
+        self._learned = None
         # In a process that the user has forked, all this is a copy; the workers, and the sockets
         # as such, are its parent's.
         ours = self._owner_process == os.getpid()
@@ -210,6 +215,7 @@ class ProcessPool:
             for task in self._options.tasks:
                 encoder.learn(task)
             self._encoders[server] = encoder
+            self._learned = None
         return encoder
 
     def _idle_or_new(self) -> WorkerLink:
@@ -255,20 +261,12 @@ class ProcessPool:
     def _hand_out(self) -> None:
         while self._waiting:
             batch = self._waiting[0]
-            ready = [
-                worker
-                for worker in self._workers.values()
-                if worker.ready
-                and not (worker.reader.closed or worker.leaving)
-                and worker.end_reason is None  # or it would be killed with another call
-            ]
-            able = [worker for worker in ready if self._may_take(worker, len(batch))]
-            if not able:
-                for worker in ready:
-                    if not worker.sent:
-                        self._replace(worker)
+            calls = len(batch)
+            worker = self._least_busy(calls)
+            if worker is None:
+                if self._options.calls_per_worker is not None:
+                    self._replace_used_up()
                 return
-            worker = min(able, key=lambda each: (each.is_held_up, len(each.sent)))
             self._waiting.popleft()
             encoder = self._encoders[worker.server]
             worker.introduce(batch.task, encoder)
@@ -276,16 +274,30 @@ class ProcessPool:
             encode = encoder.singly if suspect else encoder.batch
             packed = encode(batch, worker.exchange)
             placed = buffers.placed(memoryview(packed.frame)[wire.HEADER.size :])
-            self._sent_bytes = _follow(self._sent_bytes, placed / len(batch))
-            worker.send(batch, packed)
+            self._sent_bytes = _follow(self._sent_bytes, placed / calls)
+            sent = worker.send(batch, packed)
             if suspect:
                 self._suspects.remove(batch.id)
-                worker.sent[batch.id].singly = True
+                sent.singly = True
 
-    def _may_take(self, worker: WorkerLink, calls: int) -> bool:
-        """Whether a worker has not had too many calls; the first batch is never too many."""
+    def _least_busy(self, calls: int) -> WorkerLink | None:
+        """Return the worker to send so many calls to; ``None`` if none may have them."""
         most = self._options.calls_per_worker
-        return most is None or not worker.calls or worker.calls + calls <= most
+        best = None
+        for worker in self._workers.values():
+            if not worker.takes_calls:
+                continue
+            if most is not None and worker.calls and worker.calls + calls > most:
+                continue  # the first batch is never too many
+            if best is None or worker.load < best.load:
+                best = worker
+        return best
+
+    def _replace_used_up(self) -> None:
+        """Replace the workers that may have no more calls."""
+        for worker in list(self._workers.values()):
+            if worker.takes_calls and not worker.sent:
+                self._replace(worker)
 
     def _replace(self, worker: WorkerLink) -> None:
         """Start another in the place of one that has had its share of calls."""
@@ -314,54 +326,58 @@ class ProcessPool:
             self._inbox.unwatch(worker.ends.data.fileno())
             if worker.orphan:  # nobody will tell us how it ended
                 self._bury(worker, Exit(worker.pid, reason=worker.end_reason))
-        self._hand_out()
+        if self._waiting:
+            self._hand_out()
 
     def _take_in_all(self, worker: WorkerLink) -> None:
         while not self._closed and (frame := worker.reader.pop()) is not None:
             self._take_in(worker, frame)
 
     def _take_in(self, worker: WorkerLink, frame: wire.Frame) -> None:
+        if frame.kind in (wire.DONE, wire.MIXED):
+            self._take_outcomes(worker, frame)
+        elif frame.kind == wire.RETURNED:
+            self._take_returned(worker, frame)
+        elif frame.kind == wire.UNREADABLE:
+            self._send_singly(worker, worker.sent[frame.key], bytes(frame.payload))
+        else:
+            self._take_news(worker, frame)
+
+    def _take_outcomes(self, worker: WorkerLink, frame: wire.Frame) -> None:
+        sent, batch = worker.sent[frame.key], frame.key
+        sent.begin = frame.first + frame.count
+        if sent.begin == sent.end:
+            del worker.sent[batch]
+        placed = buffers.placed(frame.payload)
+        self._returned_bytes = _follow(self._returned_bytes, placed / frame.count)
+        self._sink.done(batch, frame.first, outcomes_of(frame, sent.batch.task, worker.exchange))
+
+    def _take_returned(self, worker: WorkerLink, frame: wire.Frame) -> None:
+        sent, batch = worker.sent[frame.key], frame.key
+        sent.end -= frame.count
+        worker.calls -= frame.count
+        if sent.begin == sent.end:
+            del worker.sent[batch]
+        self._sink.returned(batch, sent.end, frame.count)
+
+    def _take_news(self, worker: WorkerLink, frame: wire.Frame) -> None:
+        """Hear what is of no batch."""
         if frame.kind == wire.READY:
             worker.ready, worker.pid = True, frame.key
             self._stillborn.clear()
             self._alone, self._patience = False, 0.0
             self._sink.ready(worker.number)
-            return
-        if frame.kind == wire.ARENA:
+        elif frame.kind == wire.ARENA:
             for descriptor in frame.descriptors:
                 worker.exchange.accept(descriptor)
-            return
-        if frame.kind == wire.RELEASED:
+        elif frame.kind == wire.RELEASED:
             worker.exchange.free(frame.payload)
-            return
-        if frame.kind in said.KINDS:
+        elif frame.kind in said.KINDS:
             said.hear(frame)
-            return
-        if frame.kind == wire.UNABLE:
+        elif frame.kind == wire.UNABLE:
             worker.unable = OSError(frame.key, os.strerror(frame.key))
-            return
-        if frame.kind == wire.UNREADY:
+        elif frame.kind == wire.UNREADY:
             self._fail(initializer_failed(frame))
-            return
-        sent = worker.sent[frame.key]
-        if frame.kind == wire.UNREADABLE:
-            self._send_singly(worker, sent, bytes(frame.payload))
-            return
-        if frame.kind == wire.RETURNED:
-            sent.end -= frame.count
-            worker.calls -= frame.count
-        else:
-            sent.begin = frame.first + frame.count
-        if sent.begin == sent.end:
-            del worker.sent[frame.key]
-        if frame.kind == wire.RETURNED:
-            self._sink.returned(frame.key, sent.end, frame.count)
-        else:
-            placed = buffers.placed(frame.payload)
-            self._returned_bytes = _follow(self._returned_bytes, placed / frame.count)
-            self._sink.done(
-                frame.key, frame.first, outcomes_of(frame, sent.batch.task, worker.exchange)
-            )
 
     def _send_singly(self, worker: WorkerLink, sent: Sent, why: bytes) -> None:
         """Send a batch that did not unpickle again, so that only the call at fault fails."""

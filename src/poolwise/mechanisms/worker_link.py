@@ -117,9 +117,16 @@ class WorkerLink:
         self.listen: Callable[[int], None] = _nobody
 
     @property
-    def is_held_up(self) -> bool:
-        """Whether it runs a call that lasts so long that what waited behind it was taken back."""
-        return any(sent.recalled for sent in self.sent.values())
+    def takes_calls(self) -> bool:
+        """Whether it may be sent something: one about to be killed would take it along."""
+        return self.ready and not (self.reader.closed or self.leaving) and self.end_reason is None
+
+    @property
+    def load(self) -> tuple[bool, int]:
+        """What orders workers by what they have to do. Last is one that runs a call for so long
+        that what waited behind it was taken back.
+        """
+        return any(sent.recalled for sent in self.sent.values()), len(self.sent)
 
     @property
     def writing(self) -> bool:
@@ -161,11 +168,12 @@ class WorkerLink:
         self.ready = False
         self._write(wire.pack(wire.REST, 0, service=seconds))
 
-    def send(self, batch: Batch, packed: Packed) -> None:
+    def send(self, batch: Batch, packed: Packed) -> Sent:
         """Send a batch."""
-        self.sent[batch.id] = Sent(batch)
-        self.calls += len(batch)
+        sent = self.sent[batch.id] = Sent(batch)
+        self.calls += sent.end
         self._write(*packed, batch.id)
+        return sent
 
     def send_again(self, sent: Sent, packed: Packed) -> None:
         """Send a batch once more, in another form."""
