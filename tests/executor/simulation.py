@@ -66,6 +66,8 @@ class World:
         self.process_cpu = 0.0  # of all calls in the caller's address space
         self.threads = 0  # in the caller's address space, beside its own
         self.forked = False  # a server that is a copy of the caller
+        self.idle = 0  # workers of an earlier run
+        self.ended = False  # these, as nobody has noticed yet
         self._numbers = 0
         self._gil: dict[object, Running] = {}  # who holds the GIL of an address space
 
@@ -216,6 +218,10 @@ class SimulatedPool:
                 space: object = self.world
                 self.world.threads += 1
                 begin += costs.thread_start
+            elif self.world.idle and not self.world.ended:
+                space = object()
+                self.world.idle -= 1
+                begin += costs.process_reuse
             else:
                 space = object()
                 served = number > 0 or self.world.forked
@@ -305,7 +311,7 @@ class SimulatedMechanism:
             self.world.forked = True
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
-        return Readiness(server=self.world.forked)
+        return Readiness(server=self.world.forked, idle=self.world.idle)
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
         return SimulatedPool(self.world, inbox, self.name, options, sink)

@@ -42,7 +42,8 @@ class Result:
         self.plan = plan
         self.values = values
         self.story = [f"{phase.at:8.4f} {phase.text}" for phase in dispatch.phases]
-        self.plans = [use.plan for use in dispatch.all_uses()]
+        self.uses = list(dispatch.all_uses())
+        self.plans = [use.plan for use in self.uses]
         self.remembered: Entry | None = None
         self.taught: Entry | None = None
 
@@ -57,8 +58,11 @@ def simulate(
     refusals: dict[str, Refusal] | None = None,
     function: Callable[[Work], Work] = lambda work: work,
     known: Entry | None = None,
+    idle: int = 0,
+    ended: bool = False,
 ) -> Result:
     world = World(cpus, slots)
+    world.idle, world.ended = idle, ended
     inbox = SimulatedInbox(world)
     clock = SimulatedClock(world)
     task = Task(function)
@@ -326,6 +330,29 @@ def test_short_maps_again_and_again_are_worth_workers(monkeypatch: pytest.Monkey
     third = simulate(works, known=second.taught)
     assert third.plan == Plan("process", 2), third.story
     assert third.values == works
+
+
+def test_known_calls_go_to_idle_workers_after_the_first() -> None:
+    known = simulate([Work(gil=1e-3)] * 2_000).taught
+    assert known is not None
+    assert known.plan == Plan("process", 2)
+    works = [Work(gil=1e-3)] * 20
+    result = simulate(works, known=known, idle=2)
+    assert result.values == works
+    assert result.plan == known.plan, result.story
+    elsewhere = [use for use in result.uses if use.plan != known.plan]
+    assert sum(use.calls for use in elsewhere) == 1, result.story
+
+
+def test_workers_that_were_taken_for_idle_are_not_waited_for() -> None:
+    """They may have ended meanwhile, and others have to be started."""
+    known = simulate([Work(gil=1e-3)] * 2_000).taught
+    works = [Work(gil=1e-3)] * 60
+    result = simulate(works, known=known, idle=2, ended=True)
+    assert result.values == works
+    assert result.plan == Plan("process", 2), result.story
+    inline = [use for use in result.uses if use.plan == Plan("inline")]
+    assert sum(use.calls for use in inline) >= 2, result.story
 
 
 def test_long_waits_that_are_known_begin_sooner() -> None:

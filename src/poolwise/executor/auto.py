@@ -105,7 +105,7 @@ class Auto:
                 self._prepare(known.profile)
         yield from self._opening.steps(known)
         sample = self._opening.sample
-        if sample is None or self._opening.brief:
+        if sample is None or (self._opening.brief and not self._survey.is_as(sample, expected)):
             self._survey.pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
             self._survey.begin_with(sample, "begun in a thread")
@@ -125,7 +125,7 @@ class Auto:
             assert task is not None  # something is left, so the pilot had a call
             chosen = self._decide(task)
             if self._clearly_better(chosen):
-                yield from self._current.move(chosen.plan, task)
+                yield from self._current.move(chosen.plan, task, chosen.startup)
             yield from self._run_for_a_while()
 
     def verify(self) -> Iterator[None]:

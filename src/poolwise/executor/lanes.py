@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from pickle import PicklingError
 
@@ -17,6 +18,10 @@ from poolwise.units import Seconds, duration
 #: Calls longer than this do not run in the owner's thread while workers start: it would not
 #: notice that they are ready.
 _NOTICE_WITHIN: Seconds = 5e-3
+
+#: Workers that should be ready in less than this share of a call, such as idle ones, are waited
+#: for, for as long as a call: they would wait longer for the owner if it ran one.
+_WAIT_SHARE = 0.5
 
 
 class CurrentLane:
@@ -41,8 +46,10 @@ class CurrentLane:
             served=any(lane.plan.mechanism == "process" for lane in dispatch.lanes),
         )
 
-    def move(self, plan: Plan, task: TaskProfile) -> Generator[None, None, Lane]:
-        """Open `plan` beside what runs; move over when its workers are ready.
+    def move(
+        self, plan: Plan, task: TaskProfile, startup: Seconds = math.inf
+    ) -> Generator[None, None, Lane]:
+        """Open `plan` beside what runs; move over when its workers are ready, after `startup`.
 
         The value is the lane in force afterwards: still the old one if `plan` could not be opened,
         or if the work was over before.
@@ -62,9 +69,10 @@ class CurrentLane:
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             return old
+        until = new.opened_at + (task.wall if startup < _WAIT_SHARE * task.wall else 0.0)
         while new.all_ready_at is None and new.active and not dispatch.finished:
             with QuickTurns():
-                self._work_meanwhile(old, new)
+                self._work_meanwhile(old, new, until)
             yield
         if not new.active:
             refusal = Refusal("its workers could not be started here", "use threads")
@@ -105,12 +113,16 @@ class CurrentLane:
             lane.width = 1  # its other threads would only take the CPU from the starting workers
         return lane
 
-    def _work_meanwhile(self, old: Lane, new: Lane) -> None:
-        """Never wait idle for workers: run calls inline, or keep the old lane filled."""
+    def _work_meanwhile(self, old: Lane, new: Lane, until: Seconds) -> None:
+        """Run calls inline, though not before `until`; or keep the old lane filled."""
         dispatch = self._dispatch
         dispatch.fill()
         if old.inline and old.active and new.plan.mechanism == "process":
-            dispatch.send_next(old)
-            dispatch.wait(0)
+            patience = until - dispatch.clock.now()
+            if patience > 0.0:
+                dispatch.wait(patience)
+            else:
+                dispatch.send_next(old)
+                dispatch.wait(0)
         elif not dispatch.finished:
             dispatch.wait()  # threads start within some 0.1 ms

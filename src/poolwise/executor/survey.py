@@ -113,7 +113,7 @@ class Survey:
 
         dispatch.keep_specimen = True
         sample = Pilot(run, dispatch.clock, prepare).sample(
-            lambda sample: expected is not None and _alike(self._first_profile(sample), expected)
+            lambda sample: self.is_as(sample, expected)
         )
         dispatch.keep_specimen = False
         prepare(1)
@@ -122,6 +122,10 @@ class Survey:
         self.refusal = watch.refusal
         if sample.calls:
             self.begin_with(sample, "pilot in the caller")
+
+    def is_as(self, sample: Sample, expected: TaskProfile | None) -> bool:
+        """Whether calls are as `expected`, if anything is."""
+        return expected is not None and _alike(self._first_profile(sample), expected)
 
     def begin_with(self, sample: Sample, where: str) -> None:
         """Know of a task what its first calls have shown."""
