@@ -7,6 +7,8 @@ import sys
 from marshal import loads as unmarshal
 from time import tzset
 
+from _poolwise_worker import transfer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,10 +134,8 @@ def keep_filters(read: Callable[[Any], T], payload: Any) -> T:
 
 def _filter(pickled: bytes) -> list[Any]:
     """Return the filter; none if its category is not to be had here, for then nothing warns so."""
-    from pickle import loads
-
     try:
-        return [loads(pickled)]
+        return [transfer.loads(pickled)]
     except Exception:
         return []
 

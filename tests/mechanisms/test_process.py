@@ -764,6 +764,21 @@ def test_a_worker_imports_nothing_of_poolwise() -> None:
     assert not [name for name in modules if name.partition(".")[0] in ("poolwise", "cloudpickle")]
 
 
+def test_a_worker_imports_nothing_slow_of_the_standard_library() -> None:
+    """`pickle`, with all that it imports, took a worker twice as long as the rest of its start."""
+    program = """
+import poolwise
+with poolwise.Executor(plan="process:1", start_method="forkserver") as executor:
+    print(*executor.submit(eval, "__import__('sys').modules.keys() - {0}").result())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    modules = set(done.stdout.split())
+    assert "_poolwise_worker.runner" in modules
+    assert not modules & {"pickle", "re", "enum", "typing", "dataclasses", "signal", "socket"}
+
+
 def test_a_call_may_recurse_as_deep_as_in_a_loop() -> None:
     depth = sys.getrecursionlimit() - 100
     with opened() as pool:
