@@ -41,12 +41,15 @@ def _signs_of(places: Places) -> Told:
 class Reach:
     """What one function can reach, as it was when it was last looked at."""
 
-    __slots__ = ("_along", "_heavy", "_look_at", "_told", "task")
+    __slots__ = ("_along", "_heavy", "_light", "_look_at", "_places", "_signs", "_told", "task")
 
     def __init__(self, told: Told) -> None:
         self.task = APPLY  # that its calls are of
         self._told = told
         self._along: Brought | None = None
+        self._places: Places = {}
+        self._signs: Told = {}
+        self._light: Places = {}
         self._heavy: Places = {}
         self._look_at = 0.0
 
@@ -61,16 +64,21 @@ class Reach:
             version, places = module_state(function)
         except Exception:  # whatever a thing that looks like a function does
             version, places = 0, {}
-        light, heavy = _split(places)
-        self._along = Brought((version, light)) if light else None
-        told = self._told
-        changed = heavy != self._heavy or (
-            bool(heavy) and any(told.get(place) != sign for place, sign in _signs_of(heavy).items())
-        )
-        told.update(_signs_of(places))
+        changed = False
+        if places != self._places:
+            light, heavy = _split(places)
+            changed = heavy != self._heavy
+            self._places, self._signs = places, _signs_of(places)
+            self._light, self._heavy = light, heavy
+        # Told anew even if it is the same: meanwhile another function may have told otherwise.
+        self._along = Brought((version, self._light)) if self._light else None
+        if self._heavy and not changed:
+            told, signs = self._told, _signs_of(self._heavy)
+            changed = any(told.get(place) != sign for place, sign in signs.items())
+        self._told.update(self._signs)
         if changed:
-            self._heavy = heavy
             name = Task(function).name
+            heavy = self._heavy
             self.task = Task(Applying((version, heavy), name)) if heavy else APPLY
         self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
 

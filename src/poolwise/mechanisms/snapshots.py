@@ -79,6 +79,8 @@ _numbers = itertools.count(1)
 def begin() -> None:
     """Say that another function is about to be sent, with all that it reads."""
     global _turn
+    if not _known:  # nothing grows old
+        return
     with _lock:
         _turn += 1
         for where, known in list(_known.items()):
