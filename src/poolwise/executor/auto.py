@@ -61,6 +61,7 @@ class Auto:
         self._recall = recall
         self._favourite: Plan | None = None
         self._spent: Seconds = 0.0  # by earlier runs in this process
+        self._prepared = False  # for processes
         self._on_trust = False  # no look has shown yet that it is as an earlier run said
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
@@ -101,8 +102,7 @@ class Auto:
         expected = None if known is None else known.profile
         if known is not None:
             self._spent = spent(known)
-            if self._choice.could_pay(known.profile, self._current.situation):
-                self._prepare(known.profile)
+            self._prepare(known.profile)
         yield from self._opening.steps(known)
         sample = self._opening.sample
         if sample is None or (self._opening.brief and not self._survey.is_as(sample, expected)):
@@ -163,13 +163,18 @@ class Auto:
         self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
         task, self._on_trust = self.profile, self._survey.learned
         assert task is not None
-        if self._on_trust and self._choice.could_pay(task, self._current.situation):
+        if self._on_trust:
             self._prepare(task)
 
-    def _prepare(self, task: TaskProfile) -> None:
-        """Do for processes what can be done only while there is no other thread."""
-        dispatch = self._dispatch
-        if self._spent + self._current.situation.expected * task.cpu > _WORTH_PREPARING:
+    def _prepare(self, task: TaskProfile, *, pays: bool = False) -> None:
+        """Do for processes what can be done only while there is no other thread, if they could pay:
+        once, because to forecast that for all plans takes some 0.3 ms.
+        """
+        dispatch, now = self._dispatch, self._current.situation
+        if self._prepared or self._spent + now.expected * task.cpu <= _WORTH_PREPARING:
+            return
+        if pays or self._choice.could_pay(task, now):
+            self._prepared = True
             dispatch.mechanism("process").prepare(dispatch.workers.tasks)
 
     def _learn_if_it_could_pay(self) -> Iterator[None]:
@@ -177,7 +182,7 @@ class Auto:
         if task is None or self._survey.learned or self._dispatch.finished:
             return
         if self._choice.could_pay(task, self._current.situation):
-            self._prepare(task)
+            self._prepare(task, pays=True)
             now = self._current.situation
             race = not self._choice.processes_will_do(task, now, race_takes(task.wall))
             yield from self._survey.learn(task, race)
