@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pytest
@@ -342,6 +342,25 @@ def test_known_calls_go_to_idle_workers_after_the_first() -> None:
     assert result.plan == known.plan, result.story
     elsewhere = [use for use in result.uses if use.plan != known.plan]
     assert sum(use.calls for use in elsewhere) == 1, result.story
+
+
+@dataclass(frozen=True)
+class Marked(Work):
+    """A call that changes what it is given."""
+
+    marks: list[int] = field(default_factory=list)
+
+
+def test_known_calls_that_change_their_inputs_stay_in_the_loop_even_if_the_first_does_not() -> None:
+    def mark(work: Work) -> Work:
+        getattr(work, "marks", []).append(1)
+        return work
+
+    known = simulate([Work(gil=1e-3)] * 2_000, function=mark).taught
+    works = [Work(gil=1e-3), *(Marked(gil=1e-3) for _ in range(19))]
+    result = simulate(works, function=mark, known=known, idle=2)
+    assert {plan.mechanism for plan in result.plans} == {"thread", "inline"}, result.story
+    assert sum(use.calls for use in result.uses if use.plan.mechanism == "thread") == 1
 
 
 def test_workers_that_were_taken_for_idle_are_not_waited_for() -> None:

@@ -105,7 +105,7 @@ class Auto:
             self._prepare(known.profile)
         yield from self._opening.steps(known)
         sample = self._opening.sample
-        if sample is None or (self._opening.brief and not self._survey.is_as(sample, expected)):
+        if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
             self._survey.pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
             self._survey.begin_with(sample, "begun in a thread")

@@ -19,6 +19,7 @@ from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
+from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import Demand, after_race, after_widening, not_raced
 from poolwise.task import Columns, Refusal, Task
 from poolwise.units import Seconds, duration, plural, rate
@@ -126,6 +127,16 @@ class Survey:
     def is_as(self, sample: Sample, expected: TaskProfile | None) -> bool:
         """Whether calls are as `expected`, if anything is."""
         return expected is not None and _alike(self._first_profile(sample), expected)
+
+    def is_clear(self, sample: Sample, expected: TaskProfile | None) -> bool:
+        """Whether a pilot could tell nothing more: calls are as `expected`, and the next one could
+        change nothing, as the first could not.
+        """
+        if not self.is_as(sample, expected):
+            return False
+        self._dispatch.prepare(1)
+        prepared = self._dispatch.prepared
+        return prepared is not None and nothing_can_change(*prepared)
 
     def begin_with(self, sample: Sample, where: str) -> None:
         """Know of a task what its first calls have shown."""
