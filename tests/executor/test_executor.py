@@ -871,7 +871,8 @@ def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
         if error is None:
             assert future.result() == number * number
         else:
-            assert isinstance(error, poolwise.PoolwiseError)
+            assert isinstance(error, poolwise.PoolFailed)
+            assert isinstance(error, cf.BrokenExecutor)
             assert isinstance(error.__cause__, ZeroDivisionError)
     assert next(calls) > after
     assert result(pool.submit(square, 3)) == 9
@@ -911,7 +912,9 @@ def test_without_any_thread_a_call_is_refused_or_fails(
     refused = "poolwise-"
     monkeypatch.setattr(threading.Thread, "start", refuse)
     refused = "poolwise-0"
-    assert isinstance(pool.submit(square, 3).exception(DEADLINE), poolwise.PoolwiseError)
+    error = pool.submit(square, 3).exception(DEADLINE)
+    assert isinstance(error, poolwise.PoolFailed)
+    assert isinstance(error, cf.thread.BrokenThreadPool)
     refused = "nothing"
     assert result(pool.submit(square, 3)) == 9
 
