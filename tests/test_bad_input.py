@@ -20,6 +20,21 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"plan": 3}, TypeError, "plan takes a Plan or its text, .*3"),
     ({"plan": "process:x"}, ValueError, "'process:x' is not a plan; write"),
     ({"plan": "thread:0"}, ValueError, "workers takes .* at least 1, not 0"),
+    (
+        {"plan": "process:10000000"},
+        poolwise.PlanRefused,
+        "10,000,000 processes is refused: there can be at most .* worker processes here: .*fewer",
+    ),
+    (
+        {"mechanism": "process", "max_workers": 10_000_000},
+        poolwise.PlanRefused,
+        "at most .* worker processes here",
+    ),
+    (
+        {"plan": "process:2x5000000"},
+        poolwise.PlanRefused,
+        "at most .* threads here: .*processes and threads",
+    ),
     ({"plan": "gpu:2"}, ValueError, "unknown mechanism 'gpu'"),
     ({"max_workers": "2"}, TypeError, f"max_workers takes {COUNT}, not '2'"),
     ({"max_workers": 1.5}, TypeError, f"max_workers takes {COUNT}, not 1.5"),
@@ -77,6 +92,7 @@ MAP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seed": 1.5}, TypeError, "seed takes a whole number from 0 on, or None, not 1.5"),
     ({"seed": True}, TypeError, "seed takes a whole number from 0 on, or None, not True"),
     ({"seed": -1}, ValueError, "seed takes a whole number from 0 on, or None, not -1"),
+    ({"plan": "thread:10000000"}, poolwise.PlanRefused, "at most .* threads here: .* ask for fewer"),
     ({"plan": "thread:2/4", "chunksize": 3}, ValueError, "plan= already says chunksize="),
 ]
 

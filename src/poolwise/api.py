@@ -18,6 +18,7 @@ from poolwise.executor.guards import guards_of
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.executor.progress import Progress, make_progress
 from poolwise.executor.run import BaseRun
+from poolwise.executor.shortage import refuse_what_no_system_starts
 from poolwise.executor.workers import worker_options
 from poolwise.explain import Explanation, explain_advice, explain_run
 from poolwise.machine import MachineProfile, this_machine
@@ -348,6 +349,8 @@ def map(
         max_concurrency=max_concurrency,
         guards=guards,
     )
+    if run.plan is not None:
+        refuse_what_no_system_starts(run.plan, this_machine())
     if chunksize is not None and plan is not None and run.plan and run.plan.batch_size is not None:
         raise ValueError("plan= already says chunksize=; give one or the other")
     workers = worker_options(

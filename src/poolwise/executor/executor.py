@@ -22,6 +22,7 @@ from poolwise.executor.guards import guards_of
 from poolwise.executor.options import run_options, standard_threads
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
+from poolwise.executor.shortage import refuse_what_no_system_starts
 from poolwise.executor.stats import ExecutorStats
 from poolwise.executor.submission import Submission
 from poolwise.executor.workers import worker_options
@@ -134,6 +135,9 @@ class Executor(StandardExecutor):
             max_concurrency=max_concurrency,
             guards=guards,
         )
+        pinned = self._options.plan
+        if pinned is not None and pinned.mechanism == "process":  # threads start on demand
+            refuse_what_no_system_starts(pinned, this_machine())
         self._killable = kill_on_cancel
         self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
