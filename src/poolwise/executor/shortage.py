@@ -59,9 +59,7 @@ def refuse_what_no_system_starts(plan: Plan, machine: MachineProfile) -> None:
         raise _too_many(plan, "threads", machine, *threads)
 
 
-def _too_many(
-    plan: Plan, workers: str, machine: MachineProfile, most: int, why: str
-) -> Exception:
+def _too_many(plan: Plan, workers: str, machine: MachineProfile, most: int, why: str) -> Exception:
     from poolwise.errors import PlanRefused  # which takes 10 ms that a map has no use for
 
     reason = f"there can be at most {most:,} {workers} here: {why}"
