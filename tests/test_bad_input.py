@@ -53,7 +53,13 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"idle_timeout": -1}, ValueError, "idle_timeout takes seconds from 0 on"),
     ({"idle_timeout": float("nan")}, ValueError, "idle_timeout takes seconds from 0 on"),
     ({"isolate": 1}, TypeError, "isolate takes True or False, not 1"),
-    ({"no_such_option": 1}, TypeError, "no_such_option"),
+    ({"no_such_option": 1}, TypeError, "no option 'no_such_option'; docs/options.md lists all"),
+    ({"max_worker": 1}, TypeError, "no option 'max_worker'; did you mean 'max_workers'?"),
+    ({"isolated": True}, TypeError, "no option 'isolated'; did you mean 'isolate'?"),
+    # What other libraries call it.
+    ({"n_jobs": 2}, TypeError, "no option 'n_jobs'; did you mean 'max_workers'?"),
+    ({"timeout": 2}, TypeError, "no option 'timeout'; did you mean 'task_timeout'?"),
+    ({"backend": "threading"}, TypeError, "no option 'backend'; did you mean 'mechanism'?"),
     # What contradicts itself.
     ({"plan": "thread:2", "mechanism": "thread"}, ValueError, "plan= already says mechanism="),
     ({"plan": "thread:2", "max_workers": 2}, ValueError, "plan= already says max_workers="),
@@ -87,12 +93,17 @@ MAP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"chunksize": 0}, ValueError, f"chunksize takes {COUNT}, not 0"),
     ({"chunksize": "3"}, TypeError, f"chunksize takes {COUNT}, not '3'"),
     ({"on_error": "ignore"}, ValueError, "on_error takes 'raise' or 'return', not 'ignore'"),
+    ({"batch_size": 3}, TypeError, "no option 'batch_size'; did you mean 'chunksize'?"),
     ({"common": 3}, TypeError, "common takes keyword arguments, .*3"),
     ({"common": {1: 2}}, TypeError, "common takes keyword arguments, .*1: 2"),
     ({"seed": 1.5}, TypeError, "seed takes a whole number from 0 on, or None, not 1.5"),
     ({"seed": True}, TypeError, "seed takes a whole number from 0 on, or None, not True"),
     ({"seed": -1}, ValueError, "seed takes a whole number from 0 on, or None, not -1"),
-    ({"plan": "thread:10000000"}, poolwise.PlanRefused, "at most .* threads here: .* ask for fewer"),
+    (
+        {"plan": "thread:10000000"},
+        poolwise.PlanRefused,
+        "at most .* threads here: .* ask for fewer",
+    ),
     ({"plan": "thread:2/4", "chunksize": 3}, ValueError, "plan= already says chunksize="),
 ]
 
@@ -115,7 +126,8 @@ ADVISE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"buffersize": 0}, ValueError, f"buffersize takes {COUNT}, not 0"),
     ({"ordered": None}, TypeError, "ordered takes True or False, not None"),
     ({"on_error": 3}, ValueError, "on_error takes 'raise' or 'return', not 3"),
-    ({"no_such_option": 1}, TypeError, "no_such_option"),
+    ({"no_such_option": 1}, TypeError, "poolwise.advise has no option 'no_such_option'"),
+    ({"verfy": True}, TypeError, "did you mean 'verify'?"),
 ]
 
 

@@ -15,6 +15,7 @@ from poolwise.cost import Forecast
 from poolwise.executor.again import retries_of
 from poolwise.executor.drive import Drive, EndedDrive, MapOptions
 from poolwise.executor.guards import guards_of
+from poolwise.executor.naming import known_options
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.executor.progress import Progress, make_progress
 from poolwise.executor.run import BaseRun
@@ -253,6 +254,7 @@ def map(
     on_error: Literal["return"],
     **options: Unpack[_Options],
 ) -> Run[T | Exception]: ...
+@known_options("poolwise.map")
 def map(
     fn: Callable[..., Any],
     /,
@@ -460,6 +462,7 @@ class Advice:
         return str(self.explain())
 
 
+@known_options("poolwise.advise")
 def advise(
     fn: Callable[..., Any],
     /,

@@ -19,6 +19,7 @@ from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
 from poolwise.executor.guards import guards_of
+from poolwise.executor.naming import known_options
 from poolwise.executor.options import run_options, standard_threads
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
@@ -90,6 +91,7 @@ class Executor(StandardExecutor):
 
     _dispatcher: Dispatcher | None = None
 
+    @known_options("poolwise.Executor")
     def __init__(
         self,
         max_workers: int | None = None,
