@@ -820,7 +820,10 @@ def test_what_cannot_be_sent_fails_alone(make: Make) -> None:
     worse = pool.submit(partial(identity), lambda: lock)
     good += [pool.submit(identity, number) for number in range(10, 20)]
     for future in (bad, worse, pool.submit(threading.Lock)):
-        assert isinstance(future.exception(DEADLINE), poolwise.TransferError)
+        error = future.exception(DEADLINE)
+        assert isinstance(error, poolwise.TransferError)
+        assert 'mechanism="thread"' in str(error)  # what to do
+        assert "a poolwise.Lock can be sent" in str(error)
     assert [result(future) for future in good] == list(range(20))
 
 
