@@ -49,12 +49,14 @@ class Executor(StandardExecutor):
     Args:
         max_workers: Threads of a thread plan, processes of a process plan; under ``"auto"`` also
             the most calls at once.
-        mp_context: A `multiprocessing` context; only the name of its start method is used. A text
-            here is a `thread_name_prefix`, as in `ThreadPoolExecutor`.
+        mp_context: A `multiprocessing` context: workers are processes, started by its method;
+            nothing else of it is used. A text here is a `thread_name_prefix`, as in
+            `ThreadPoolExecutor`.
         initializer: Called once in each worker, thread or process, before its first call. If it
             raises, no call runs any more: `InitializerFailed`.
         initargs: Its arguments.
-        max_tasks_per_child: A worker process is replaced after so many calls.
+        max_tasks_per_child: A worker process is replaced after so many calls; under ``"auto"``
+            workers are processes then.
         thread_name_prefix: Threads are called this, an underscore and a number.
         start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``; chosen by default.
         mechanism: ``"auto"``, ``"inline"`` (one call at a time, in one thread of the executor),
@@ -127,6 +129,12 @@ class Executor(StandardExecutor):
             guards=guards,
             idle_timeout=idle_timeout,
         )
+        if (
+            mechanism == "auto"
+            and plan is None
+            and _is_a_process_pool(mp_context, max_tasks_per_child)
+        ):
+            mechanism = "process"
         default = standard_threads() if mechanism == "thread" and plan is None else None
         self._options = run_options(
             this_machine(),
@@ -138,8 +146,8 @@ class Executor(StandardExecutor):
             guards=guards,
         )
         pinned = self._options.plan
-        if pinned is not None and pinned.mechanism == "process":  # threads start on demand
-            refuse_what_no_system_starts(pinned, this_machine())
+        if pinned is not None:
+            _check_plan(pinned, mp_context)
         self._killable = kill_on_cancel
         self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
@@ -347,6 +355,19 @@ class Executor(StandardExecutor):
         """In a child of the user's, which has none of the threads: begin anew."""
         self._lock = threading.RLock()
         self._dispatcher = None
+
+
+def _is_a_process_pool(mp_context: object, max_tasks_per_child: int | None) -> bool:
+    """Whether what only `ProcessPoolExecutor` takes was given: then processes are what is meant."""
+    context = mp_context is not None and not isinstance(mp_context, str)
+    return context or max_tasks_per_child is not None
+
+
+def _check_plan(plan: Plan, mp_context: object) -> None:
+    if plan.mechanism == "process":
+        refuse_what_no_system_starts(plan, this_machine())  # threads start on demand
+    elif mp_context is not None and not isinstance(mp_context, str):
+        raise ValueError(f"mp_context= says processes, and the plan {plan}; give one or the other")
 
 
 def _check_grace(grace: float) -> None:
