@@ -4,7 +4,9 @@ side effects, or a refusal that says why and what would do.
 
 from __future__ import annotations
 
+import decimal
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -192,10 +194,13 @@ def test_surroundings_are_as_they_are_now(
     monkeyed = logging.getLogger("awkward")
     module.setattr(monkeyed, "level", logging.ERROR)
     monkeyed.manager._clear_cache()  # type: ignore[attr-defined]
-    limit = sys.getrecursionlimit()
+    limit, umask = sys.getrecursionlimit(), os.umask(0o022)
     try:
         sys.setrecursionlimit(limit + 77)
-        with warnings.catch_warnings():
+        os.umask(0o027)
+        with warnings.catch_warnings(), decimal.localcontext() as arithmetic:
+            arithmetic.prec, arithmetic.rounding = 7, decimal.ROUND_UP
+            arithmetic.traps[decimal.Inexact] = True
             warnings.simplefilter("error")
             names = [
                 "cwd",
@@ -206,11 +211,14 @@ def test_surroundings_are_as_they_are_now(
                 "logging",
                 "warnings",
                 "authkey",
+                "arithmetic",
+                "umask",
             ]
             expected = dict(zip(names, in_a_loop(awkward.read_surroundings, names), strict=True))
             found = dict(zip(names, mapped(awkward.read_surroundings, names, plan), strict=True))
     finally:
         sys.setrecursionlimit(limit)
+        os.umask(umask)
     assert found == expected
 
 
