@@ -99,8 +99,11 @@ def take_arithmetic(wanted: Arithmetic | None) -> None:
         return
     import decimal
 
-    *figures, trapped = wanted or _USUAL
-    decimal.setcontext(decimal.Context(*figures, [], [getattr(decimal, each) for each in trapped]))
+    prec, rounding, least, greatest, capitals, clamp, trapped = wanted or _USUAL
+    traps = [getattr(decimal, each) for each in trapped]
+    decimal.setcontext(
+        decimal.Context(prec, rounding, least, greatest, capitals, clamp, traps=traps)
+    )
 
 
 def _limit_inner_threads(inner: dict[str, int]) -> None:
