@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import threading
 from collections.abc import Callable
@@ -53,6 +54,15 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"idle_timeout": -1}, ValueError, "idle_timeout takes seconds from 0 on"),
     ({"idle_timeout": float("nan")}, ValueError, "idle_timeout takes seconds from 0 on"),
     ({"isolate": 1}, TypeError, "isolate takes True or False, not 1"),
+    ({"retries": -1}, ValueError, "retries takes a whole number of at least 0, not -1"),
+    ({"retries": "1"}, TypeError, "retries takes a whole number of at least 0, not '1'"),
+    ({"retries": 1, "retry_on": "OSError"}, TypeError, "retry_on takes an exception type .*OSE"),
+    ({"retry_on": OSError}, ValueError, "retry_on .*: give retries, too"),
+    ({"task_timeout": 0}, ValueError, "task_timeout takes seconds above 0, .*not 0"),
+    ({"task_timeout": "1"}, TypeError, "task_timeout takes a number of seconds, .*'1'"),
+    ({"memory_limit": "much"}, ValueError, "memory_limit takes bytes above 0, .*'much'"),
+    ({"memory_limit": 1.5}, TypeError, "memory_limit takes bytes above 0, .*1.5"),
+    ({"kill_on_cancel": 1}, TypeError, "kill_on_cancel takes True or False, not 1"),
     ({"no_such_option": 1}, TypeError, "no option 'no_such_option'; docs/options.md lists all"),
     ({"max_worker": 1}, TypeError, "no option 'max_worker'; did you mean 'max_workers'?"),
     ({"isolated": True}, TypeError, "no option 'isolated'; did you mean 'isolate'?"),
@@ -61,6 +71,16 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"timeout": 2}, TypeError, "no option 'timeout'; did you mean 'task_timeout'?"),
     ({"backend": "threading"}, TypeError, "no option 'backend'; did you mean 'mechanism'?"),
     # What contradicts itself.
+    (
+        {"task_timeout": 1, "plan": "thread:2"},
+        poolwise.PlanRefused,
+        "2 threads .*task_timeout needs worker processes",
+    ),
+    (
+        {"memory_limit": "1GB", "plan": "process:2x2"},
+        poolwise.PlanRefused,
+        "memory_limit kills a worker, and the calls in its other threads",
+    ),
     ({"plan": "thread:2", "mechanism": "thread"}, ValueError, "plan= already says mechanism="),
     ({"plan": "thread:2", "max_workers": 2}, ValueError, "plan= already says max_workers="),
     ({"plan": "process:2", "threads_per_worker": 2}, ValueError, "already says threads_per_worker"),
@@ -133,6 +153,21 @@ ADVISE: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 def started() -> AssertionError:
     raise AssertionError("it was called")
+
+
+@pytest.mark.parametrize(
+    ("taker", "tables"),
+    [
+        (poolwise.map, SHARED + MAP),
+        (poolwise.Executor, SHARED + EXECUTOR),
+        (poolwise.advise, ADVISE),
+    ],
+    ids=["map", "Executor", "advise"],
+)
+def test_every_option_is_among_these(taker: Callable[..., Any], tables: list[Any]) -> None:
+    parameters = inspect.signature(taker).parameters.values()
+    options = {each.name for each in parameters if each.default is not each.empty}
+    assert options - {name for given, _, _ in tables for name in given} == set()
 
 
 class NeverDrawn:

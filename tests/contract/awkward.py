@@ -167,6 +167,12 @@ def raise_in_context(number: int) -> int:
         raise LookupError("while handling") from None
 
 
+def raise_with_a_lock(number: int) -> int:
+    error = KeyError("kept", number)
+    error.code, error.lock = number, threading.Lock()  # type: ignore[attr-defined]
+    raise error
+
+
 def raise_group(number: int) -> int:
     inner = TypeError("inner")
     inner.add_note("noted")

@@ -270,6 +270,23 @@ def test_exceptions_are_those_of_a_loop(plan: str | None, function: Callable[...
 
 
 @plans
+def test_exceptions_that_do_not_pickle_are_caught_by_the_same_clause(plan: str | None) -> None:
+    inputs = range(number_of_calls(plan, 5))
+    function = awkward.Slowly(awkward.raise_with_a_lock, SECONDS if plan is None else 0.0)
+    with poolwise.map(function, inputs, plan=plan) as run:
+        for number in inputs:
+            with pytest.raises(KeyError) as caught:
+                next(run)
+            assert type(caught.value) is KeyError
+            assert caught.value.args == ("kept", number)
+            assert caught.value.code == number  # type: ignore[attr-defined]
+            # The lock stays where it is, and that is said.
+            told = "(could not be sent from its worker: .lock)"
+            assert hasattr(caught.value, "lock") != (told in getattr(caught.value, "__notes__", []))
+    assert len(outcomes(run)) == 0
+
+
+@plans
 @pytest.mark.parametrize("function", RAISING)
 def test_exceptions_of_futures_are_those_of_a_loop(
     plan: str | None, function: Callable[..., Any]
