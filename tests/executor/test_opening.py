@@ -15,9 +15,16 @@ needs_two_cpus = pytest.mark.skipif(
 
 LONG = """
 import threading, time
+from poolwise.executor import opening
+from poolwise.executor.demand import Demand, DemandMeter
+
+class Undisturbed(DemandMeter):  # a busy machine can hide that calls compute
+    demand = Demand(1.0, 1.0)
+opening.DemandMeter = Undisturbed
+opening._WAITED = opening._COMPUTED = 0.0  # or that they are long
 
 def call(number):
-    end = time.thread_time() + 0.06
+    end = time.thread_time() + 0.15
     while time.thread_time() < end:
         pass
     return number, threading.Lock()
@@ -43,11 +50,8 @@ def test_results_that_do_not_pickle_are_said_to_and_the_next_run_is_as_a_loop(
     inputs: int, tmp_path: Path
 ) -> None:
     program = f"""
-for _ in range(20):  # on a machine that is busy with other things none may go to a process
-    found = outcomes(range({inputs}))
-    assert len(found) == {inputs} and found[0] == 0, found
-    if lost(found):
-        break
+found = outcomes(range({inputs}))
+assert len(found) == {inputs} and found[0] == 0, found
 (text,) = lost(found)  # one for each CPU but the first, and then it is known
 assert "its result[1] (in its result, a tuple) is a lock that cannot be pickled" in text
 assert 'with mechanism="thread", or in a plain loop, nothing is sent' in text
