@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import threading
 from collections.abc import Callable
@@ -20,6 +21,21 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"plan": 3}, TypeError, "plan takes a Plan or its text, .*3"),
     ({"plan": "process:x"}, ValueError, "'process:x' is not a plan; write"),
     ({"plan": "thread:0"}, ValueError, "workers takes .* at least 1, not 0"),
+    (
+        {"plan": "process:10000000"},
+        poolwise.PlanRefused,
+        "10,000,000 processes is refused: there can be at most .* worker processes here: .*fewer",
+    ),
+    (
+        {"mechanism": "process", "max_workers": 10_000_000},
+        poolwise.PlanRefused,
+        "at most .* worker processes here",
+    ),
+    (
+        {"plan": "process:2x5000000"},
+        poolwise.PlanRefused,
+        "at most .* threads here: .*processes and threads",
+    ),
     ({"plan": "gpu:2"}, ValueError, "unknown mechanism 'gpu'"),
     ({"max_workers": "2"}, TypeError, f"max_workers takes {COUNT}, not '2'"),
     ({"max_workers": 1.5}, TypeError, f"max_workers takes {COUNT}, not 1.5"),
@@ -38,8 +54,33 @@ SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"idle_timeout": -1}, ValueError, "idle_timeout takes seconds from 0 on"),
     ({"idle_timeout": float("nan")}, ValueError, "idle_timeout takes seconds from 0 on"),
     ({"isolate": 1}, TypeError, "isolate takes True or False, not 1"),
-    ({"no_such_option": 1}, TypeError, "no_such_option"),
+    ({"retries": -1}, ValueError, "retries takes a whole number of at least 0, not -1"),
+    ({"retries": "1"}, TypeError, "retries takes a whole number of at least 0, not '1'"),
+    ({"retries": 1, "retry_on": "OSError"}, TypeError, "retry_on takes an exception type .*OSE"),
+    ({"retry_on": OSError}, ValueError, "retry_on .*: give retries, too"),
+    ({"task_timeout": 0}, ValueError, "task_timeout takes seconds above 0, .*not 0"),
+    ({"task_timeout": "1"}, TypeError, "task_timeout takes a number of seconds, .*'1'"),
+    ({"memory_limit": "much"}, ValueError, "memory_limit takes bytes above 0, .*'much'"),
+    ({"memory_limit": 1.5}, TypeError, "memory_limit takes bytes above 0, .*1.5"),
+    ({"kill_on_cancel": 1}, TypeError, "kill_on_cancel takes True or False, not 1"),
+    ({"no_such_option": 1}, TypeError, "no option 'no_such_option'; docs/options.md lists all"),
+    ({"max_worker": 1}, TypeError, "no option 'max_worker'; did you mean 'max_workers'?"),
+    ({"isolated": True}, TypeError, "no option 'isolated'; did you mean 'isolate'?"),
+    # What other libraries call it.
+    ({"n_jobs": 2}, TypeError, "no option 'n_jobs'; did you mean 'max_workers'?"),
+    ({"timeout": 2}, TypeError, "no option 'timeout'; did you mean 'task_timeout'?"),
+    ({"backend": "threading"}, TypeError, "no option 'backend'; did you mean 'mechanism'?"),
     # What contradicts itself.
+    (
+        {"task_timeout": 1, "plan": "thread:2"},
+        poolwise.PlanRefused,
+        "2 threads .*task_timeout needs worker processes",
+    ),
+    (
+        {"memory_limit": "1GB", "plan": "process:2x2"},
+        poolwise.PlanRefused,
+        "memory_limit kills a worker, and the calls in its other threads",
+    ),
     ({"plan": "thread:2", "mechanism": "thread"}, ValueError, "plan= already says mechanism="),
     ({"plan": "thread:2", "max_workers": 2}, ValueError, "plan= already says max_workers="),
     ({"plan": "process:2", "threads_per_worker": 2}, ValueError, "already says threads_per_worker"),
@@ -72,11 +113,17 @@ MAP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"chunksize": 0}, ValueError, f"chunksize takes {COUNT}, not 0"),
     ({"chunksize": "3"}, TypeError, f"chunksize takes {COUNT}, not '3'"),
     ({"on_error": "ignore"}, ValueError, "on_error takes 'raise' or 'return', not 'ignore'"),
+    ({"batch_size": 3}, TypeError, "no option 'batch_size'; did you mean 'chunksize'?"),
     ({"common": 3}, TypeError, "common takes keyword arguments, .*3"),
     ({"common": {1: 2}}, TypeError, "common takes keyword arguments, .*1: 2"),
     ({"seed": 1.5}, TypeError, "seed takes a whole number from 0 on, or None, not 1.5"),
     ({"seed": True}, TypeError, "seed takes a whole number from 0 on, or None, not True"),
     ({"seed": -1}, ValueError, "seed takes a whole number from 0 on, or None, not -1"),
+    (
+        {"plan": "thread:10000000"},
+        poolwise.PlanRefused,
+        "at most .* threads here: .* ask for fewer",
+    ),
     ({"plan": "thread:2/4", "chunksize": 3}, ValueError, "plan= already says chunksize="),
 ]
 
@@ -99,12 +146,28 @@ ADVISE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"buffersize": 0}, ValueError, f"buffersize takes {COUNT}, not 0"),
     ({"ordered": None}, TypeError, "ordered takes True or False, not None"),
     ({"on_error": 3}, ValueError, "on_error takes 'raise' or 'return', not 3"),
-    ({"no_such_option": 1}, TypeError, "no_such_option"),
+    ({"no_such_option": 1}, TypeError, "poolwise.advise has no option 'no_such_option'"),
+    ({"verfy": True}, TypeError, "did you mean 'verify'?"),
 ]
 
 
 def started() -> AssertionError:
     raise AssertionError("it was called")
+
+
+@pytest.mark.parametrize(
+    ("taker", "tables"),
+    [
+        (poolwise.map, SHARED + MAP),
+        (poolwise.Executor, SHARED + EXECUTOR),
+        (poolwise.advise, ADVISE),
+    ],
+    ids=["map", "Executor", "advise"],
+)
+def test_every_option_is_among_these(taker: Callable[..., Any], tables: list[Any]) -> None:
+    parameters = inspect.signature(taker).parameters.values()
+    options = {each.name for each in parameters if each.default is not each.empty}
+    assert options - {name for given, _, _ in tables for name in given} == set()
 
 
 class NeverDrawn:

@@ -18,6 +18,7 @@ from poolwise.errors import (
     MemoryLimitExceeded,
     OwnerDied,
     PlanRefused,
+    PoolFailed,
     PoolwiseError,
     StaleProfile,
     TaskTimeout,
@@ -32,6 +33,7 @@ REFUSED = PlanRefused("8 threads", Refusal("parse is a coroutine function", "giv
 TRANSFER = TransferError("the result of parse(3) cannot be pickled")
 KILLED = WorkersKilled("kill_workers ended the worker of this call")
 INITIALIZER = InitializerFailed("KeyError: 3")
+FAILED = PoolFailed("no worker can be started")
 CLOSED = ChannelClosed("the queue is closed")
 DIED = OwnerDied("it is free again")
 STALE = StaleProfile({"kernel": ("Linux 6.1", "Linux 6.2"), "usable_cpus": (2.0, 0.5)})
@@ -43,6 +45,7 @@ ALL = (
     TRANSFER,
     KILLED,
     INITIALIZER,
+    FAILED,
     CLOSED,
     DIED,
     STALE,
@@ -74,6 +77,8 @@ def test_every_error_of_the_module_is_in_the_tree() -> None:
         (KILLED, BrokenProcessPool),
         (INITIALIZER, BrokenProcessPool),
         (INITIALIZER, BrokenThreadPool),
+        (FAILED, BrokenProcessPool),
+        (FAILED, BrokenThreadPool),
         (CLOSED, EOFError),
         (LATE, TimeoutError),
         (LARGE, MemoryError),

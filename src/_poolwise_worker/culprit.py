@@ -14,11 +14,28 @@ if TYPE_CHECKING:
 _TRIES = 1000
 
 
+#: What can be sent instead of things that are often meant to be, by the names of their types.
+_INSTEAD = {
+    "lock": "a poolwise.Lock can be sent",
+    "RLock": "a poolwise.RLock can be sent",
+    "generator": "a list of what it yields can",
+    **dict.fromkeys(
+        ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"),
+        "its name can be sent, and opened there",
+    ),
+    **dict.fromkeys(("socket", "Connection", "Cursor"), "connect inside of the call"),
+}
+
+
 def explain(value: object, name: str, error: BaseException) -> str:
-    """Say which part of `value`, itself called `name`, raised `error` when it was pickled."""
+    """Say which part of `value`, itself called `name`, raised `error` when it was pickled, and
+    what would do in its place if that is known.
+    """
     path, part, error = _smallest(value, name, error)
     where = name if path == name else f"{path} (in {name}, {kind(value)})"
-    return f"{where} is {kind(part)} that cannot be pickled: {describe(error)}"
+    instead = _INSTEAD.get(type(part).__name__)
+    text = f"{where} is {kind(part)} that cannot be pickled: {describe(error)}"
+    return f"{text}; {instead}" if instead else text
 
 
 def _smallest(value: object, path: str, error: BaseException) -> tuple[str, object, BaseException]:

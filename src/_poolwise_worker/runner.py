@@ -7,7 +7,7 @@ from _thread import allocate_lock
 from collections import deque
 from time import perf_counter, thread_time
 
-from _poolwise_worker import transfer, wire
+from _poolwise_worker import surroundings, transfer, wire
 from _poolwise_worker.outbox import flush_streams
 from _poolwise_worker.surroundings import keep_filters
 from _poolwise_worker.transfer import Untransferable, describe
@@ -28,6 +28,9 @@ FLUSH_AFTER = 1e-3
 #: Calls between two readings of the clock are doubled while they take less than this, in seconds;
 #: reading three clocks costs about 1 µs.
 STRIDE_FROM = 5e-5
+
+#: Unlike every decimal context.
+_UNTOLD = object()
 
 
 class Runner:
@@ -54,6 +57,7 @@ class Runner:
         self._lock = allocate_lock()
         self._strides: dict[int, int] = {}
         self.batch = 0  # guarded by Intake.lock; 0: none
+        self._arithmetic: object = _UNTOLD  # that this thread has taken on
         self._clear()
 
     def _clear(self) -> None:
@@ -79,6 +83,9 @@ class Runner:
         """Run the accepted batch to its end, or until its rest is taken back."""
         frame, function = self._frame, self._function
         del self._frame, self._function
+        if surroundings.arithmetic != self._arithmetic:
+            self._arithmetic = surroundings.arithmetic
+            surroundings.take_arithmetic(surroundings.arithmetic)
         if frame.kind == wire.PRIME:
             self._initialize(frame)
             return

@@ -398,6 +398,7 @@ def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
         surroundings.note_levels()
         surroundings.plain_output = plain_output
+        surroundings.arithmetic = surroundings.arithmetic_here()
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

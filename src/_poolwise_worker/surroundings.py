@@ -1,4 +1,6 @@
-"""Looking like the caller: folder, environment, paths, arguments, warnings, logging, locale."""
+"""Looking like the caller: folder, environment, paths, arguments, warnings, logging, locale, the
+rights of new files, decimal arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     T = TypeVar("T")
+    #: Precision, rounding, least and greatest exponent, capitals, clamp, names of trapped signals.
+    Arithmetic = tuple[int, str, int, int, int, int, tuple[str, ...]]
 
 #: Worker processes that share this machine's CPUs with this one, itself included; 1 outside a
 #: worker. What a call runs in parallel by itself has to do with its share of the CPUs.
@@ -27,14 +31,21 @@ plain_output = (True, True)
 #: The most bytes of an arena for results.
 arena_limit = 1 << 30
 
+#: The caller's decimal context; ``None`` if it is the usual one. Each runner takes it on in its own
+#: thread, when it next has something to run: such contexts belong to threads.
+arithmetic: Arithmetic | None = None
+
 
 def take_on(payload: bytes | bytearray) -> None:
     """Make this process look like the caller as it was when it packed `payload`."""
-    global siblings, arena_limit, plain_output
+    global siblings, arena_limit, plain_output, arithmetic
     surroundings: dict[str, Any] = unmarshal(payload)
     siblings = surroundings["siblings"]
     arena_limit = surroundings["arena_limit"]
     plain_output = surroundings["plain_output"]
+    arithmetic = surroundings["arithmetic"]
+    if surroundings["umask"] is not None:
+        os.umask(surroundings["umask"])
     try:
         os.chdir(surroundings["cwd"])
     except OSError:
@@ -62,6 +73,39 @@ def take_on(payload: bytes | bytearray) -> None:
         from multiprocessing.process import current_process
 
         current_process().authkey = surroundings["authkey"]
+
+
+#: What every thread begins with.
+_USUAL: Arithmetic = (
+    28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0,
+    ("DivisionByZero", "InvalidOperation", "Overflow"),
+)  # fmt: skip
+
+
+def arithmetic_here() -> Arithmetic | None:
+    """Return the decimal context of this thread, ``None`` if it is the usual one."""
+    decimal = sys.modules.get("decimal")
+    if decimal is None or not hasattr(decimal, "getcontext"):  # or just being imported elsewhere
+        return None
+    now = decimal.getcontext()
+    trapped = tuple(sorted(each.__name__ for each, traps in now.traps.items() if traps))
+    found: Arithmetic = (
+        now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp, trapped,
+    )  # fmt: skip
+    return None if found == _USUAL else found
+
+
+def take_arithmetic(wanted: Arithmetic | None) -> None:
+    """Calculate in this thread as the caller does."""
+    if wanted is None and "decimal" not in sys.modules:
+        return
+    import decimal
+
+    prec, rounding, least, greatest, capitals, clamp, trapped = wanted or _USUAL
+    traps = [getattr(decimal, each) for each in trapped]
+    decimal.setcontext(
+        decimal.Context(prec, rounding, least, greatest, capitals, clamp, traps=traps)
+    )
 
 
 def _limit_inner_threads(inner: dict[str, int]) -> None:

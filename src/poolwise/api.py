@@ -15,9 +15,11 @@ from poolwise.cost import Forecast
 from poolwise.executor.again import retries_of
 from poolwise.executor.drive import Drive, EndedDrive, MapOptions
 from poolwise.executor.guards import guards_of
+from poolwise.executor.naming import known_options
 from poolwise.executor.options import RunOptions, run_options
 from poolwise.executor.progress import Progress, make_progress
 from poolwise.executor.run import BaseRun
+from poolwise.executor.shortage import refuse_what_no_system_starts
 from poolwise.executor.workers import worker_options
 from poolwise.explain import Explanation, explain_advice, explain_run
 from poolwise.machine import MachineProfile, this_machine
@@ -252,6 +254,7 @@ def map(
     on_error: Literal["return"],
     **options: Unpack[_Options],
 ) -> Run[T | Exception]: ...
+@known_options("poolwise.map")
 def map(
     fn: Callable[..., Any],
     /,
@@ -348,6 +351,8 @@ def map(
         max_concurrency=max_concurrency,
         guards=guards,
     )
+    if run.plan is not None:
+        refuse_what_no_system_starts(run.plan, this_machine())
     if chunksize is not None and plan is not None and run.plan and run.plan.batch_size is not None:
         raise ValueError("plan= already says chunksize=; give one or the other")
     workers = worker_options(
@@ -457,6 +462,7 @@ class Advice:
         return str(self.explain())
 
 
+@known_options("poolwise.advise")
 def advise(
     fn: Callable[..., Any],
     /,

@@ -8,6 +8,7 @@
     ├── TaskTimeout        (also TimeoutError)
     ├── MemoryLimitExceeded (also MemoryError)
     ├── InitializerFailed  (also BrokenThreadPool and BrokenProcessPool)
+    ├── PoolFailed         (also BrokenThreadPool and BrokenProcessPool)
     ├── TransferError      (also pickle.PicklingError)
     ├── OwnerDied
     ├── ChannelClosed      (also EOFError)
@@ -36,6 +37,7 @@ __all__ = [
     "MemoryLimitExceeded",
     "OwnerDied",
     "PlanRefused",
+    "PoolFailed",
     "PoolwiseError",
     "StaleProfile",
     "TaskTimeout",
@@ -147,6 +149,14 @@ class InitializerFailed(PoolwiseError, BrokenThreadPool, BrokenProcessPool):
 
     def __str__(self) -> str:
         return f"the initializer failed in a worker ({self.why}), so no call can run"
+
+
+class PoolFailed(PoolwiseError, BrokenThreadPool, BrokenProcessPool):
+    """Calls have nowhere to run: no worker can be started, or what drives an executor has failed.
+
+    Whose fault: the system's, which gives no process or thread, or poolwise's own; the cause tells.
+    The executor is not broken for good: what is submitted next tries again.
+    """
 
 
 class PlanRefused(PoolwiseError, ValueError):

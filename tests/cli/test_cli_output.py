@@ -125,6 +125,7 @@ def test_standard_error_has_the_explanation_and_the_failures(command: Command) -
     run = command("map", "work:fails_for_odd", "--expr", "range(4)", "--plan", "thread:2")
     *explanation, summary = run.err.splitlines()
     assert "4 inputs" in explanation[0]
+    assert explanation[-1] == "pin --plan thread:2"
     assert summary == "poolwise: 2 of 4 inputs failed; the first: input 1, ValueError: 1 is odd"
     run = command("map", "work:fails_for_odd", "--expr", "range(4)", "--no-explain")
     assert run.err.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import decimal
 import logging
 import multiprocessing
 import os
@@ -64,6 +65,8 @@ def read_surroundings(name: str) -> object:
         "logging": lambda: logging.getLogger("awkward").getEffectiveLevel(),
         "warnings": warn,
         "authkey": lambda: bytes(multiprocessing.current_process().authkey),
+        "arithmetic": divide,
+        "umask": rights_of_a_new_file,
     }[name]()
 
 
@@ -73,6 +76,21 @@ def warn() -> str:
     except UserWarning:
         return "an error"
     return "ignored"
+
+
+def divide() -> tuple[str, str]:
+    try:
+        decimal.Decimal(2) / 3
+    except decimal.Inexact:
+        with decimal.localcontext() as context:
+            context.traps[decimal.Inexact] = False
+            return "trapped", str(decimal.Decimal(2) / 3)
+    return "not trapped", str(decimal.Decimal(2) / 3)
+
+
+def rights_of_a_new_file() -> str:
+    with open(f"{os.getpid()}-{random.random()}", "x") as file:
+        return oct(os.fstat(file.fileno()).st_mode)
 
 
 # ---- what they change ----
@@ -147,6 +165,12 @@ def raise_in_context(number: int) -> int:
         return [][number]  # type: ignore[no-any-return, misc]
     except IndexError:
         raise LookupError("while handling") from None
+
+
+def raise_with_a_lock(number: int) -> int:
+    error = KeyError("kept", number)
+    error.code, error.lock = number, threading.Lock()  # type: ignore[attr-defined]
+    raise error
 
 
 def raise_group(number: int) -> int:

@@ -4,7 +4,9 @@ side effects, or a refusal that says why and what would do.
 
 from __future__ import annotations
 
+import decimal
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -192,10 +194,13 @@ def test_surroundings_are_as_they_are_now(
     monkeyed = logging.getLogger("awkward")
     module.setattr(monkeyed, "level", logging.ERROR)
     monkeyed.manager._clear_cache()  # type: ignore[attr-defined]
-    limit = sys.getrecursionlimit()
+    limit, umask = sys.getrecursionlimit(), os.umask(0o022)
     try:
         sys.setrecursionlimit(limit + 77)
-        with warnings.catch_warnings():
+        os.umask(0o027)
+        with warnings.catch_warnings(), decimal.localcontext() as arithmetic:
+            arithmetic.prec, arithmetic.rounding = 7, decimal.ROUND_UP
+            arithmetic.traps[decimal.Inexact] = True
             warnings.simplefilter("error")
             names = [
                 "cwd",
@@ -206,11 +211,14 @@ def test_surroundings_are_as_they_are_now(
                 "logging",
                 "warnings",
                 "authkey",
+                "arithmetic",
+                "umask",
             ]
             expected = dict(zip(names, in_a_loop(awkward.read_surroundings, names), strict=True))
             found = dict(zip(names, mapped(awkward.read_surroundings, names, plan), strict=True))
     finally:
         sys.setrecursionlimit(limit)
+        os.umask(umask)
     assert found == expected
 
 
@@ -259,6 +267,23 @@ RAISING = [
 def test_exceptions_are_those_of_a_loop(plan: str | None, function: Callable[..., Any]) -> None:
     inputs = range(number_of_calls(plan, 5))
     assert mapped(function, inputs, plan) == in_a_loop(function, inputs)
+
+
+@plans
+def test_exceptions_that_do_not_pickle_are_caught_by_the_same_clause(plan: str | None) -> None:
+    inputs = range(number_of_calls(plan, 5))
+    function = awkward.Slowly(awkward.raise_with_a_lock, SECONDS if plan is None else 0.0)
+    with poolwise.map(function, inputs, plan=plan) as run:
+        for number in inputs:
+            with pytest.raises(KeyError) as caught:
+                next(run)
+            assert type(caught.value) is KeyError
+            assert caught.value.args == ("kept", number)
+            assert caught.value.code == number  # type: ignore[attr-defined]
+            # The lock stays where it is, and that is said.
+            told = "(could not be sent from its worker: .lock)"
+            assert hasattr(caught.value, "lock") != (told in getattr(caught.value, "__notes__", []))
+    assert len(outcomes(run)) == 0
 
 
 @plans

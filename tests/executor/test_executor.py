@@ -820,7 +820,10 @@ def test_what_cannot_be_sent_fails_alone(make: Make) -> None:
     worse = pool.submit(partial(identity), lambda: lock)
     good += [pool.submit(identity, number) for number in range(10, 20)]
     for future in (bad, worse, pool.submit(threading.Lock)):
-        assert isinstance(future.exception(DEADLINE), poolwise.TransferError)
+        error = future.exception(DEADLINE)
+        assert isinstance(error, poolwise.TransferError)
+        assert 'mechanism="thread"' in str(error)  # what to do
+        assert "a poolwise.Lock can be sent" in str(error)
     assert [result(future) for future in good] == list(range(20))
 
 
@@ -871,7 +874,8 @@ def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
         if error is None:
             assert future.result() == number * number
         else:
-            assert isinstance(error, poolwise.PoolwiseError)
+            assert isinstance(error, poolwise.PoolFailed)
+            assert isinstance(error, cf.BrokenExecutor)
             assert isinstance(error.__cause__, ZeroDivisionError)
     assert next(calls) > after
     assert result(pool.submit(square, 3)) == 9
@@ -911,7 +915,9 @@ def test_without_any_thread_a_call_is_refused_or_fails(
     refused = "poolwise-"
     monkeypatch.setattr(threading.Thread, "start", refuse)
     refused = "poolwise-0"
-    assert isinstance(pool.submit(square, 3).exception(DEADLINE), poolwise.PoolwiseError)
+    error = pool.submit(square, 3).exception(DEADLINE)
+    assert isinstance(error, poolwise.PoolFailed)
+    assert isinstance(error, cf.thread.BrokenThreadPool)
     refused = "nothing"
     assert result(pool.submit(square, 3)) == 9
 

@@ -12,7 +12,7 @@ from thorough import thorough
 #: Limits of their own for these programs. That of processes is for a user who is nobody else, and
 #: counts threads, too; it does not bind root, so the program becomes less than that.
 LIMITS = """
-import ctypes, errno, itertools, pathlib, resource, time
+import concurrent.futures.process, ctypes, errno, itertools, pathlib, resource, time
 
 def processes(more):
     resource.setrlimit(resource.RLIMIT_NPROC, (len(os.listdir("/proc/self/task")) + more, hard))
@@ -110,7 +110,8 @@ with poolwise.Executor(plan={plan!r}, start_method=method) as pool:
     futures = [pool.submit(call, each) for each in range(20)]
     for each in futures:
         error = each.exception()
-        assert isinstance(error, poolwise.PoolwiseError), repr(error)
+        assert isinstance(error, poolwise.PoolFailed), repr(error)
+        assert isinstance(error, concurrent.futures.BrokenExecutor)
         assert error.__cause__.errno == errno.EAGAIN and "ulimit -u" in str(error), error
     lift()
     assert values(pool.map(call, range(20))) == list(range(20))
@@ -222,7 +223,7 @@ with poolwise.Executor(plan="process:2", start_method=method) as pool:
     pathlib.Path("submitted").touch()
     for each in futures:
         error = each.exception()
-        assert isinstance(error, poolwise.PoolwiseError), repr(error)
+        assert isinstance(error, concurrent.futures.process.BrokenProcessPool), repr(error)
         assert error.__cause__.errno == errno.EMFILE and "ulimit -n" in str(error), error
     assert len(started) <= before + 3
     assert values(pool.map(call, range(40))) == list(range(40))  # by another server

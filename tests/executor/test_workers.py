@@ -20,6 +20,7 @@ import pytest
 import poolwise
 from executor.calls import DEADLINE, Gate, current_thread_name, initialized, pid_of, prepare, square
 from poolwise.executor.workers import worker_options
+from poolwise.machine import this_machine
 
 PLANS = ["inline", "thread:4", None]
 
@@ -90,9 +91,26 @@ def test_options_may_be_given_by_position_as_to_either_standard_executor() -> No
     with poolwise.Executor(1, "mine", prepared.append, (5,)) as pool:
         assert pool.submit(current_thread_name).result(DEADLINE) == "mine_0"
     assert prepared == [5]
-    with poolwise.Executor(1, mp.get_context("spawn"), prepared.append, (6,)) as pool:
+    with poolwise.Executor(1, mp.get_context("spawn"), os.putenv, ("a", "b")) as pool:
         assert pool.submit(square, 2).result(DEADLINE) == 4
-    assert prepared == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "options", [{"mp_context": mp.get_context("forkserver")}, {"max_tasks_per_child": 5}], ids=str
+)
+def test_what_only_a_process_pool_takes_asks_for_processes(options: dict[str, Any]) -> None:
+    with poolwise.Executor(1, **options) as pool:
+        assert pool.submit(os.getpid).result(DEADLINE) != os.getpid()
+        assert str(pool.stats().plan) == "1 process"
+    # As wide as a process pool, whatever the environment would have `auto` do.
+    with poolwise.Executor(**options) as pool:
+        assert pool.size == this_machine().facts.whole_cpus
+
+
+@pytest.mark.parametrize("threads", [{"plan": "thread:2"}, {"mechanism": "thread"}], ids=str)
+def test_a_context_for_processes_contradicts_threads(threads: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"mp_context= says processes, and the plan .* thread"):
+        poolwise.Executor(mp_context=mp.get_context("spawn"), **threads)
 
 
 # ---- how long workers live ---------------------------------------------------------------------

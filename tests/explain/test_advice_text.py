@@ -289,3 +289,20 @@ def test_no_forecasts_at_all_and_nothing_but_refusals() -> None:
 
 def test_the_explained_function_is_the_one_in_the_code() -> None:
     assert read.__name__ in _advice()[2].partition("by hand")[2]
+
+
+def test_a_plan_that_is_forecast_to_be_shorter_and_not_taken_has_a_reason() -> None:
+    record, forecasts, text = _advice()
+    assert "†" not in text  # the plan to take is the shortest
+    chosen, other, *rest = forecasts
+    nearly = replace(other, makespan=0.96 * chosen.makespan)
+    text = str(explain_advice(record, (chosen, nearly, *rest)))
+    assert _row(text, other.plan).endswith(" †")
+    assert text.count("†") == 2
+    assert "† shorter than the plan to take, but by less than forecasts err (5 %)" in text
+
+
+def test_one_that_looks_as_long_needs_none() -> None:
+    record, (chosen, other, *rest), _ = _advice()
+    same = replace(other, makespan=chosen.makespan * (1 - 1e-9))
+    assert "†" not in str(explain_advice(record, (chosen, same, *rest)))

@@ -112,6 +112,7 @@ def test_a_plan_in_force_that_is_not_the_best_of_the_last_look_is_the_one_explai
     assert "one at a time" in text
     lines = text.partition("not taken")[2].partition("\n\n")[0]
     assert "threads -" in lines  # shorter, and not taken
+    assert "(not clearly shorter: forecasts err)" in lines
     assert "plain loop" not in lines
 
 
@@ -183,6 +184,13 @@ def test_the_text_ends_with_what_was_not_checked_and_how_to_pin() -> None:
     *_, unchecked, pin = str(explain_run(record)).splitlines()
     assert unchecked == "not checked: effects outside Python (files, databases)"
     assert pin == f'pin plan="{record.plan.spec}" · the same by hand: .code'
+
+
+def test_a_command_is_told_how_to_pin_in_a_command() -> None:
+    record = a_run()
+    in_python = str(explain_run(record)).splitlines()
+    in_command = str(explain_run(record, for_command=True)).splitlines()
+    assert in_command == [*in_python[:-1], f"pin --plan {record.plan.spec}"]
 
 
 # ---- runs that did not go all the way ------------------------------------------------------------

@@ -124,3 +124,54 @@ else:
     raise AssertionError
 """
     run(tmp_path, program, method)
+
+
+@METHODS
+@pytest.mark.parametrize("plan", ["process:1", "process:1x2", "process:2"])
+def test_decimals_are_calculated_as_here_and_as_now(plan: str, method: str, tmp_path: Path) -> None:
+    program = f"""
+import decimal, time
+def third(_):
+    time.sleep(1e-3)  # so that each thread has some
+    return str(decimal.Decimal(1) / 3)
+for places in 5, 9, 28, 3, 28:
+    decimal.getcontext().prec = places
+    assert {{*mapped(third, range(8), plan={plan!r})}} == {{"0." + places * "3"}}, places
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
+def test_what_an_initializer_makes_of_decimals_stays(method: str, tmp_path: Path) -> None:
+    program = """
+import decimal
+def prepare():
+    decimal.getcontext().prec = 4
+def third(_):
+    return str(decimal.Decimal(1) / 3)
+assert {*mapped(third, range(8), plan="process:1", initializer=prepare)} == {"0.3333"}
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
+def test_new_files_have_the_rights_of_the_callers_now(method: str, tmp_path: Path) -> None:
+    program = """
+def make(name):
+    with open(name, "x") as file:
+        return os.fstat(file.fileno()).st_mode & 0o777
+for mask in 0o022, 0o077, 0o000, 0o022:
+    os.umask(mask)
+    names = [f"{mask}-{number}-{len(os.listdir('.'))}" for number in range(4)]
+    assert {*mapped(make, names)} == {0o666 & ~mask}
+"""
+    run(tmp_path, program, method)
+
+
+def test_who_does_not_calculate_with_decimals_does_not_import_them(tmp_path: Path) -> None:
+    program = """
+def imported(_):
+    return "decimal" in sys.modules
+assert {*mapped(imported)} == {False}
+"""
+    run(tmp_path, program, "forkserver")

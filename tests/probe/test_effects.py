@@ -89,28 +89,30 @@ def watch(function: Callable[..., object], inputs: list[object]) -> EffectWatch:
 
 
 @pytest.mark.parametrize(
-    "function",
+    ("function", "what"),
     [
-        counts,
-        collects,
-        collects_in_a_default,
-        collects_by_keyword,
-        Keeps(),
-        Keeps().method,
-        closure(),
+        (counts, "test_effects.counter"),
+        (collects, "test_effects.seen"),
+        (collects_in_a_default, "a list that the function holds"),
+        (collects_by_keyword, "a dict that the function holds"),
+        (Keeps(), "a Keeps that the function holds"),
+        (Keeps().method, "a Keeps that the function holds"),
+        (closure(), "an int that the function holds"),
     ],
     ids=repr,
 )
 def test_calls_that_change_something_every_time_are_for_a_loop(
-    function: Callable[..., object],
+    function: Callable[..., object], what: str
 ) -> None:
     refusal = watch(function, [1, 2, 3]).refusal
     assert refusal is not None
-    assert "each call changes" in refusal.reason
+    assert f"each call changes {what}" in refusal.reason
 
 
 def test_arguments_that_are_changed_every_time() -> None:
-    assert watch(fills, [[1], [2], [3]]).refusal is not None
+    refusal = watch(fills, [[1], [2], [3]]).refusal
+    assert refusal is not None
+    assert refusal.reason == "each call changes its arguments"
 
 
 def test_one_call_is_too_few_to_say() -> None:

@@ -17,6 +17,7 @@ from poolwise.cli.records import Records
 from poolwise.cli.signals import Signals
 from poolwise.cli.target import load_target
 from poolwise.errors import PlanRefused, PoolwiseError
+from poolwise.explain import explain_run
 from poolwise.units import plural
 
 
@@ -133,7 +134,7 @@ def _conclude(
             complain(f"stopped by {signals.received.name} after {plural(records.lines, 'input')}")
         return signals.exit_code
     if arguments.explain and not arguments.quiet:
-        print(results.explain(), file=sys.stderr)
+        print(explain_run(results.record(), for_command=True), file=sys.stderr)
     if not records.failed:
         return 0
     if not arguments.quiet:

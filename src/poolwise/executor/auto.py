@@ -87,6 +87,11 @@ class Auto:
         return self._survey.learned and self._survey.conclusive
 
     @property
+    def unsendable(self) -> bool:
+        """Whether calls were sent to processes before it was known that they cannot be."""
+        return self._opening.unsendable
+
+    @property
     def refused(self) -> bool:
         """Whether only a plain loop will do, as calls were seen to change what they share."""
         return self._survey.refusal is not None
@@ -104,7 +109,7 @@ class Auto:
             self._spent = spent(known)
             self._prepare(known.profile)
         yield from self._opening.steps(known)
-        sample = self._opening.sample
+        sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
         if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
             self._survey.pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet

@@ -521,7 +521,7 @@ class Dispatch:
 
         Raises:
             InitializerFailed: the initializer did not make workers of them.
-            PoolwiseError: there is no other lane.
+            PoolFailed: there is no other lane.
         """
         from poolwise.errors import InitializerFailed
 
@@ -534,9 +534,9 @@ class Dispatch:
                 self._settle(number, Outcomes([None], {0: self._error_of(number, task, exit)}))
             return
         if not any(other.active for other in self.lanes if other is not lane):
-            from poolwise.errors import PoolwiseError
+            from poolwise.errors import PoolFailed
 
-            raise PoolwiseError(f"no worker can be started: {explained(error)}") from error
+            raise PoolFailed(f"no worker can be started: {explained(error)}") from error
         self._close_if_empty(lane)
 
     def _end(self, flight: _Flight, count: int) -> None:

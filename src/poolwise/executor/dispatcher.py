@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
+from poolwise.errors import InitializerFailed, PoolFailed, PoolwiseError, WorkersKilled
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
@@ -253,8 +253,8 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-def _failure(cause: BaseException) -> PoolwiseError:
-    error = PoolwiseError(
+def _failure(cause: BaseException) -> PoolFailed:
+    error = PoolFailed(
         f"the executor failed under this call: {type(cause).__name__}: {cause}; if this is a fault "
         "of poolwise, please report it, with the traceback that is the cause of this error"
     )

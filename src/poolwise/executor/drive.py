@@ -217,7 +217,8 @@ class Drive(Iterator[Iterator[object]]):
         """Keep what the run has taught; the last thing done, so that nothing waits for it."""
         if self._memory is None or self.auto is None or self.auto.refused or sys.is_finalizing():
             return
-        if self._memory.keep(record, learned=self.auto.learned):
+        auto = self.auto
+        if self._memory.keep(record, learned=auto.learned, unsendable=auto.unsendable):
             self.ended.record = replace(record, kept=True)
 
     def __del__(self) -> None:

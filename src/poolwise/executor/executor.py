@@ -19,9 +19,11 @@ from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
 from poolwise.executor.guards import guards_of
+from poolwise.executor.naming import known_options
 from poolwise.executor.options import run_options, standard_threads
 from poolwise.executor.results import Results
 from poolwise.executor.routing import make_router
+from poolwise.executor.shortage import refuse_what_no_system_starts
 from poolwise.executor.stats import ExecutorStats
 from poolwise.executor.submission import Submission
 from poolwise.executor.workers import worker_options
@@ -47,12 +49,14 @@ class Executor(StandardExecutor):
     Args:
         max_workers: Threads of a thread plan, processes of a process plan; under ``"auto"`` also
             the most calls at once.
-        mp_context: A `multiprocessing` context; only the name of its start method is used. A text
-            here is a `thread_name_prefix`, as in `ThreadPoolExecutor`.
+        mp_context: A `multiprocessing` context: workers are processes, started by its method;
+            nothing else of it is used. A text here is a `thread_name_prefix`, as in
+            `ThreadPoolExecutor`.
         initializer: Called once in each worker, thread or process, before its first call. If it
             raises, no call runs any more: `InitializerFailed`.
         initargs: Its arguments.
-        max_tasks_per_child: A worker process is replaced after so many calls.
+        max_tasks_per_child: A worker process is replaced after so many calls; under ``"auto"``
+            workers are processes then.
         thread_name_prefix: Threads are called this, an underscore and a number.
         start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``; chosen by default.
         mechanism: ``"auto"``, ``"inline"`` (one call at a time, in one thread of the executor),
@@ -89,6 +93,7 @@ class Executor(StandardExecutor):
 
     _dispatcher: Dispatcher | None = None
 
+    @known_options("poolwise.Executor")
     def __init__(
         self,
         max_workers: int | None = None,
@@ -124,6 +129,12 @@ class Executor(StandardExecutor):
             guards=guards,
             idle_timeout=idle_timeout,
         )
+        if (
+            mechanism == "auto"
+            and plan is None
+            and _is_a_process_pool(mp_context, max_tasks_per_child)
+        ):
+            mechanism = "process"
         default = standard_threads() if mechanism == "thread" and plan is None else None
         self._options = run_options(
             this_machine(),
@@ -134,6 +145,9 @@ class Executor(StandardExecutor):
             max_concurrency=max_concurrency,
             guards=guards,
         )
+        pinned = self._options.plan
+        if pinned is not None:
+            _check_plan(pinned, mp_context)
         self._killable = kill_on_cancel
         self._retries = retries_of(retries, retry_on)
         self._concurrency = make_router(this_machine(), self._options).concurrency
@@ -341,6 +355,19 @@ class Executor(StandardExecutor):
         """In a child of the user's, which has none of the threads: begin anew."""
         self._lock = threading.RLock()
         self._dispatcher = None
+
+
+def _is_a_process_pool(mp_context: object, max_tasks_per_child: int | None) -> bool:
+    """Whether what only `ProcessPoolExecutor` takes was given: then processes are what is meant."""
+    context = mp_context is not None and not isinstance(mp_context, str)
+    return context or max_tasks_per_child is not None
+
+
+def _check_plan(plan: Plan, mp_context: object) -> None:
+    if plan.mechanism == "process":
+        refuse_what_no_system_starts(plan, this_machine())  # threads start on demand
+    elif mp_context is not None and not isinstance(mp_context, str):
+        raise ValueError(f"mp_context= says processes, and the plan {plan}; give one or the other")
 
 
 def _check_grace(grace: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pickle import PicklingError
 from typing import Protocol
 
 from poolwise.ipc import Inbox
@@ -13,6 +14,9 @@ from poolwise.probe import Sample
 from poolwise.task import BatchId, Exit, Outcomes, WorkerId
 from poolwise.timing.clock import Clock
 from poolwise.units import PerSecond, Seconds
+
+#: What a `TransferError` is, too; importing that one takes 10 ms.
+_UNSENT = PicklingError
 
 
 class Settler(Protocol):
@@ -61,6 +65,7 @@ class Lane:
         self.all_ready_at: Seconds | None = None
         self.active = True  # takes new calls
         self.short = False  # has had to do with fewer workers
+        self.unsendable = False  # a call failed because something could not be sent
         self.settled = False  # was decided for, not only passed through while learning
         self.width = plan.concurrency  # calls at once; never above the plan's
         self.in_flight = 0  # batches
@@ -126,6 +131,8 @@ class Lane:
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Count, and hand the outcomes on."""
         count = len(outcomes.values)
+        if outcomes.errors and not self.unsendable:
+            self.unsendable = any(isinstance(each, _UNSENT) for each in outcomes.errors.values())
         self.calls += count
         self.service += outcomes.service
         self.cpu += outcomes.cpu

@@ -23,6 +23,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.payload import measure_payload
 from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
@@ -59,7 +60,8 @@ class Opening:
     """Runs the first calls of a short workload. Used by the owner only.
 
     `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
-    where a pilot can tell more.
+    where a pilot can tell more. `unsendable`: something of them does not pickle; no call that can
+    still be kept here goes to a process, and in the next run none before it is known to pickle.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Opening:
     ) -> None:
         self.sample: Sample | None = None
         self.brief = False
+        self.unsendable = False
         self._dispatch = dispatch
         self._current = current
         self._choice = choice
@@ -79,6 +82,8 @@ class Opening:
         self._cpus = math.floor(facts.usable_cpus)
         self._patience = _WAITED, _COMPUTED
         self._most: float = _FEW
+        self._looked = False
+        self._cautious = False
         self._width = _WIDTH
 
     def steps(self, known: Entry | None = None) -> Iterator[None]:
@@ -86,6 +91,7 @@ class Opening:
 
         Calls that are `known` to be long have to last only until that seems to be true.
         """
+        self._cautious = known is not None and not known.profile.payload.carried
         if known is not None and known.profile.wall >= _LONG:
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
@@ -161,7 +167,9 @@ class Opening:
     def _few_for_processes(self) -> bool:
         left = self._dispatch.workload.remaining
         assert left is not None  # or nothing would be done here
-        few = self._cpus > 1 and left < _FEW_FOR_A_CPU * self._cpus  # one is drawn already
+        few = (
+            self._cpus > 1 and not self._cautious and left < _FEW_FOR_A_CPU * self._cpus
+        )  # one is drawn already
         return few and self._choice.refusal("process") is None
 
     def _workers(self) -> Lane | None:
@@ -206,12 +214,31 @@ class Opening:
             with QuickTurns():
                 dispatch.fill()
             dispatch.wait()
+            if self._shows_unsendable(first, beside):
+                self.unsendable = True
+                break
             yield
-        if beside.calls:
+        while dispatch.in_flight and not dispatch.workload.remaining:
+            dispatch.wait()
+            yield
+        if beside.calls and not dispatch.remaining:
             self._current.plan = beside.plan
         self._note(first)
         dispatch.retire(first)
         dispatch.retire(beside)
+
+    def _shows_unsendable(self, first: Lane, beside: Lane) -> bool:
+        """Whether a call has come back, or its result from the thread, that no process can send.
+
+        Looked at once: when the first call has ended.
+        """
+        if beside.unsendable:
+            return True
+        specimen = self._dispatch.specimen
+        if self._looked or not first.calls or specimen is None:
+            return False
+        self._looked = True
+        return not measure_payload(*specimen, self._dispatch.clock).carried
 
     def _note(self, lane: Lane, queued: float = 0.0) -> None:
         """Keep what the calls were like; `queued` is the share of its time that one had no CPU."""

@@ -34,10 +34,12 @@ class Memory:
         """Return what earlier runs have taught, here or in other processes."""
         return wisdom.recall(self._task.function, self._facts)
 
-    def keep(self, record: RunRecord, *, learned: bool) -> bool:
-        """Remember what a run has taught; false if it was nothing."""
+    def keep(self, record: RunRecord, *, learned: bool, unsendable: bool = False) -> bool:
+        """Remember what a run has taught; false if it was nothing. That calls turned out to be
+        `unsendable` while some ran in processes is worth it always.
+        """
         profile = record.profile
-        told = learned or record.plan.mechanism != "inline"
+        told = learned or unsendable or record.plan.mechanism != "inline"
         learned = learned and _borne_out(record)
         chosen = record.finished or record.forecasts  # else it was left while learning
         if profile is None or not (told and chosen) or record.elapsed < _TELLS:

@@ -75,7 +75,7 @@ def _pictures(
 ) -> tuple[Picture, Picture] | None:
     """Return pictures of a call and of the variables that it reads."""
     try:
-        variables = list(variables_of(function))
+        variables = [value for _, value in variables_of(function)]
     except Exception:  # whatever a thing that looks like a function does
         return None
     call, read = _picture((function, args, kwargs)), _picture(variables)

@@ -82,6 +82,7 @@ class Survey:
     ) -> None:
         self.profile: TaskProfile | None = None
         self.refusal: Refusal | None = None  # of everything but the plain loop
+        self.unsendable = False  # something of a call was found not to pickle
         self.learned = False
         self.conclusive = True  # false: there were too few calls to learn from
         self._dispatch = dispatch
@@ -140,8 +141,10 @@ class Survey:
 
     def begin_with(self, sample: Sample, where: str) -> None:
         """Know of a task what its first calls have shown."""
-        dispatch = self._dispatch
-        task = self.profile = self._first_profile(sample, self._payload(sample))
+        dispatch, payload = self._dispatch, self._payload(sample)
+        if self.unsendable:
+            payload = replace(payload, carried=False)
+        task = self.profile = self._first_profile(sample, payload)
         text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
@@ -160,7 +163,7 @@ class Survey:
         if task is None or self.refusal is not None or self.learned:
             return False
         if _alike(task, known):
-            carried = task.payload.carried
+            carried = task.payload.carried and known.payload.carried
             self.profile = replace(known, payload=known.payload if carried else task.payload)
         elif learned and _same_kind(task, known):
             low, high = known.gil_low / known.cpu, known.gil_high / known.cpu

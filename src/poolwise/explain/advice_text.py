@@ -23,6 +23,7 @@ from poolwise.explain.words import (
 )
 from poolwise.machine import Facts
 from poolwise.plan import Plan
+from poolwise.planner.choose import MARGIN
 from poolwise.probe import TaskProfile
 from poolwise.units import duration, plural, size
 
@@ -30,6 +31,9 @@ _INDENT = 9
 
 #: Where long lines are broken.
 _WIDTH = 76
+
+#: Marks a plan whose makespan is shorter than that of the plan to take.
+_MARK = "†"
 
 #: A share of a call below which it is not worth a word.
 _NOT_WORTH_A_WORD = 0.05
@@ -204,7 +208,14 @@ def candidate_lines(record: RunRecord, forecasts: Sequence[Forecast]) -> list[st
     rest = sorted(forecasts[1:], key=lambda each: (each.refusal is not None, each.makespan))
     rows = list(_rows((forecasts[0], *rest), calls_of(record), measured))
     lines = [table(header, rows, left=[0, len(header) - 1])]
-    return [*lines, "* on inputs of its own; no input ran twice"] if measured else lines
+    if measured:
+        lines.append("* on inputs of its own; no input ran twice")
+    if any(row[-1].endswith(_MARK) for row in rows):
+        lines.append(
+            f"{_MARK} shorter than the plan to take, but by less than forecasts err "
+            f"({MARGIN:.0%}): what is simpler, or has run here, is taken".replace("%", " %")
+        )
+    return lines
 
 
 def _makespan_heading(record: RunRecord) -> str:
@@ -222,7 +233,14 @@ def _rows(forecasts: Sequence[Forecast], calls: int, measured: bool) -> Iterator
         row = [str(each.plan), time(each.makespan), calls_per_second(each.predicted)]
         if measured:
             row.append("" if each.measured is None else calls_per_second(each.measured))
-        yield [*row, bound_by(each, calls)]
+        reason = bound_by(each, calls)
+        yield [*row, f"{reason} {_MARK}" if _seems_shorter(each, forecasts[0]) else reason]
+
+
+def _seems_shorter(forecast: Forecast, chosen: Forecast) -> bool:
+    """Whether the table would show a shorter makespan than that of the plan to take."""
+    shorter = forecast.makespan < chosen.makespan
+    return shorter and time(forecast.makespan) != time(chosen.makespan)
 
 
 # ---- the rest ------------------------------------------------------------------------------------

@@ -41,13 +41,17 @@ class Explanation:
         return written(self.document)
 
 
-def explain_run(record: RunRecord) -> Explanation:
-    """Explain a run: what was planned, what happened, what bound it, what was not taken."""
+def explain_run(record: RunRecord, *, for_command: bool = False) -> Explanation:
+    """Explain a run: what was planned, what happened, what bound it, what was not taken.
+
+    `for_command`: the text says what to write in a command, and not in Python.
+    """
     from poolwise.explain.as_json import run_document
     from poolwise.explain.run_text import run_text
 
     code = _code(record, record.plan)
-    return Explanation(run_text(record), code, run_document(record, code))
+    text = run_text(record, for_command=for_command)
+    return Explanation(text, code, run_document(record, code))
 
 
 def explain_advice(record: RunRecord, forecasts: tuple[Forecast, ...]) -> Explanation:

@@ -34,23 +34,33 @@ _WIDTH = 84
 _FIRST, _LAST = 12, 6
 
 
-def run_text(record: RunRecord) -> str:
-    """Return the whole text; short where there is little to tell."""
+def run_text(record: RunRecord, *, for_command: bool = False) -> str:
+    """Return the whole text; short where there is little to tell. `for_command`: in words of the
+    command line.
+    """
     if not record.started:
         return _nothing_ran(record)
     parts = [headline(record), timeline(record.phases, record.elapsed), outcome_lines(record)]
     if not _ended_in_the_pilot(record):
         parts += [dimension_lines(record)]
-    parts += [["not checked: effects outside Python (files, databases)", *_memory_lines(record)]]
+    parts += [
+        [
+            "not checked: effects outside Python (files, databases)",
+            *_memory_lines(record, for_command),
+        ]
+    ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _memory_lines(record: RunRecord) -> Iterator[str]:
+def _memory_lines(record: RunRecord, for_command: bool) -> Iterator[str]:
     """Say where the plan comes from, if from an earlier run, and how to have it again."""
     if record.remembered is not None:
         known = record.remembered
         yield f"from wisdom: {known.plan}, by {known.run}"
-    pin = f'pin plan="{record.plan.spec}" · the same by hand: .code'
+    if for_command:
+        pin = f"pin --plan {record.plan.spec}"
+    else:
+        pin = f'pin plan="{record.plan.spec}" · the same by hand: .code'
     yield f"remembered for this function here · {pin}" if record.kept else pin
 
 
@@ -204,14 +214,16 @@ def not_taken_lines(record: RunRecord, current: Forecast | None) -> list[str]:
     if current is None or not possible([current]):
         return []
     parts = [
-        f"{each.plan} {longer(each.makespan - current.makespan)}{_why(each)}"
+        f"{each.plan} {longer(each.makespan - current.makespan)}{_why(each, current)}"
         for name, each in best_of_each_family(record.forecasts).items()
         if name != family(record.plan)
     ]
     return listed(parts, width=_WIDTH)
 
 
-def _why(forecast: Forecast) -> str:
+def _why(forecast: Forecast, current: Forecast) -> str:
+    if forecast.makespan < current.makespan:
+        return " (not clearly shorter: forecasts err)"
     return "" if forecast.plan.mechanism == "inline" else f" ({bound_by(forecast)})"
 
 

@@ -16,6 +16,7 @@ from poolwise.mechanisms.carried import Applying, Brought, Carried
 from poolwise.mechanisms.definitions import Meanings
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
+from poolwise.mechanisms.receive import NOTHING_IS_SENT
 from poolwise.task import Batch, Task
 
 
@@ -85,7 +86,7 @@ class Encoder:
             from poolwise.errors import TransferError
 
             raise TransferError(
-                f"{task.name} cannot be pickled: {transfer.describe(error)}"
+                f"{task.name} cannot be pickled: {transfer.describe(error)}; {NOTHING_IS_SENT}"
             ) from error
         frame = wire.pack(wire.TASK, task.id, payload, descriptors=len(descriptors))
         self._tasks[task] = _Learned(frame, descriptors)

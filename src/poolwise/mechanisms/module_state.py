@@ -108,13 +108,13 @@ def state_for_fork(function: Callable[..., object]) -> ModuleState | None:
     return version, places
 
 
-def variables_of(function: Callable[..., object]) -> Iterator[object]:
-    """Yield each variable of the user's that calls share with the program: in modules, closures,
-    and the objects that are called.
+def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, object]]:
+    """Yield name and value of each variable of the user's that calls share with the program: in
+    modules, closures, and the objects that are called. What has no place has an empty name.
     """
-    for _, _, value in names_reached_by(function):
+    for module, path, value in names_reached_by(function):
         if _is_variable(value):
-            yield value
+            yield path if module in ("", "__main__") else f"{module}.{path}", value
 
 
 def _is_variable(value: object) -> bool:

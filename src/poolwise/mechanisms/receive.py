@@ -79,6 +79,10 @@ def error_of(name: str, pickled: bytes | None, text: str) -> BaseException:
     return error
 
 
+#: What to do where something cannot be sent, whatever it is.
+NOTHING_IS_SENT = 'with mechanism="thread", or in a plain loop, nothing is sent'
+
+
 def _first_cause(error: BaseException) -> BaseException:
     """Return what began it all, which has no cause: its place is free for the traceback there."""
     seen = {id(error)}
@@ -91,6 +95,6 @@ def _first_cause(error: BaseException) -> BaseException:
 def _transfer_error(text: str, cause: BaseException | None) -> BaseException:
     from poolwise.errors import TransferError
 
-    error = TransferError(text)
+    error = TransferError(f"{text}; {NOTHING_IS_SENT}")
     error.__cause__ = cause
     return error

@@ -34,6 +34,8 @@ def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) 
             "plain_output": plain_output(),
             "inner_threads": _inner_threads(siblings * threads),
             "cwd": folder,
+            "umask": _umask(),
+            "arithmetic": own.arithmetic_here(),
             # What `os.environb` copies item by item, through two layers of Python.
             "environ": dict(os.environb._data),  # type: ignore[attr-defined]
             # Anything may lie in these lists; `marshal` takes plain strings only.
@@ -60,6 +62,22 @@ def _is_plain(stream: object, descriptor: int) -> bool:
         return type(stream) is TextIOWrapper and stream.fileno() == descriptor
     except (OSError, ValueError):  # closed
         return False
+
+
+def _umask() -> int | None:
+    """Return which rights new files are not given; ``None`` if the system does not tell.
+
+    Not by ``os.umask``, which tells only while it sets another: other threads make files.
+    """
+    try:
+        status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        _, found, rest = os.read(status, 256).partition(b"\nUmask:")
+    finally:
+        os.close(status)
+    return int(rest.split(None, 1)[0], 8) if found else None
 
 
 #: What libraries read when they are loaded: OpenMP, OpenBLAS, MKL, BLIS, Accelerate, NumExpr.

@@ -8,7 +8,7 @@ from poolwise.cost import Forecast
 from poolwise.plan import Plan
 
 #: A mechanism must be so much better than a simpler one: forecasts are not better than this.
-_MARGIN = 0.05
+MARGIN = 0.05
 
 #: More workers must be so much better than fewer: they cost little, but others may pay for them.
 _MORE_WORKERS = 0.01
@@ -42,7 +42,7 @@ def choose(forecasts: Sequence[Forecast]) -> Forecast:
     if not possible:
         raise ValueError("every plan is refused")
     best = min(each.makespan for each in possible)
-    close = next(each for each in possible if each.makespan <= best * (1.0 + _MARGIN))
+    close = next(each for each in possible if each.makespan <= best * (1.0 + MARGIN))
     family = [each for each in possible if kind(each.plan) == kind(close.plan)]
     best = min(each.makespan for each in family)
     close_ones = [each for each in family if each.makespan <= best * (1.0 + _MORE_WORKERS)]

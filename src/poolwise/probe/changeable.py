@@ -37,7 +37,7 @@ def nothing_can_change(task: Task, columns: Columns) -> bool:
     function = task.function
     if not all(_is_fixed(value) for column in columns for value in column):
         return False
-    if not all(map(_is_fixed, variables_of(function))):
+    if not all(_is_fixed(value) for _, value in variables_of(function)):
         return False
     reached = [function, *(value for _, _, value in names_reached_by(function))]
     return not any(map(_may_rebind, reached))

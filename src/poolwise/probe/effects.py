@@ -7,11 +7,19 @@ process the change would be lost, and threads would race on it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
+from _poolwise_worker.timeouts import kind
 from poolwise.mechanisms.module_state import variables_of
 from poolwise.probe.picture import picture
 from poolwise.task import Columns, Refusal, Task
 from poolwise.units import Bytes
+
+#: A variable's name, or a word for it, and something that is equal as long as its value is.
+_Seen: TypeAlias = tuple[str, object]
+
+#: So many variables are named; a reader who finds these finds the others.
+_NAMED = 3
 
 #: Nothing larger is looked at: pickling so much takes about a millisecond.
 _LARGEST: Bytes = 1 << 20
@@ -28,7 +36,8 @@ class EffectWatch:
     """
 
     def __init__(self) -> None:
-        self._before: list[object] | None = None
+        self._before: list[_Seen] | None = None
+        self._changed: list[str] = []  # by the latest call
         self._changes = 0
         self._clean = False
 
@@ -43,7 +52,7 @@ class EffectWatch:
         if self._clean or self._changes < _HABIT:
             return None
         return Refusal(
-            "each call changes its arguments, or variables that it shares with the program",
+            f"each call changes {_listed(self._changed)}",
             "return what is new instead; or pin a plan, if it does not matter",
         )
 
@@ -57,14 +66,32 @@ class EffectWatch:
         if self._before is None:
             return
         before, self._before = self._before, None
-        if _picture(task.function, columns) == before:
+        after = _picture(task.function, columns)
+        if after == before:
             self._clean = True
         else:
             self._changes += 1
+            self._changed = _differing(before, after)
 
 
-def _picture(function: Callable[..., object], columns: Columns) -> list[object]:
-    return [_seen(value) for value in (columns, *variables_of(function))]
+def _picture(function: Callable[..., object], columns: Columns) -> list[_Seen]:
+    arguments = [("its arguments", _seen(columns))]
+    return arguments + [
+        (name or f"{kind(value)} that the function holds", _seen(value))
+        for name, value in variables_of(function)
+    ]
+
+
+def _differing(before: list[_Seen], after: list[_Seen]) -> list[str]:
+    """Return the names of what changed, came or went; each once."""
+    came = [name for name, seen in after if (name, seen) not in before]
+    went = [name for name, seen in before if (name, seen) not in after]
+    return [*dict.fromkeys(came + went)]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _seen(value: object) -> object:

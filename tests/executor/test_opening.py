@@ -1,0 +1,66 @@
+"""A few long calls, some of which go to processes before it is known what they return."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from poolwise.machine import this_machine
+from programs import run
+
+needs_two_cpus = pytest.mark.skipif(
+    this_machine().facts.usable_cpus < 2.0, reason="one CPU: no call runs beside the first"
+)
+
+LONG = """
+import threading, time
+from poolwise.executor import opening
+from poolwise.executor.demand import Demand, DemandMeter
+
+class Undisturbed(DemandMeter):  # a busy machine can hide that calls compute
+    demand = Demand(1.0, 1.0)
+opening.DemandMeter = Undisturbed
+opening._WAITED = opening._COMPUTED = 0.0  # or that they are long
+
+def call(number):
+    end = time.thread_time() + 0.15
+    while time.thread_time() < end:
+        pass
+    return number, threading.Lock()
+
+def outcomes(inputs):
+    found, results = [], poolwise.map(call, inputs)
+    while True:
+        try:
+            found.append(next(results)[0])
+        except StopIteration:
+            return found
+        except poolwise.TransferError as error:
+            found.append(str(error))
+
+def lost(found):
+    return [each for each in found if isinstance(each, str)]
+"""
+
+
+@needs_two_cpus
+@pytest.mark.parametrize("inputs", [2, 3, 4])
+def test_results_that_do_not_pickle_are_said_to_and_the_next_run_is_as_a_loop(
+    inputs: int, tmp_path: Path
+) -> None:
+    program = f"""
+found = outcomes(range({inputs}))
+assert len(found) == {inputs} and found[0] == 0, found
+(text,) = lost(found)  # one for each CPU but the first, and then it is known
+assert "its result[1] (in its result, a tuple) is a lock that cannot be pickled" in text
+assert 'with mechanism="thread", or in a plain loop, nothing is sent' in text
+assert found == [number if type(each) is int else text for number, each in enumerate(found)]
+for _ in range(3):
+    assert outcomes(range({inputs})) == list(range({inputs}))
+"""
+    workers = int(this_machine().facts.usable_cpus) - 1
+    if workers > 1:
+        program = program.replace("(text,) = lost(found)", "text, *_ = lost(found)")
+    wisdom = {"POOLWISE_WISDOM": "on", "POOLWISE_CACHE": str(tmp_path / "cache")}
+    run(tmp_path, LONG + program, "default", **wisdom)
