@@ -15,7 +15,10 @@ from poolwise.units import PerSecond, Seconds
 
 relaxed = settings(deadline=None)
 demands = st.builds(
-    lambda used, more: Demand(used, used + more), st.floats(0.0, 64.0), st.floats(0.0, 4.0)
+    lambda used, more, idle: Demand(used, used + more, idle),
+    st.floats(0.0, 64.0),
+    st.floats(0.0, 4.0),
+    st.floats(0.0, 4.0),
 )
 
 
@@ -52,6 +55,13 @@ def test_two_computing_calls(
     learnt = after_race(COMPUTES, 2, Demand(used, wanted))
     assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
     assert replace(learnt, gil_low=0.0, gil_high=COMPUTES.cpu) == COMPUTES
+
+
+def test_a_cpu_that_stood_idle_tells_that_no_other_load_hides_the_outcome() -> None:
+    # As on a quiet machine, where each time-out of the wait for the GIL asks for a CPU.
+    assert share(after_race(COMPUTES, 2, Demand(1.2, 1.9, idle=0.9))) == (0.9, 1.0)
+    assert share(after_race(COMPUTES, 2, Demand(1.2, 1.9, idle=0.2))) == (0.5, 1.0)
+    assert share(after_race(COMPUTES, 2, Demand(1.9, 2.0, idle=0.9)))[0] == 0.0
 
 
 def test_calls_that_wait_for_a_third_and_run_at_once_need_not_fill_two_cpus() -> None:

@@ -27,6 +27,10 @@ from poolwise.wisdom import Entry, spent
 #: Between two looks at whether the plan is still right, at least.
 _LOOK_AFTER: Seconds = 0.1
 
+#: The same where the end of the inputs is not in sight: as much is expected as has been, so what
+#: does not pay yet may soon.
+_LOOK_AGAIN: Seconds = 0.02
+
 #: Calls that tell whether they have changed: by a factor of three, on average.
 _SOME = 8
 
@@ -210,7 +214,8 @@ class Auto:
         start = looked = lane.observe(dispatch.clock.now())
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
-        period = max(_LOOK_AFTER, dispatch.elapsed)
+        least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
+        period = max(least, dispatch.elapsed)
         while not dispatch.finished and lane.active:
             step(dispatch, lane)
             yield
