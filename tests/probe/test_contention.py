@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost.drawn import a_task, profiles
-from poolwise.probe import Sample, TaskProfile
-from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.probe import Payload, Sample, TaskProfile
+from poolwise.probe.contention import Demand, after_a_while, after_race, after_widening
 from poolwise.units import PerSecond, Seconds
 
 relaxed = settings(deadline=None)
@@ -86,6 +86,24 @@ def test_a_race_never_contradicts_itself(task: TaskProfile, threads: int, demand
     learnt = after_race(task, threads, demand)
     assert 0.0 <= learnt.gil_low <= learnt.gil_high <= max(task.cpu, task.gil_high)
     assert not (demand.at_once and demand.in_turn)
+
+
+@pytest.mark.parametrize(
+    ("used", "low", "high"), [(1.0, 0.9, 1.0), (0.6, 0.9, 1.0), (1.6, 0, 0.62)]
+)
+def test_a_while_tells_what_other_load_hid(used: float, low: float, high: float) -> None:
+    hidden = after_race(COMPUTES, 2, Demand(1.0, 2.0))
+    learnt = after_a_while(hidden, used)
+    assert share(learnt) == (pytest.approx(low), pytest.approx(high, abs=0.01))
+    assert after_a_while(learnt, 1.0) == learnt  # once and for all
+
+
+def test_a_while_asks_nothing_anew() -> None:
+    free = after_race(COMPUTES, 2, Demand(2.0, 2.0))
+    assert after_a_while(free, 1.0) == free
+    assert after_a_while(WAITS, 1.0) == WAITS
+    dear = replace(COMPUTES, payload=Payload(caller=1e-3, worker=1e-3))
+    assert after_a_while(dear, 1.0) == dear
 
 
 @relaxed

@@ -224,7 +224,10 @@ class Auto:
                 start, looked, warm = now, now, 0
                 continue
             if not warm and now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME:
-                if self._survey.drifted(lane.plan, looked.until(now, lane.width)):
+                recent = looked.until(now, lane.width)
+                if self._survey.drifted(lane.plan, recent) or self._survey.settled(
+                    lane.plan, recent
+                ):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:
@@ -232,16 +235,16 @@ class Auto:
             sample = start.until(now, lane.width)
             task = self.profile
             assert task is not None
-            recent = task.with_cpu(sample.cpu / sample.calls)
+            as_now = task.with_cpu(sample.cpu / sample.calls)
             if self._on_trust:
                 self._on_trust = False
                 left = dispatch.remaining
-                if not self._choice.as_forecast(recent, lane.plan, sample, left):
+                if not self._choice.as_forecast(as_now, lane.plan, sample, left):
                     self._survey.doubt(sample.cpu / sample.calls)
                     return
-            if not self._choice.agrees(recent, lane.plan, sample, dispatch.remaining) or (
+            if not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining) or (
                 lane.inline and dispatch.remaining is None  # more has come than was expected
             ):
-                self._survey.profile = recent
+                self._survey.profile = as_now
                 return
             start, period = now, 2 * period

@@ -51,6 +51,10 @@ _FEW_FOR_A_CPU = 2
 #: A call that uses less of a CPU than this waits.
 _WAITS = 0.5
 
+#: Where a call had no CPU: for so many times what it computed, and so many seconds, at most. What
+#: all threads have queued for is not the call's own.
+_QUEUED_TIMES, _QUEUED_FOR = 3.0, 3e-3
+
 #: Threads for calls that wait. More only where more is known.
 _WIDTH = 32
 
@@ -217,5 +221,6 @@ class Opening:
         """Keep what the calls were like; `queued` is the share of its time that one had no CPU."""
         reading = lane.observe(self._dispatch.clock.now())
         if reading.calls:
-            wall = max(reading.cpu, reading.service * (1.0 - queued))
+            lost = min(reading.service * queued, _QUEUED_TIMES * reading.cpu + _QUEUED_FOR)
+            wall = max(reading.cpu, reading.service - lost)
             self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu)

@@ -94,6 +94,20 @@ def _costs_much_to_send(task: TaskProfile) -> bool:
     return task.payload.caller + task.payload.worker > _MUCH * task.cpu
 
 
+def after_a_while(task: TaskProfile, used: float) -> TaskProfile:
+    """Learn from the CPUs that threads have used for some tenths of a second under a plan.
+
+    What a race could not tell for other load, a long look makes likely: calls that run at once get
+    more than one CPU sooner or later. And if the others never leave one free, processes get a
+    larger share of what there is than threads that might take turns.
+    """
+    open_question = task.gil_high >= task.cpu > 0.0 and task.gil_low < _HELD * task.cpu
+    if not open_question or task.waits or _costs_much_to_send(task):
+        return task
+    low, high = Demand(used, used).share()
+    return task.with_gil(low * task.cpu, high * task.cpu)
+
+
 def not_raced(task: TaskProfile) -> TaskProfile:
     """Take the GIL to be held as where other load hid the answer: nobody needs to know it."""
     return task.with_gil(_HIDDEN * task.cpu, task.cpu)
