@@ -37,7 +37,7 @@ _SOME = 8
 #: Computing left, in seconds, from which processes may come into question. Preparing for them while
 #: there is no other thread takes some milliseconds, ten times less than they could win. What
 #: earlier maps of a function have used counts: whoever maps again and again is likely to go on.
-_WORTH_PREPARING: Seconds = 50e-3
+_WORTH_PREPARING: Seconds = 100e-3
 
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25

@@ -23,14 +23,14 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
-from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
+from poolwise.probe.pilot import BUDGET, WARM_UP
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
 
 #: A call that has waited so long is a long one: what threads for others cost, several times.
-_WAITED: Seconds = 10e-3
+_WAITED: Seconds = 5e-3
 
 #: One that has computed so long is a long one: ten times what a worker costs.
 _COMPUTED: Seconds = 20e-3
@@ -114,8 +114,10 @@ class Opening:
             if beside is not None:
                 dispatch.retire(beside)
             return
+        clock = dispatch.clock
+        others = clock.process_cpu() - clock.thread_cpu()  # of all threads but this one
         dispatch.send_next(first, 1)
-        meter = DemandMeter(dispatch.clock)
+        meter = DemandMeter(clock)
         waited, computed = self._patience
         self._watch(first, meter, waited)
         waits = meter.demand.wanted < _WAITS
@@ -131,8 +133,9 @@ class Opening:
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
-            self._note(first, queued)
-            self.brief = meter.elapsed < PILOT_BUDGET
+            others = clock.process_cpu() - clock.thread_cpu() - others
+            self._note(first, queued, others)
+            self.brief = meter.elapsed < (BUDGET if waits else WARM_UP)
             dispatch.retire(first)
             yield
         elif waits:
@@ -141,7 +144,8 @@ class Opening:
         else:
             while first.in_flight:
                 dispatch.wait()
-            self._note(first, queued)
+            others = clock.process_cpu() - clock.thread_cpu() - others
+            self._note(first, queued, others)
             dispatch.retire(first)
 
     def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
@@ -217,10 +221,13 @@ class Opening:
         dispatch.retire(first)
         dispatch.retire(beside)
 
-    def _note(self, lane: Lane, queued: float = 0.0) -> None:
-        """Keep what the calls were like; `queued` is the share of its time that one had no CPU."""
+    def _note(self, lane: Lane, queued: float = 0.0, others: Seconds = 0.0) -> None:
+        """Keep what the calls were like; `queued` is the share of its time that one had no CPU,
+        `others` the CPU time of all threads but the owner's while it ran alone.
+        """
         reading = lane.observe(self._dispatch.clock.now())
         if reading.calls:
             lost = min(reading.service * queued, _QUEUED_TIMES * reading.cpu + _QUEUED_FOR)
             wall = max(reading.cpu, reading.service - lost)
-            self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu)
+            helpers = max(0.0, others - reading.cpu)
+            self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu, helpers)

@@ -97,15 +97,15 @@ def _costs_much_to_send(task: TaskProfile) -> bool:
 def after_a_while(task: TaskProfile, used: float) -> TaskProfile:
     """Learn from the CPUs that threads have used for some tenths of a second under a plan.
 
-    What a race could not tell for other load, a long look makes likely: calls that run at once get
-    more than one CPU sooner or later. And if the others never leave one free, processes get a
-    larger share of what there is than threads that might take turns.
+    What a race could not tell for other load, or only as a bound, a long look makes likely: the GIL
+    kept threads from using more. And if others never leave a CPU free, processes get a larger
+    share of what there is than threads that might take turns.
     """
-    open_question = task.gil_high >= task.cpu > 0.0 and task.gil_low < _HELD * task.cpu
-    if not open_question or task.waits or _costs_much_to_send(task):
+    known = task.gil_low >= _HELD * task.gil_high
+    if known or task.waits or _costs_much_to_send(task):
         return task
-    low, high = Demand(used, used).share()
-    return task.with_gil(low * task.cpu, high * task.cpu)
+    high = 1.0 if used <= _ONE_CPU[1] else min(task.gil_high / task.cpu, 1.0 / used)
+    return task.with_gil(_HELD * high * task.cpu, high * task.cpu)
 
 
 def not_raced(task: TaskProfile) -> TaskProfile:
