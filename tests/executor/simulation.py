@@ -156,6 +156,9 @@ class SimulatedClock:
     def process_queued(self) -> float:
         return 0.0
 
+    def idle_cpus(self) -> int:
+        return 0
+
     def children_cpu(self) -> float:
         return 0.0
 

@@ -11,6 +11,7 @@ class FakeClock:
     def __init__(self, reading: Seconds = 0.0) -> None:
         self.reading = reading
         self.readings = 0
+        self.idle = 0
         self._wall = self._thread = self._process = self._children = self._queued = 0.0
 
     def spend(
@@ -46,6 +47,9 @@ class FakeClock:
 
     def process_queued(self) -> Seconds:
         return self.queued()
+
+    def idle_cpus(self) -> int:
+        return self.idle
 
     def _read(self) -> Seconds:
         self.readings += 1

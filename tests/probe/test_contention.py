@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost.drawn import a_task, profiles
-from poolwise.probe import Sample, TaskProfile
-from poolwise.probe.contention import Demand, after_race, after_widening
+from poolwise.probe import Payload, Sample, TaskProfile
+from poolwise.probe.contention import Demand, after_a_while, after_race, after_widening
 from poolwise.units import PerSecond, Seconds
 
 relaxed = settings(deadline=None)
 demands = st.builds(
-    lambda used, more: Demand(used, used + more), st.floats(0.0, 64.0), st.floats(0.0, 4.0)
+    lambda used, more, idle: Demand(used, used + more, idle),
+    st.floats(0.0, 64.0),
+    st.floats(0.0, 4.0),
+    st.floats(0.0, 4.0),
 )
 
 
@@ -54,6 +57,13 @@ def test_two_computing_calls(
     assert replace(learnt, gil_low=0.0, gil_high=COMPUTES.cpu) == COMPUTES
 
 
+def test_a_cpu_that_stood_idle_tells_that_no_other_load_hides_the_outcome() -> None:
+    # As on a quiet machine, where each time-out of the wait for the GIL asks for a CPU.
+    assert share(after_race(COMPUTES, 2, Demand(1.2, 1.9, idle=0.9))) == (0.9, 1.0)
+    assert share(after_race(COMPUTES, 2, Demand(1.2, 1.9, idle=0.2))) == (0.5, 1.0)
+    assert share(after_race(COMPUTES, 2, Demand(1.9, 2.0, idle=0.9)))[0] == 0.0
+
+
 def test_calls_that_wait_for_a_third_and_run_at_once_need_not_fill_two_cpus() -> None:
     learnt = after_race(unknown(wait=1e-3, cpu=2e-3), 2, Demand(1.3, 1.3))
     assert learnt.gil_low == 0.0
@@ -76,6 +86,28 @@ def test_a_race_never_contradicts_itself(task: TaskProfile, threads: int, demand
     learnt = after_race(task, threads, demand)
     assert 0.0 <= learnt.gil_low <= learnt.gil_high <= max(task.cpu, task.gil_high)
     assert not (demand.at_once and demand.in_turn)
+
+
+@pytest.mark.parametrize(
+    ("used", "low", "high"), [(1.0, 0.9, 1.0), (0.6, 0.9, 1.0), (1.6, 0.56, 0.62)]
+)
+def test_a_while_tells_what_other_load_hid(used: float, low: float, high: float) -> None:
+    hidden = after_race(COMPUTES, 2, Demand(1.0, 2.0))
+    learnt = after_a_while(hidden, used)
+    assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
+    assert after_a_while(learnt, 1.0) == learnt  # once and for all
+
+
+def test_a_while_tightens_what_a_race_could_only_bound() -> None:
+    half_free = after_race(COMPUTES, 2, Demand(1.4, 1.9))
+    learnt = share(after_a_while(half_free, 1.5))
+    assert learnt == (pytest.approx(0.6, abs=0.01), pytest.approx(0.67, abs=0.01))
+
+
+def test_a_while_says_nothing_where_it_cannot_matter() -> None:
+    assert after_a_while(WAITS, 1.0) == WAITS
+    dear = replace(COMPUTES, payload=Payload(caller=1e-3, worker=1e-3))
+    assert after_a_while(dear, 1.0) == dear
 
 
 @relaxed

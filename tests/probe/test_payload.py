@@ -51,6 +51,25 @@ def test_times_are_those_of_one_call_both_ways() -> None:
     assert payload.carried
 
 
+def test_the_first_pickle_of_all_is_not_taken_for_what_others_cost() -> None:
+    clock = FakeClock()
+
+    class SlowAtFirst(Slow):
+        def __reduce__(self) -> tuple[object, ...]:
+            made = super().__reduce__()
+            self._seconds = 1e-6
+            return made
+
+    payload = measure_payload(([SlowAtFirst(clock, 1e-4)],), [None], clock)
+    assert payload.caller == pytest.approx(1e-6, rel=0.2)
+
+
+def test_what_takes_long_to_pickle_is_pickled_once() -> None:
+    clock = FakeClock()
+    measure_payload(([Slow(clock, 1.0)],), [None], clock)
+    assert clock.now() == pytest.approx(1.0)
+
+
 def test_sizes_are_those_of_one_call_each_way() -> None:
     arguments: Columns = ([bytes([number]) * 1_000 for number in range(8)],)
     payload = measure_payload(arguments, [bytes([number]) * 50 for number in range(8)], FakeClock())

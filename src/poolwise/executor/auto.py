@@ -27,13 +27,17 @@ from poolwise.wisdom import Entry, spent
 #: Between two looks at whether the plan is still right, at least.
 _LOOK_AFTER: Seconds = 0.1
 
+#: The same where the end of the inputs is not in sight: as much is expected as has been, so what
+#: does not pay yet may soon.
+_LOOK_AGAIN: Seconds = 0.02
+
 #: Calls that tell whether they have changed: by a factor of three, on average.
 _SOME = 8
 
 #: Computing left, in seconds, from which processes may come into question. Preparing for them while
 #: there is no other thread takes some milliseconds, ten times less than they could win. What
 #: earlier maps of a function have used counts: whoever maps again and again is likely to go on.
-_WORTH_PREPARING: Seconds = 50e-3
+_WORTH_PREPARING: Seconds = 100e-3
 
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
@@ -220,7 +224,8 @@ class Auto:
         start = looked = lane.observe(dispatch.clock.now())
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
-        period = max(_LOOK_AFTER, dispatch.elapsed)
+        least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
+        period = max(least, dispatch.elapsed)
         while not dispatch.finished and lane.active:
             step(dispatch, lane)
             yield
@@ -229,7 +234,10 @@ class Auto:
                 start, looked, warm = now, now, 0
                 continue
             if not warm and now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME:
-                if self._survey.drifted(lane.plan, looked.until(now, lane.width)):
+                recent = looked.until(now, lane.width)
+                if self._survey.drifted(lane.plan, recent) or self._survey.settled(
+                    lane.plan, recent
+                ):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:
@@ -237,16 +245,16 @@ class Auto:
             sample = start.until(now, lane.width)
             task = self.profile
             assert task is not None
-            recent = task.with_cpu(sample.cpu / sample.calls)
+            as_now = task.with_cpu(sample.cpu / sample.calls)
             if self._on_trust:
                 self._on_trust = False
                 left = dispatch.remaining
-                if not self._choice.as_forecast(recent, lane.plan, sample, left):
+                if not self._choice.as_forecast(as_now, lane.plan, sample, left):
                     self._survey.doubt(sample.cpu / sample.calls)
                     return
-            if not self._choice.agrees(recent, lane.plan, sample, dispatch.remaining) or (
+            if not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining) or (
                 lane.inline and dispatch.remaining is None  # more has come than was expected
             ):
-                self._survey.profile = recent
+                self._survey.profile = as_now
                 return
             start, period = now, 2 * period

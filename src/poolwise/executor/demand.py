@@ -7,35 +7,75 @@ from poolwise.timing.clock import Clock
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
+#: Who is away for less is not taken to have left: reading all that the threads have waited for is
+#: a dozen system calls, each of which gives the GIL away.
+_NOT_AWAY: Seconds = 5e-4
+
+#: Between two looks at who runs, at least: three system calls.
+_LOOK_AFTER: Seconds = 1e-3
+
 
 class DemandMeter:
-    """What the threads of this process use and want, over the times spent inside ``with``."""
+    """What the threads of this process use and want, over the times spent inside ``with``.
+
+    A *stay* begins with a full reading, and goes on over times outside that are short. What threads
+    queue for after it is counted until the next one begins: where somebody is away for long, and
+    wants to be told apart from other load, only `Demand.idle` tells.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._turns = QuickTurns()  # reading is a dozen system calls
-        self._at: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
-        self.elapsed = self._used = self._queued = 0.0
+        self._turns = QuickTurns()
+        self._staying = False
+        self._began: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
+        self._left: tuple[Seconds, Seconds] = (0.0, 0.0)
+        self._elapsed = self._used = self._queued = 0.0  # of the stays before
+        self._looked: Seconds = 0.0
+        self._idle = self._looks = 0
 
     def __enter__(self) -> None:
         self._turns.__enter__()
         try:
-            self._at = self._clock.now(), self._clock.process_cpu(), self._clock.process_queued()
+            if not self._staying or self._clock.now() - self._left[0] > _NOT_AWAY:
+                self._end_stay()
+                queued, used = self._clock.process_queued(), self._clock.process_cpu()
+                self._began = self._clock.now(), used, queued
+                self._left = self._began[:2]
+                self._staying = True
         except BaseException as error:  # Ctrl-C: nobody would leave what was not entered
             self._turns.__exit__(type(error), error, error.__traceback__)
             raise
 
     def __exit__(self, *raised: object) -> None:
-        now, used, queued = self._at
         try:
-            self.elapsed += self._clock.now() - now
-            self._used += self._clock.process_cpu() - used
-            self._queued += self._clock.process_queued() - queued
+            self._left = self._clock.now(), self._clock.process_cpu()
+            self._look()
         finally:
             self._turns.__exit__(None, None, None)
 
     @property
+    def elapsed(self) -> Seconds:
+        """How long all that was inside has taken."""
+        return self._elapsed + self._left[0] - self._began[0]
+
+    @property
     def demand(self) -> Demand:
         """The demand so far."""
-        elapsed = max(self.elapsed, 1e-9)
-        return Demand(self._used / elapsed, (self._used + self._queued) / elapsed)
+        self._end_stay()
+        elapsed = max(self._elapsed, 1e-9)
+        used = self._used / elapsed
+        return Demand(used, used + self._queued / elapsed, self._idle / max(self._looks, 1))
+
+    def _end_stay(self) -> None:
+        if self._staying:
+            now, used, queued = self._began
+            self._elapsed += self._left[0] - now
+            self._used += self._left[1] - used
+            self._queued += self._clock.process_queued() - queued
+        self._staying, self._began = False, (*self._left, 0.0)
+
+    def _look(self) -> None:
+        if self._left[0] - self._looked >= _LOOK_AFTER:
+            self._looked = self._left[0]
+            self._idle += self._clock.idle_cpus()
+            self._looks += 1

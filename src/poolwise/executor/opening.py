@@ -24,14 +24,14 @@ from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.payload import measure_payload
-from poolwise.probe.pilot import BUDGET as PILOT_BUDGET
+from poolwise.probe.pilot import BUDGET, WARM_UP
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
 
 #: A call that has waited so long is a long one: what threads for others cost, several times.
-_WAITED: Seconds = 10e-3
+_WAITED: Seconds = 5e-3
 
 #: One that has computed so long is a long one: ten times what a worker costs.
 _COMPUTED: Seconds = 20e-3
@@ -51,6 +51,10 @@ _FEW_FOR_A_CPU = 2
 
 #: A call that uses less of a CPU than this waits.
 _WAITS = 0.5
+
+#: Where a call had no CPU: for so many times what it computed, and so many seconds, at most. What
+#: all threads have queued for is not the call's own.
+_QUEUED_TIMES, _QUEUED_FOR = 3.0, 3e-3
 
 #: Threads for calls that wait. More only where more is known.
 _WIDTH = 32
@@ -116,8 +120,10 @@ class Opening:
             if beside is not None:
                 dispatch.retire(beside)
             return
+        clock = dispatch.clock
+        others = clock.process_cpu() - clock.thread_cpu()  # of all threads but this one
         dispatch.send_next(first, 1)
-        meter = DemandMeter(dispatch.clock)
+        meter = DemandMeter(clock)
         waited, computed = self._patience
         self._watch(first, meter, waited)
         waits = meter.demand.wanted < _WAITS
@@ -133,8 +139,9 @@ class Opening:
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
-            self._note(first, queued)
-            self.brief = meter.elapsed < PILOT_BUDGET
+            others = clock.process_cpu() - clock.thread_cpu() - others
+            self._note(first, queued, others)
+            self.brief = meter.elapsed < (BUDGET if waits else WARM_UP)
             dispatch.retire(first)
             yield
         elif waits:
@@ -143,7 +150,8 @@ class Opening:
         else:
             while first.in_flight:
                 dispatch.wait()
-            self._note(first, queued)
+            others = clock.process_cpu() - clock.thread_cpu() - others
+            self._note(first, queued, others)
             dispatch.retire(first)
 
     def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
@@ -240,9 +248,13 @@ class Opening:
         self._looked = True
         return not measure_payload(*specimen, self._dispatch.clock).carried
 
-    def _note(self, lane: Lane, queued: float = 0.0) -> None:
-        """Keep what the calls were like; `queued` is the share of its time that one had no CPU."""
+    def _note(self, lane: Lane, queued: float = 0.0, others: Seconds = 0.0) -> None:
+        """Keep what the calls were like; `queued` is the share of its time that one had no CPU,
+        `others` the CPU time of all threads but the owner's while it ran alone.
+        """
         reading = lane.observe(self._dispatch.clock.now())
         if reading.calls:
-            wall = max(reading.cpu, reading.service * (1.0 - queued))
-            self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu)
+            lost = min(reading.service * queued, _QUEUED_TIMES * reading.cpu + _QUEUED_FOR)
+            wall = max(reading.cpu, reading.service - lost)
+            helpers = max(0.0, others - reading.cpu)
+            self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu, helpers)

@@ -20,12 +20,13 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
 from poolwise.probe.changeable import nothing_can_change
-from poolwise.probe.contention import Demand, after_race, after_widening, not_raced
+from poolwise.probe.contention import Demand, after_a_while, after_race, after_widening, not_raced
 from poolwise.task import Columns, Refusal, Task
 from poolwise.units import Seconds, duration, plural, rate
 
-#: A race lasts so long: some slices of the scheduler (3–4 ms) and of the GIL (5 ms).
-_RACE_FOR: Seconds = 15e-3
+#: A race lasts so long: some slices of the scheduler (3–4 ms), many of the GIL in quick turns. One
+#: whose threads began on the same CPU does not know yet, and is prolonged.
+_RACE_FOR: Seconds = 10e-3
 
 
 #: What a race delays parallelism by: so long, or until the calls in it have ended.
@@ -38,7 +39,7 @@ def race_takes(call: Seconds) -> Seconds:
 _RACE_AT_LEAST: Seconds = 5e-3
 
 #: Where other load hides the outcome, the race is prolonged so often.
-_RACES = 3
+_RACES = 4
 
 #: Threads with which widening begins, at least and at most.
 _FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
@@ -217,6 +218,18 @@ class Survey:
             self.profile = recent.with_gil(0.0, recent.cpu if self._facts.gil else 0.0)
             self.learned = False
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+        return True
+
+    def settled(self, plan: Plan, sample: Sample) -> bool:
+        """Whether threads at work have answered what a race had left open."""
+        task = self.profile
+        if task is None or not self.learned or plan.mechanism != "thread" or plan.workers < 2:
+            return False
+        used = sample.cpu / sample.wall
+        self.profile = after_a_while(task, used)
+        if self.profile == task:
+            return False
+        self._dispatch.note(f"threads use {used:.1f} CPUs, whatever else runs here")
         return True
 
     def learn(self, task: TaskProfile, race: bool = True) -> Iterator[None]:

@@ -44,13 +44,13 @@ class Fingerprint:
         Raises:
             StaleProfile: it is not; the error says in what.
         """
-        from poolwise.errors import StaleProfile
-
         here, there = asdict(self), asdict(other)
         differences = {
             name: (there[name], value) for name, value in here.items() if there[name] != value
         }
         if differences:
+            from poolwise.errors import StaleProfile  # slow to import, and every run asks
+
             raise StaleProfile(differences)
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import suppress
 from typing import Any
 
-from poolwise.errors import StaleProfile
+from _poolwise_worker.errors import PoolwiseError
 from poolwise.machine.cache import cache_folder
 from poolwise.machine.costs import PoolCosts
 from poolwise.machine.fingerprint import Fingerprint
@@ -59,7 +58,7 @@ def load(fingerprint: Fingerprint) -> MachineProfile | None:
     try:
         document = _trusted(text, fingerprint)
         return MachineProfile.from_document(document)
-    except (ValueError, StaleProfile) as error:
+    except (ValueError, PoolwiseError) as error:
         _set_aside(name, error)
         return None
 
@@ -74,7 +73,7 @@ def load_costs(fingerprint: Fingerprint) -> PoolCosts | None:
         return None
     try:
         return from_plain(PoolCosts, _trusted(text, fingerprint).get("costs"))
-    except (ValueError, StaleProfile) as error:
+    except (ValueError, PoolwiseError) as error:
         _set_aside(name, error)
         return None
 
@@ -111,6 +110,8 @@ def _trusted(text: str, fingerprint: Fingerprint) -> dict[str, Any]:
 
 
 def _write(folder: str, name: str, text: str) -> None:
+    import tempfile  # some milliseconds; every run reads, few write
+
     os.makedirs(folder, mode=0o700, exist_ok=True)
     descriptor, path = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
     try:

@@ -14,8 +14,9 @@ from poolwise.probe import TaskProfile
 #: be taken for an attack by one.
 DEFAULT_CONCURRENCY = 64
 
-#: Calls that wait for less than this share of their time get no threads inside processes: clocks
-#: and schedulers alone make some per cent of "waiting".
+#: Calls that wait for less than this share of their time get no threads inside processes, and no
+#: more threads than fill the CPUs twice over: clocks and schedulers alone make some per cent of
+#: "waiting".
 _MOSTLY_COMPUTES = 0.1
 
 
@@ -37,7 +38,7 @@ def candidates(machine: MachineProfile, task: TaskProfile, limits: Limits) -> It
     """Yield the plans worth a forecast, simpler ones first: of equals the first is taken."""
     yield Plan("inline")
     most = limits.max_concurrency
-    for width in _widths(limits.most_threads, machine):
+    for width in _widths(_most_threads(machine, task, limits), machine):
         yield Plan("thread", width)
     cpus = machine.facts.whole_cpus
     workers = min(cpus, most) if limits.max_workers is None else min(limits.max_workers, most)
@@ -45,6 +46,12 @@ def candidates(machine: MachineProfile, task: TaskProfile, limits: Limits) -> It
     for count in sorted({min(2, workers), workers}):
         for per_worker in _threads_per_worker(count, machine, task, limits):
             yield Plan("process", count, per_worker)
+
+
+def _most_threads(machine: MachineProfile, task: TaskProfile, limits: Limits) -> int:
+    if task.waiting >= _MOSTLY_COMPUTES * task.wall:
+        return limits.most_threads
+    return min(limits.most_threads, 2 * machine.facts.whole_cpus)
 
 
 def _widths(most: int, machine: MachineProfile) -> list[int]:

@@ -11,6 +11,9 @@ from poolwise.probe.profile import Sample, TaskProfile
 #: threads that run at once use more.
 _ONE_CPU = (0.75, 1.3)
 
+#: So much of a CPU that nobody used would have been used by calls that run at once.
+_STOOD_IDLE = 0.5
+
 #: Two calls side by side that use this share of what two alone would use run in parallel.
 _PARALLEL = 0.75
 
@@ -38,12 +41,14 @@ class Demand:
     Who waits for the GIL wants no CPU; who is ready to run and gets none wants one. So on a quiet
     machine both figures tell whether calls took turns. Beside other load, calls that run at once
     may use one CPU only, and calls that take turns may seem to want two (each time-out of the
-    wait for the GIL, 5 ms, has to get a CPU first). Then only more than one CPU *used*, or no more
-    than one *wanted*, says something.
+    wait for the GIL has to get a CPU first). Then only more than one CPU *used*, or no more than
+    one *wanted*, says something; or that a CPU stood `idle`, which calls that run at once would
+    have taken.
     """
 
     used: float
     wanted: float
+    idle: float = 0.0  # 0 also where it is not known
 
     @property
     def at_once(self) -> bool:
@@ -53,7 +58,7 @@ class Demand:
     @property
     def in_turn(self) -> bool:
         """Whether calls certainly took turns."""
-        return self.wanted <= _ONE_CPU[1]
+        return not self.at_once and (self.wanted <= _ONE_CPU[1] or self.idle >= _STOOD_IDLE)
 
     @property
     def fills_one(self) -> bool:
@@ -62,10 +67,9 @@ class Demand:
 
     def share(self) -> tuple[float, float]:
         """Bounds for the share of the computing that holds the GIL."""
-        most = 1.0 / max(self.used, 1.0)
         if self.at_once:
-            return 0.0, most
-        return (_HELD if self.in_turn else _HIDDEN) * most, most
+            return 0.0, 1.0 / self.used
+        return (_HELD if self.in_turn else _HIDDEN), 1.0
 
 
 def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
@@ -88,6 +92,20 @@ def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
 
 def _costs_much_to_send(task: TaskProfile) -> bool:
     return task.payload.caller + task.payload.worker > _MUCH * task.cpu
+
+
+def after_a_while(task: TaskProfile, used: float) -> TaskProfile:
+    """Learn from the CPUs that threads have used for some tenths of a second under a plan.
+
+    What a race could not tell for other load, or only as a bound, a long look makes likely: the GIL
+    kept threads from using more. And if others never leave a CPU free, processes get a larger
+    share of what there is than threads that might take turns.
+    """
+    known = task.gil_low >= _HELD * task.gil_high
+    if known or task.waits or _costs_much_to_send(task):
+        return task
+    high = 1.0 if used <= _ONE_CPU[1] else min(task.gil_high / task.cpu, 1.0 / used)
+    return task.with_gil(_HELD * high * task.cpu, high * task.cpu)
 
 
 def not_raced(task: TaskProfile) -> TaskProfile:

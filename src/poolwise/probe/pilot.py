@@ -12,6 +12,13 @@ from poolwise.units import Seconds
 #: longer delays parallelism. A single call may outlast it.
 BUDGET: Seconds = 5e-3
 
+#: A first call of up to so long may have imported and connected for all that follow: another one
+#: tells. A longer one is not worth the wait, in which nothing runs at once.
+WARM_UP: Seconds = 20e-3
+
+#: It did if it took so many times as long.
+_WARMER = 5.0
+
 #: Below this, a batch says more about reading the clock than about the calls.
 _SHORT: Seconds = 1e-4
 
@@ -42,12 +49,15 @@ class Pilot:
         samples: list[Sample] = []
         size, spent = 1, 0.0
         queued, began = self._clock.queued(), self._clock.now()
-        while spent < BUDGET:
+        while spent < BUDGET or (len(samples) == 1 and spent < WARM_UP):
             sample = self._timed(size)
             if not sample.calls:
                 break
             samples.append(sample)
             spent += sample.wall
+            if len(samples) == 2 and _was_warming_up(samples):
+                del samples[0]
+                spent = sample.wall
             if enough(sample):
                 samples = [sample]
                 break
@@ -56,8 +66,6 @@ class Pilot:
         # On a busy machine a thread waits for a CPU; that is not the task's waiting.
         elapsed = max(self._clock.now() - began, 1e-9)
         running = max(0.1, 1.0 - (self._clock.queued() - queued) / elapsed)
-        if len(samples) > 1 and samples[0].wall > 5 * _each(samples[1]):
-            del samples[0]
         # Short batches carry the clock's cost; the long ones at the end do not.
         samples = [each for each in samples if each.calls * 8 >= samples[-1].calls]
         return Sample(
@@ -80,6 +88,10 @@ class Pilot:
         process = clock.process_cpu() - process
         children = clock.children_cpu() - children
         return Sample(calls, 1, wall, wall, thread, max(0.0, process - thread) + children)
+
+
+def _was_warming_up(samples: list[Sample]) -> bool:
+    return samples[0].wall > _WARMER * _each(samples[1])
 
 
 def _each(sample: Sample) -> Seconds:

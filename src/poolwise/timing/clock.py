@@ -37,6 +37,10 @@ class Clock(Protocol):
         """The same, summed over all threads of this process."""
         ...
 
+    def idle_cpus(self) -> int:
+        """CPUs that nobody uses now but the calling thread; 0 where not known."""
+        ...
+
 
 class SystemClock:
     """The clocks of this machine."""
@@ -67,11 +71,27 @@ class SystemClock:
                     queued += _queued(f"/proc/self/task/{thread}")
         return queued
 
+    def idle_cpus(self) -> int:
+        """Take from all CPUs those who run or want to, the fourth figure in ``/proc/loadavg``
+        (Linux). Not known where this process may use some CPUs only: others may fill just these.
+        """
+        cpus = os.cpu_count() or 0
+        try:
+            runnable = int(_read("/proc/loadavg").split()[3].partition(b"/")[0])
+            mine = len(os.sched_getaffinity(0))
+        except (OSError, ValueError, IndexError, AttributeError):
+            return 0
+        return max(0, cpus - (runnable - 1)) if mine == cpus else 0
+
 
 def _queued(folder: str) -> Seconds:
+    return int(_read(f"{folder}/schedstat").split()[1]) * 1e-9
+
+
+def _read(path: str) -> bytes:
     # Not `open`, which asks the system three times as often.
-    file = os.open(f"{folder}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return int(os.read(file, 100).split()[1]) * 1e-9
+        return os.read(file, 100)
     finally:
         os.close(file)

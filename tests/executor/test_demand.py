@@ -1,0 +1,72 @@
+"""What threads use and want is read at the ends of a stay, however often the owner looks up."""
+
+from __future__ import annotations
+
+import pytest
+
+from poolwise.executor.demand import DemandMeter
+from probe.fake_clock import FakeClock
+
+
+class Counting(FakeClock):
+    """Counts the readings that are dear."""
+
+    dear = 0
+
+    def process_queued(self) -> float:
+        self.dear += 1
+        return super().process_queued()
+
+
+def test_it_counts_what_happens_inside() -> None:
+    clock = FakeClock()
+    meter = DemandMeter(clock)
+    for _ in range(3):
+        with meter:
+            clock.spend(wait=2e-3, cpu=5e-3, others=5e-3, queued=3e-3)
+        clock.spend(wait=1.0)
+    assert meter.elapsed == pytest.approx(30e-3)
+    demand = meter.demand
+    assert demand.used == pytest.approx(1.0)
+    assert demand.wanted == pytest.approx(1.3)
+    assert meter.elapsed == pytest.approx(30e-3)
+
+
+def test_who_looks_up_for_a_moment_has_not_left() -> None:
+    clock = Counting()
+    meter = DemandMeter(clock)
+    for _ in range(50):
+        with meter:
+            clock.spend(cpu=1e-3)
+        clock.spend(cpu=1e-5)
+    assert clock.dear == 1
+    assert meter.demand.used == pytest.approx(1.0)
+    assert clock.dear == 2
+
+
+def test_it_goes_on_after_it_was_read() -> None:
+    clock = FakeClock()
+    meter = DemandMeter(clock)
+    with meter:
+        clock.spend(cpu=10e-3)
+    assert meter.demand.used == pytest.approx(1.0)
+    clock.spend(wait=1.0)
+    with meter:
+        clock.spend(wait=10e-3)
+    assert meter.demand.used == pytest.approx(0.5)
+
+
+def test_cpus_that_stand_idle_are_seen_now_and_then() -> None:
+    clock = FakeClock()
+    meter = DemandMeter(clock)
+    for idle in (2, 0, 1, 1):
+        clock.idle = idle
+        with meter:
+            clock.spend(wait=2e-3)
+    assert meter.demand.idle == 1.0
+
+
+def test_nothing_was_used_before_it_began() -> None:
+    meter = DemandMeter(FakeClock())
+    assert meter.elapsed == 0.0
+    assert meter.demand.used == meter.demand.wanted == meter.demand.idle == 0.0
