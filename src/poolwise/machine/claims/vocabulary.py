@@ -48,8 +48,8 @@ FIELDS = {
     "resources.call_overhead": Text(
         "what a worker adds to each call", "工作者给每次调用增加的开销"
     ),
-    "communication.latency": Text("one way", "单程延迟"),
-    "communication.throughput": Text("throughput", "吞吐量"),
+    "communication.latency": Text("one way, on one CPU", "单程延迟（同一个 CPU）"),
+    "communication.throughput": Text("throughput, on one CPU", "吞吐量（同一个 CPU）"),
     "communication.carries": Text("a message arrived whole", "消息完整到达"),
     "communication.lines": Text("lines of the shortest program", "最短程序的行数"),
     "communication.system_calls": Text("system calls a message", "每条消息的系统调用数"),
