@@ -41,6 +41,10 @@ class Condition(Protocol):
         """The condition as part of a sentence."""
 
     @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The figures that it needs."""
 
@@ -112,7 +116,15 @@ class Asked:
     @property
     def text(self) -> Text:
         """The condition as part of a sentence."""
-        said = self.question.yes if self.wanted else self.question.no
+        return self._said(self.wanted)
+
+    @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        return self._said(not self.wanted)
+
+    def _said(self, answer: bool) -> Text:
+        said = self.question.yes if answer else self.question.no
         label = self.reading.label
         return Text(said.en.format(f"“{label.en}”"), said.zh.format(f"“{label.zh}”"))
 
@@ -146,6 +158,15 @@ class Less:
         )
 
     @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        less, more = self.less.label, self.more.label
+        return Text(
+            f"“{less.en}” is not clearly less than “{more.en}”",
+            f"“{less.zh}”并不明显小于“{more.zh}”",
+        )
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The figures that it needs."""
         return (self.less, self.more)
@@ -173,11 +194,12 @@ class NotClearly:
     @property
     def text(self) -> Text:
         """The condition as part of a sentence."""
-        less, more = self.condition.less.label, self.condition.more.label
-        return Text(
-            f"“{less.en}” is not clearly less than “{more.en}”",
-            f"“{less.zh}”并不明显小于“{more.zh}”",
-        )
+        return self.condition.denied
+
+    @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        return self.condition.text
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -204,6 +226,11 @@ class All:
         return conjunction(each.text for each in self.conditions)
 
     @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        return Text(f"it is not so that {self.text.en}", f"并非{self.text.zh}")
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The figures that they need."""
         return tuple(reading for each in self.conditions for reading in each.readings)
@@ -227,11 +254,9 @@ def _missing(reading: Reading, gap: Gap) -> Unknown:
 
 def _within_spread(*readings: Reading) -> Unknown:
     labels = [reading.label for reading in readings]
+    en = " and ".join(f"“{each.en}”" for each in labels)
+    zh = "与".join(f"“{each.zh}”" for each in labels)
+    more = "相差太小，未超出读数的离散范围" if len(labels) > 1 else "的读数过于分散"
     return Unknown(
-        Text(
-            "too close to tell, by the spread of "
-            + " and ".join(f"“{each.en}”" for each in labels),
-            "相差太小，无法判断，数据的离散见" + "、".join(f"“{each.zh}”" for each in labels),
-        ),
-        missing=False,
+        Text(f"too close to tell, by the spread of {en}", f"{zh}{more}，无法判断"), missing=False
     )

@@ -50,7 +50,7 @@ def race(effort: Effort) -> Races:
     def lost(update: Callable[[_Counter, int], None], attempts: int) -> Figure:
         return gather(_until_lost(update, attempts, each), "1")
 
-    few = max(1, effort.least - 2)
+    few = max(1, effort.least // 2)
     return Races(
         plain=lost(_plainly, few),
         with_call=lost(_with_call, _ATTEMPTS),
