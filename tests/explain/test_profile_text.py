@@ -119,7 +119,7 @@ def test_a_wide_spread_and_a_throttled_figure_are_marked() -> None:
 def test_it_shows_what_limits_the_cpus() -> None:
     limited = replace(facts(cpus=0.5), cpu_limit="cgroup quota", free_memory=None)
     assert facts_line(limited, "en").endswith("0.5 usable CPUs (cgroup quota)")
-    assert facts_line(limited, "zh").endswith("可用 CPU 0.5 个 (cgroup 配额)")
+    assert facts_line(limited, "zh").endswith("可用 CPU 0.5 个（cgroup 配额）")
 
 
 # ---- the map -------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_the_map_has_a_letter_for_each_length_and_a_line_for_each_break_even(
 
 def test_break_evens_read_as_sentences() -> None:
     said = map_text(decision_map(MachineProfile(facts())), "en")
-    assert re.search(r"processes beat threads from [\d.]+ µs a task  \(GIL held 100%", said)
+    assert re.search(r"processes beat threads from [\d.]+ µs a task \(GIL held 100%", said)
     alone = map_text(decision_map(MachineProfile(facts(cpus=1.0))), "en")
     assert "processes never beat threads" in alone
 
@@ -187,4 +187,4 @@ def test_one_claim_in_full_shows_spread_count_and_gaps() -> None:
         "process: a switch, on one CPU = 1.3 µs (3 readings, middle half 1.2 µs to 1.4 µs)" in said
     )
     missing = claim_text(claim("2.P.3").judge(Measured(facts())), "zh")
-    assert "进程：一次切换（同一个 CPU） = – (未测量这一维度)" in missing
+    assert "进程：一次切换（同一个 CPU） = –（未测量这一维度）" in missing

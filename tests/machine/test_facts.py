@@ -205,3 +205,23 @@ def test_workers_beside_each_other_never_have_more_cpus_than_there_are(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cpus))
     monkeypatch.setattr(surroundings, "siblings", workers)
     assert read_facts(tmp_path).whole_cpus == each
+
+
+@pytest.mark.parametrize(
+    ("limits", "total"), [({}, 16 * GIB), ({"a/b": 4 * GIB}, 4 * GIB), ({"a": 64 * GIB}, 16 * GIB)]
+)
+def test_total_memory_is_the_least_that_any_limit_allows(
+    tmp_path: Path, limits: dict[str, int], total: int
+) -> None:
+    files: dict[str, str | bytes] = {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n"}
+    for group, most in limits.items():
+        files[f"sys/fs/cgroup/{group}/memory.max"] = f"{most}\n"
+        files[f"sys/fs/cgroup/{group}/memory.current"] = "0\n"
+    assert facts_of(tmp_path, files).total_memory == total
+
+
+def test_shared_memory_is_what_dev_shm_has_room_for(tmp_path: Path) -> None:
+    assert facts_of(tmp_path, {}).shared_memory is None
+    facts = facts_of(tmp_path, {"dev/shm/segment": "x"})
+    size = os.statvfs(tmp_path)
+    assert facts.shared_memory == size.f_blocks * size.f_frsize

@@ -13,6 +13,7 @@ from poolwise.cli.errors import CommandError
 from poolwise.cli.output import Output
 from poolwise.cli.signals import Signals
 from poolwise.explain.claims_text import claim_text
+from poolwise.explain.languages import language_of
 from poolwise.explain.profile_text import profile_text
 from poolwise.machine import MachineProfile, read_facts, store
 from poolwise.machine.claims import Language, claim, program, run_program
@@ -100,8 +101,8 @@ def _language() -> Language:
     """Return the language of the messages, as the environment says."""
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         if value := os.environ.get(name):
-            return "zh" if value.lower().startswith("zh") else "en"
+            return language_of(value)
     try:
-        return "zh" if (locale.getlocale()[0] or "").lower().startswith("zh") else "en"
+        return language_of(locale.getlocale()[0])
     except ValueError:
         return "en"

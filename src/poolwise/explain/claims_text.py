@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from poolwise.explain import languages
-from poolwise.explain.figures import value
+from poolwise.explain.figures import aside, value
 from poolwise.explain.table import paragraph, wrapped
 from poolwise.machine.claims import KINDS, Evidence, Language, Verdict
 from poolwise.machine.claims.vocabulary import gap_text
@@ -80,16 +80,13 @@ def _evidence(evidence: Sequence[Evidence], language: Language) -> list[str]:
 def _is(evidence: Evidence, language: Language) -> str:
     figure = evidence.figure
     if isinstance(figure, Gap):
-        return f" = – ({gap_text(figure.why).in_(language)})"
+        return f" = –{aside(gap_text(figure.why).in_(language), language)}"
     return f" = {value(figure.median, figure.unit, language)}{_readings(figure, language)}"
 
 
 def _readings(sample: Sample, language: Language) -> str:
     if sample.count == 1:
         return ""
-    said = languages.READINGS.in_(language).format(
-        count=sample.count,
-        low=value(sample.low, sample.unit, language),
-        high=value(sample.high, sample.unit, language),
-    )
-    return f" ({said})"
+    low, high = (value(each, sample.unit, language) for each in (sample.low, sample.high))
+    said = languages.READINGS if low == high else languages.MIDDLE_HALF
+    return aside(said.in_(language).format(count=sample.count, low=low, high=high), language)

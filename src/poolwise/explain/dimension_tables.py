@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from poolwise.explain import languages
-from poolwise.explain.figures import cell, gaps
+from poolwise.explain.figures import aside, cell, gaps
 from poolwise.explain.table import paragraph, table, wrapped
 from poolwise.explain.words import NO_FIGURE
 from poolwise.machine.claims import Language, Text
@@ -62,12 +62,14 @@ class _Rows:
             [head, *(cell(figure, language) for figure in row.values())]
             for head, row in figures.items()
         ]
-        notes = [_note(about, why) for about, why in gaps(figures, language)]
+        notes = [_note(about, why, language) for about, why in gaps(figures, language)]
         return "\n".join([table(["", *names], lines, left=[0]), *notes])
 
 
-def _note(about: str, why: str) -> str:
-    lines = wrapped(f"{about}: {why}", width=_WIDTH - len(NO_FIGURE) - 1)
+def _note(about: str, why: str, language: Language) -> str:
+    lines = wrapped(
+        f"{about}{languages.COLON.in_(language)}{why}", width=_WIDTH - len(NO_FIGURE) - 1
+    )
     return "\n".join(paragraph(NO_FIGURE, lines, indent=len(NO_FIGURE) + 1))
 
 
@@ -166,7 +168,7 @@ def _turned(record: Communication, names: Sequence[str], language: Language) -> 
 def _lost(record: Communication, name: str, language: Language) -> str:
     figure: Figure = getattr(record, name)
     if not isinstance(figure, Sample):
-        return f"{cell(figure, language)} ({gap_text(figure.why).in_(language)})"
+        return cell(figure, language) + aside(gap_text(figure.why).in_(language), language)
     if name == "rlock_reentered":
         return cell(figure, language)
     # One attempt that lost is proof, so the worst is told.

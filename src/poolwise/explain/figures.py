@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from poolwise.explain.languages import NO, YES
+from poolwise.explain.languages import ASIDE, NO, SEMICOLON, YES
 from poolwise.explain.words import NO_FIGURE
 from poolwise.machine.claims import Language
 from poolwise.machine.claims.vocabulary import gap_text
@@ -40,6 +40,15 @@ def value(number: float, unit: str, language: Language) -> str:
             return (YES if number >= 0.5 else NO).in_(language)
         case _:
             return f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
+
+
+def aside(said: str, language: Language) -> str:
+    """Write something in parentheses, behind what it is about.
+
+    >>> aside("2 CPUs", "en"), aside("两个", "zh")
+    (' (2 CPUs)', '（两个）')
+    """
+    return ASIDE.in_(language).format(said=said)
 
 
 def cell(figure: Figure | None, language: Language) -> str:
@@ -83,13 +92,15 @@ def gaps(
     }
     for why in dict.fromkeys(figure.why for figure in cells.values() if isinstance(figure, Gap)):
         missing = [place for place, figure in cells.items() if figure == Gap(why)]
-        names = dict.fromkeys(_named(place, missing, cells) for place in missing)
-        yield "; ".join(names), gap_text(why).in_(language)
+        names = dict.fromkeys(_named(place, missing, cells, language) for place in missing)
+        yield SEMICOLON.in_(language).join(names), gap_text(why).in_(language)
 
 
-def _named(place: _Place, missing: Sequence[_Place], cells: Iterable[_Place]) -> str:
+def _named(
+    place: _Place, missing: Sequence[_Place], cells: Iterable[_Place], language: Language
+) -> str:
     """Return the name of a column or row that is missing as a whole, or of the place itself."""
     for axis in (1, 0):
         if all(each in missing for each in cells if each[axis] == place[axis]):
             return place[axis]
-    return f"{place[0]} ({place[1]})"
+    return place[0] + aside(place[1], language)

@@ -32,7 +32,8 @@ FAMILIES = {
     "both": ("X", Text("processes × threads", "进程 × 线程")),
 }
 
-COLON, COMMA = Text(": ", "："), Text(", ", "、")
+COLON, COMMA, SEMICOLON = Text(": ", "："), Text(", ", "、"), Text("; ", "；")
+ASIDE = Text(" ({said})", "（{said}）")
 YES, NO = Text("yes", "是"), Text("no", "否")
 HERE = Text("here", "本机")
 CLAIMS = Text("The article's claims on this machine", "文章中的说法在本机是否成立")
@@ -68,7 +69,8 @@ CODE = Text(
     "poolwise measure --claim {id} --code prints a program that shows it, --run runs it",
     "poolwise measure --claim {id} --code 打印演示程序，--run 运行它",
 )
-READINGS = Text(
+READINGS = Text("{count} readings", "{count} 次读数")
+MIDDLE_HALF = Text(
     "{count} readings, middle half {low} to {high}", "{count} 次读数，中间一半为 {low} 至 {high}"
 )
 CPUS = Text("{count} usable CPUs", "可用 CPU {count} 个")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from poolwise.explain import languages
 from poolwise.explain.decision_map import LENGTHS, BreakEven, DecisionMap, Rest, Row, family
+from poolwise.explain.figures import aside
 from poolwise.explain.table import columns
 from poolwise.machine.claims import Language
 from poolwise.units import duration, size
@@ -68,4 +69,4 @@ def _line(found: BreakEven, language: Language) -> str:
     held = f"{languages.GIL_SHARE.in_(language)} {found.share:.0%}"
     moved = languages.MOVED.in_(language).format(size=size(found.moved))
     rest = "" if found.share == 1.0 else f" · {languages.RESTS[found.rest].in_(language)}"
-    return f"{sentence}  ({held} · {moved}{rest})"
+    return sentence + aside(f"{held} · {moved}{rest}", language)

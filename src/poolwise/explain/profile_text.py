@@ -6,6 +6,7 @@ from poolwise.explain import languages
 from poolwise.explain.claims_text import claims_text
 from poolwise.explain.decision_map import decision_map
 from poolwise.explain.dimension_tables import dimension_text
+from poolwise.explain.figures import aside
 from poolwise.explain.map_text import map_text
 from poolwise.explain.table import paragraph
 from poolwise.machine import MachineProfile
@@ -39,7 +40,7 @@ def facts_line(facts: Facts, language: Language) -> str:
     cpus = languages.CPUS.in_(language).format(count=f"{facts.usable_cpus:.3g}")
     limit = languages.CPU_LIMITS.get(facts.cpu_limit)
     by = facts.cpu_limit if limit is None else limit.in_(language)
-    parts = [f"{facts.python}, {gil.in_(language)}", f"{cpus} ({by})"]
+    parts = [f"{facts.python}, {gil.in_(language)}", cpus + aside(by, language)]
     if facts.free_memory is not None:
         parts.append(languages.FREE.in_(language).format(size=size(facts.free_memory)))
     return " · ".join(parts)

@@ -21,8 +21,7 @@ from poolwise.machine.dimensions import Suitability
 from poolwise.machine.door import Door
 from poolwise.machine.facts import read_facts
 from poolwise.machine.partner import Partner
-from poolwise.timing.repeat import Effort, gap, in_turns
-from poolwise.timing.sample import Figure
+from poolwise.timing.repeat import Effort, in_turns
 from poolwise.units import Seconds
 
 T = TypeVar("T")
@@ -34,7 +33,7 @@ _PLANS = {"loop": "inline", "thread": "thread", "process": "process"}
 _CALLS = 2
 
 #: Short tasks, of which there are many.
-_MANY = 50
+_MANY = 250
 
 #: How long the server waits before it answers.
 _DELAY: Seconds = 1e-3
@@ -55,11 +54,15 @@ def measure_suitability(effort: Effort) -> Suitability:
             plan: _entered(stack, partial(_open, mechanism, workers))
             for plan, mechanism in _PLANS.items()
         }
-        return Suitability(
-            makespan={
-                kind: _makespans(kind, each, doors, workers, effort) for kind, each in given.items()
-            }
-        )
+        readings: dict[tuple[str, str], Callable[[], Seconds]] = {}
+        for kind, each in given.items():
+            makespans = _makespans(kind, each, doors, workers, effort)
+            readings |= {(kind, plan): reading for plan, reading in makespans.items()}
+        # All in turns: what makes calls slow for a moment is to be one reading of each.
+        found = in_turns(readings, "s", replace(effort, most=20))
+    return Suitability(
+        makespan={kind: {plan: found[kind, plan] for plan in _PLANS} for kind in CHORES}
+    )
 
 
 def _entered(stack: ExitStack, make: Callable[[], AbstractContextManager[T]]) -> T | Exception:
@@ -77,16 +80,20 @@ def _open(mechanism: str, workers: int) -> Door:
 
 def _makespans(
     kind: str, given: Any, doors: Mapping[str, Door | Exception], workers: int, effort: Effort
-) -> dict[str, Figure]:
-    if isinstance(given, Exception):
-        return dict.fromkeys(doors, gap(given))
+) -> dict[str, Callable[[], Seconds]]:
+    """Return what reads how long work of a kind takes, by plan; it raises what is in the way."""
     try:
+        if isinstance(given, Exception):
+            raise given
         call = (kind, _amount(kind, given, effort.piece / 2), given)
-        calls = [call] * (_MANY if kind == "short tasks" else _CALLS) * workers
-        readings = {plan: partial(_makespan, door, calls) for plan, door in doors.items()}
-        return in_turns(readings, "s", replace(effort, most=20))
     except Exception as error:
-        return dict.fromkeys(doors, gap(error))
+        return dict.fromkeys(doors, partial(_fail, error))
+    calls = [call] * (_MANY if kind == "short tasks" else _CALLS) * workers
+    return {plan: partial(_makespan, door, calls) for plan, door in doors.items()}
+
+
+def _fail(error: Exception) -> Seconds:
+    raise error
 
 
 def _makespan(door: Door | Exception, calls: list[tuple[str, int, Any]]) -> Seconds:

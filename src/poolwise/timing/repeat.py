@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from poolwise.timing.cgroups import times_throttled
 from poolwise.timing.clock import Clock, SystemClock
 from poolwise.timing.sample import Figure, Gap, Sample
 from poolwise.units import Bytes, Seconds
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,13 @@ def gather(readings: Iterable[float], unit: str) -> Figure:
 
 
 def in_turns(
-    readings: Mapping[str, Callable[[], float]],
+    readings: Mapping[K, Callable[[], float]],
     unit: str,
     effort: Effort,
     *,
     warm: int = 1,
     clock: Clock | None = None,
-) -> dict[str, Figure]:
+) -> dict[K, Figure]:
     """Return what several readings give that are to be compared: each round takes all of them.
 
     One after the other would compare what else the machine did. One that raises is a gap; the
@@ -84,8 +87,8 @@ def in_turns(
     """
     clock = clock or SystemClock()
     began, before = clock.now(), times_throttled()
-    values: dict[str, list[float]] = {name: [] for name in readings}
-    gaps: dict[str, Figure] = {}
+    values: dict[K, list[float]] = {name: [] for name in readings}
+    gaps: dict[K, Figure] = {}
     for number in range(effort.most + warm):
         for name, reading in readings.items():
             if name not in gaps:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fake_machine import about, answer, as_the_article_says, count, facts, having, opposite
+from poolwise import machine
 from poolwise.machine.claims import CLAIMS, KINDS, Claim, claim, judge, rows
 from poolwise.machine.claims.readings import (
     CpuFact,
@@ -23,7 +24,9 @@ from poolwise.machine.claims.readings import (
     Speedup,
 )
 from poolwise.machine.claims.rules import Explained
+from poolwise.machine.claims.vocabulary import DIMENSION_MISSING, FIGURE_MISSING, GAPS
 from poolwise.machine.measured import Measured
+from poolwise.timing import repeat
 from poolwise.timing.sample import Gap, Sample
 
 ARTICLE = Path(__file__).with_name("article.zh.md").read_text(encoding="utf-8")
@@ -385,6 +388,22 @@ def test_a_throttled_figure_marks_the_verdict() -> None:
     throttled = replace(about("s", 1e-4), throttled=True)
     machine = having(machine, "resources.create_and_join", "thread", figure=throttled)
     assert claim("2.T.1").judge(machine).throttled
+
+
+def test_reasons_that_are_said_in_chinese_are_said_somewhere() -> None:
+    """A reason that was reworded where it is given would be shown in English again."""
+    sources = Path(machine.__file__).parent.rglob("*.py")
+    text = "".join(each.read_text() for each in sources if each.name != "vocabulary.py")
+    text += Path(repeat.__file__).read_text()
+    for why in GAPS.keys() - {DIMENSION_MISSING, FIGURE_MISSING}:
+        assert f'"{why}"' in text
+
+
+def test_what_is_not_so_is_said_as_such() -> None:
+    equal = having(as_the_article_says(), "communication.lines", "variable", figure=count(5))
+    why = claim("3.P.6").judge(equal).why
+    assert "“shared variable: lines of the shortest program” is not clearly less than" in why.en
+    assert "并不明显小于" in why.zh
 
 
 # ---- the page ------------------------------------------------------------------------------------

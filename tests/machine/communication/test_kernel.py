@@ -94,3 +94,20 @@ def test_what_cannot_be_opened_is_a_gap() -> None:
     refused = replace(NAMES["mp.Pipe"], open=refuse)
     assert "none left" in why(kernel.objects(refused))
     assert "none left" in why(kernel.system_calls(refused, 1))
+
+
+def test_what_differs_is_counted_again_and_what_does_not_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    messages = kernel._BEFORE + kernel._MESSAGES
+    counts = iter([20, 4, 36, 4, 52, 4, *[20, 4] * 9])
+    asked: list[int] = []
+
+    def count(_: Channel, number: int) -> float:
+        asked.append(number)
+        return next(counts)
+
+    monkeypatch.setattr(kernel, "_count", count)
+    assert kernel._counts(channel(0), 3) == [1.0, 2.0, 3.0]
+    assert kernel._counts(channel(0), 9) == [1.0, 1.0]
+    assert asked == [messages, kernel._BEFORE] * 5

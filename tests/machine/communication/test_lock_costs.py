@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from small_effort import TINY, value, why
@@ -11,6 +12,8 @@ from small_effort import TINY, value, why
 from poolwise.machine import deadline
 from poolwise.machine.communication import locks
 from poolwise.machine.communication.locks import KINDS, Kind, Lock
+from poolwise.machine.partner import Partner
+from poolwise.timing.sample import Sample
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
@@ -42,3 +45,21 @@ def test_an_rlock_can_be_taken_again_and_a_lock_cannot(monkeypatch: pytest.Monke
     assert value(locks.reentered()) == 1.0
     monkeypatch.setattr(locks.threading, "RLock", locks.threading.Lock)
     assert value(locks.reentered()) == 0.0
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[-1]], ids=lambda kind: kind.name)
+def test_each_reading_of_a_contended_lock_has_a_rival_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    rivals: list[str] = []
+
+    class Counted(Partner):
+        def __init__(self, kind: Any, **parts: Any) -> None:
+            rivals.append(kind)
+            super().__init__(kind, **parts)
+
+    monkeypatch.setattr(locks, "Partner", Counted)
+    figure = locks.contended(kind, TINY)
+    assert isinstance(figure, Sample)
+    assert rivals == [kind.rival] * figure.count
+    assert figure.count == TINY.least

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _multiprocessing
 import pickle
 import sys
 
-from small_effort import TINY
+import pytest
+from small_effort import TINY, value, why
 
 from poolwise.machine.communication import measure_communication
 from poolwise.machine.communication.channels import CHANNELS
@@ -32,3 +34,28 @@ def test_all_is_measured_here() -> None:
 def _tracker_runs() -> bool:
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     return tracker is not None and tracker._resource_tracker._pid is not None
+
+
+def test_without_semaphores_only_what_needs_them_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no ``/dev/shm``."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(_multiprocessing, "SemLock", refuse)
+    measured = measure_communication(TINY)
+    for name in ("shared memory", "mp.Queue"):
+        for figure in (
+            measured.carries[name],
+            measured.latency[name][1],
+            measured.throughput[name][1],
+            measured.system_calls[name],
+            measured.objects[name],
+        ):
+            assert "FileNotFoundError" in why(figure), name
+    for kind in ("mp.Lock process", "mp.RLock process"):
+        assert "FileNotFoundError" in why(measured.lock[kind])
+        assert "FileNotFoundError" in why(measured.contended[kind])
+    others = {name for name, figure in measured.carries.items() if isinstance(figure, Sample)}
+    assert others == {channel.name for channel in CHANNELS} - {"shared memory", "mp.Queue"}
+    assert value(measured.lock["Lock process"]) > 0

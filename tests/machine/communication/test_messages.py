@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 from small_effort import TINY, value, why
 
 from poolwise.machine import deadline
-from poolwise.machine.communication import messages
+from poolwise.machine.communication import channels, messages
 from poolwise.machine.communication.channels import CHANNELS, Channel, Ends
 from poolwise.machine.communication.messages import SIZES, carry, sizes_for
 from poolwise.machine.facts import read_facts
+from poolwise.timing.clock import SystemClock
 from poolwise.timing.repeat import NORMAL, QUICK
 from poolwise.timing.sample import Sample
 
@@ -126,3 +129,43 @@ def test_an_interrupt_leaves_no_partner(monkeypatch: pytest.MonkeyPatch, name: s
     monkeypatch.setattr(messages, "times_throttled", interrupt)
     with pytest.raises(KeyboardInterrupt):
         carry(NAMES[name], TINY)
+
+
+def test_both_sides_are_on_one_cpu() -> None:
+    def on_one(message: bytes) -> bytes:
+        return message if len(os.sched_getaffinity(0)) == 1 else b""
+
+    assert value(carry(with_partner_sending(on_one), TINY).carries) == 1.0
+
+
+def test_refused_signals_are_a_gap_and_leave_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError("signals are not allowed here")
+
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    monkeypatch.setattr(channels.os, "kill", refuse)
+    carried = carry(NAMES["signal"], TINY)
+    assert "signals are not allowed here" in why(carried.latency[1])
+    assert "signals are not allowed here" in why(carried.carries)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == usual
+
+
+@pytest.mark.parametrize("message", [1e-7, 1e-5, 1e-3])
+def test_a_reading_is_long_enough_whatever_the_order_to_the_partner_takes(message: float) -> None:
+    order = 2e-4  # which is as much as hundreds of messages
+    series = messages._Series(lambda rounds: order / rounds + message, shortest=2e-3)
+    series.go_on(0.0, SystemClock())
+    rounds = order / (series.values[0] - message)
+    assert rounds == pytest.approx(messages._MOST) or order + rounds * message >= 1e-3
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_messages_say_whether_they_were_throttled(
+    monkeypatch: pytest.MonkeyPatch, throttled: bool
+) -> None:
+    times = itertools.count(7) if throttled else itertools.repeat(7)
+    monkeypatch.setattr(messages, "times_throttled", times.__next__)
+    carried = carry(PIPE, TINY)
+    for figure in (*carried.latency.values(), *carried.throughput.values()):
+        assert isinstance(figure, Sample)
+        assert figure.throttled is throttled

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+import pytest
 from small_effort import TINY
 
 from poolwise.machine.communication import races
+from poolwise.timing.clock import SystemClock
 from poolwise.timing.sample import Sample
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -31,6 +33,26 @@ def test_runs_go_on_until_some_are_lost_but_not_for_ever() -> None:
         counter.n += times - next(script)
 
     script = iter([0, 0, 0, 0, 1, 2, 0, 0])
-    assert list(races._until_lost(losing, 9)) == [0.0, 0.0, 3.0]
+    assert list(races._until_lost(losing, 9, 1000)) == [0.0, 0.0, 3.0]
     script = iter([0] * 8)
-    assert list(races._until_lost(losing, 4)) == [0.0] * 4
+    assert list(races._until_lost(losing, 4, 1000)) == [0.0] * 4
+
+
+def test_so_many_are_counted_that_threads_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is done within its first turn has lost nothing: a fast machine counts further."""
+
+    class Watch(SystemClock):
+        time = 0.0
+
+        def now(self) -> float:
+            return self.time
+
+    watch = Watch()
+
+    def count(counter: races._Counter, times: int) -> None:
+        watch.time += times * 10e-9
+
+    monkeypatch.setattr(races, "_with_call", count)
+    each = races._enough(watch)
+    assert each * 10e-9 >= 2 * sys.getswitchinterval()
+    assert each < 3 * sys.getswitchinterval() / 10e-9

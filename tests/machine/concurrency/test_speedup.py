@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +48,7 @@ class Fake:
         pass
 
     def read(self, *numbers: int) -> speedup.Readings:
-        return speedup.read(self, "waits", numbers, TINY, clock=self.clock)
+        return speedup.read(self, ["waits"], numbers, TINY, clock=self.clock)["waits"]
 
 
 def medians(readings: speedup.Readings) -> dict[int, float]:
@@ -78,6 +79,26 @@ def test_all_numbers_are_tried_in_each_round() -> None:
     fake = Fake()
     fake.read(1, 2, 3)
     assert fake.asked == [3] + [1, 2, 3] * TINY.least
+
+
+def test_kinds_take_turns_and_one_that_fails_ends_no_other() -> None:
+    done: list[str] = []
+
+    class Partial(Fake):
+        def calls(self, arguments: Sequence[Sequence[Any]]) -> list[Any]:
+            ((kind, _), *_) = arguments
+            done.append(kind)
+            if kind == "holds the GIL":
+                raise OSError("not this")
+            return super().calls(arguments)
+
+    kinds = ["holds the GIL", "waits", "releases the GIL"]
+    fake = Partial()
+    found = speedup.read(fake, kinds, [1, 2], TINY, clock=fake.clock)
+    assert found["holds the GIL"].failed == Gap("OSError: not this")
+    assert medians(found["waits"]) == medians(found["releases the GIL"]) == {1: 1.0, 2: 2.0}
+    turn = ["waits"] * 2 + ["releases the GIL"] * 2
+    assert done == [*kinds, *turn * TINY.least]
 
 
 def test_numbers_of_workers_go_up_to_twice_the_cpus() -> None:
@@ -115,8 +136,8 @@ def test_what_hangs_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_memory_has_no_room_for_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = replace(read_facts(), free_memory=50_000_000)
     monkeypatch.setattr(speedup, "read_facts", lambda: facts)
-    readings = speedup.read(Failing(), "memory bandwidth", [1, 2], TINY)
-    assert readings.failed == Gap("it takes 101 MB of memory; 50 MB are free")
+    readings = speedup.read(Failing(), ["memory bandwidth"], [1, 2], TINY)
+    assert readings["memory bandwidth"].failed == Gap("it takes 101 MB of memory; 50 MB are free")
 
 
 def test_an_interrupt_is_none() -> None:
@@ -131,3 +152,14 @@ def test_an_interrupt_is_none() -> None:
 @pytest.mark.parametrize("kind", speedup.KINDS)
 def test_more_time_takes_more_work(kind: str) -> None:
     assert 0 < speedup.amount_for(kind, 1e-4) < speedup.amount_for(kind, 50e-3)
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_speedups_say_whether_they_were_throttled(
+    monkeypatch: pytest.MonkeyPatch, throttled: bool
+) -> None:
+    times = itertools.count(7) if throttled else itertools.repeat(7)
+    monkeypatch.setattr(speedup, "times_throttled", times.__next__)
+    figure = Fake().read(1, 2).figures()[2]
+    assert isinstance(figure, Sample)
+    assert figure.throttled is throttled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -41,6 +41,10 @@ class Condition(Protocol):
         """The condition as part of a sentence."""
 
     @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The figures that it needs."""
 
@@ -49,10 +53,80 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _OfOne:
-    """A condition on one figure, which is there."""
+class Question:
+    """What may be asked of one figure: how a yes and a no are said, and what readings say.
 
+    ``{}`` stands for the figure's name. `of` returns ``None`` where the spread gives no answer.
+    """
+
+    yes: Text
+    no: Text
+    of: Callable[[Sample], bool | None]
+
+
+def is_yes(sample: Sample) -> bool | None:
+    """Whether all readings are yes; those that contradict each other give no answer."""
+    said = {value >= 0.5 for value in sample.values}
+    return said.pop() if len(said) == 1 else None
+
+
+def was_above_zero(sample: Sample) -> bool:
+    """Whether any reading was: one lost update is proof, whatever the median."""
+    return max(sample.values) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class IsAbove:
+    """Whether a figure is above a limit: no answer where that lies between its quartiles."""
+
+    limit: float
+
+    def __call__(self, sample: Sample) -> bool | None:
+        """Answer for these readings."""
+        if sample.low > self.limit:
+            return True
+        return False if sample.high <= self.limit else None
+
+
+YES = Question(Text("{} is yes", "{}为是"), Text("{} is no", "{}为否"), is_yes)
+EVER = Question(
+    Text("{} was above 0 at least once", "{}至少一次大于 0"),
+    Text("{} is always 0", "{}始终为 0"),
+    was_above_zero,
+)
+
+
+def is_above(limit: float) -> Question:
+    """Return the question whether a figure is above a limit."""
+    return Question(
+        Text(f"{{}} is clearly above {limit:g}", f"{{}}明显大于 {limit:g}"),
+        Text(f"{{}} is at most {limit:g}", f"{{}}不大于 {limit:g}"),
+        IsAbove(limit),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about a figure, and the answer that meets the condition."""
+
+    question: Question
     reading: Reading
+    wanted: bool = True
+
+    @property
+    def text(self) -> Text:
+        """The condition as part of a sentence."""
+        return self._said(self.wanted)
+
+    @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        return self._said(not self.wanted)
+
+    def _said(self, answer: bool) -> Text:
+        said = self.question.yes if answer else self.question.no
+        label = self.reading.label
+        return Text(said.en.format(f"“{label.en}”"), said.zh.format(f"“{label.zh}”"))
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -60,27 +134,12 @@ class _OfOne:
         return (self.reading,)
 
     def answer(self, measured: Measured) -> Answer:
-        """Answer by the figure; a missing one is `Unknown`."""
+        """Answer by the figure; a missing one is `Unknown`, and so is one that does not say."""
         figure = self.reading.figure(measured)
-        return _missing(self.reading, figure) if isinstance(figure, Gap) else self._by(figure)
-
-    def _by(self, sample: Sample) -> Answer:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Yes(_OfOne):
-    """A figure of the unit ``"yes"`` is yes; readings that contradict each other give no answer."""
-
-    @property
-    def text(self) -> Text:
-        """The condition as part of a sentence."""
-        label = self.reading.label
-        return Text(f"“{label.en}” is yes", f"“{label.zh}”为是")
-
-    def _by(self, sample: Sample) -> Answer:
-        said = {value >= 0.5 for value in sample.values}
-        return said.pop() if len(said) == 1 else _within_spread(self.reading)
+        if isinstance(figure, Gap):
+            return _missing(self.reading, figure)
+        found = self.question.of(figure)
+        return _within_spread(self.reading) if found is None else found is self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +155,15 @@ class Less:
         less, more = self.less.label, self.more.label
         return Text(
             f"“{less.en}” is clearly less than “{more.en}”", f"“{less.zh}”明显小于“{more.zh}”"
+        )
+
+    @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        less, more = self.less.label, self.more.label
+        return Text(
+            f"“{less.en}” is not clearly less than “{more.en}”",
+            f"“{less.zh}”并不明显小于“{more.zh}”",
         )
 
     @property
@@ -118,71 +186,6 @@ class Less:
 
 
 @dataclass(frozen=True, slots=True)
-class Above(_OfOne):
-    """A figure is above a given number: no answer where that lies between its quartiles."""
-
-    limit: float
-
-    @property
-    def text(self) -> Text:
-        """The condition as part of a sentence."""
-        label = self.reading.label
-        return Text(
-            f"“{label.en}” is clearly above {self.limit:g}", f"“{label.zh}”明显大于 {self.limit:g}"
-        )
-
-    def _by(self, sample: Sample) -> Answer:
-        if sample.low > self.limit:
-            return True
-        return False if sample.high <= self.limit else _within_spread(self.reading)
-
-
-@dataclass(frozen=True, slots=True)
-class Ever(_OfOne):
-    """A count was above zero at least once: one lost update is proof, whatever the median."""
-
-    @property
-    def text(self) -> Text:
-        """The condition as part of a sentence."""
-        label = self.reading.label
-        return Text(f"“{label.en}” was above 0 at least once", f"“{label.zh}”至少一次大于 0")
-
-    def _by(self, sample: Sample) -> Answer:
-        return max(sample.values) > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The opposite of a condition; what cannot be told cannot be told of its opposite either."""
-
-    condition: Condition
-
-    @property
-    def text(self) -> Text:
-        """The condition as part of a sentence."""
-        match self.condition:
-            case Yes(reading):
-                return Text(f"“{reading.label.en}” is no", f"“{reading.label.zh}”为否")
-            case Ever(reading):
-                return Text(f"“{reading.label.en}” is always 0", f"“{reading.label.zh}”始终为 0")
-            case Above(reading, limit):
-                label = reading.label
-                return Text(f"“{label.en}” is at most {limit:g}", f"“{label.zh}”不大于 {limit:g}")
-            case other:
-                return Text(f"not: {other.text.en}", f"并非{other.text.zh}")
-
-    @property
-    def readings(self) -> tuple[Reading, ...]:
-        """The figures that it needs."""
-        return self.condition.readings
-
-    def answer(self, measured: Measured) -> Answer:
-        """Answer the opposite."""
-        answer = self.condition.answer(measured)
-        return answer if isinstance(answer, Unknown) else not answer
-
-
-@dataclass(frozen=True, slots=True)
 class NotClearly:
     """One figure is not less than another beyond the spread; it may be as much."""
 
@@ -191,11 +194,12 @@ class NotClearly:
     @property
     def text(self) -> Text:
         """The condition as part of a sentence."""
-        less, more = self.condition.less.label, self.condition.more.label
-        return Text(
-            f"“{less.en}” is not clearly less than “{more.en}”",
-            f"“{less.zh}”并不明显小于“{more.zh}”",
-        )
+        return self.condition.denied
+
+    @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        return self.condition.text
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -222,6 +226,11 @@ class All:
         return conjunction(each.text for each in self.conditions)
 
     @property
+    def denied(self) -> Text:
+        """That it is not so, as part of a sentence."""
+        return Text(f"it is not so that {self.text.en}", f"并非{self.text.zh}")
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The figures that they need."""
         return tuple(reading for each in self.conditions for reading in each.readings)
@@ -245,11 +254,9 @@ def _missing(reading: Reading, gap: Gap) -> Unknown:
 
 def _within_spread(*readings: Reading) -> Unknown:
     labels = [reading.label for reading in readings]
+    en = " and ".join(f"“{each.en}”" for each in labels)
+    zh = "与".join(f"“{each.zh}”" for each in labels)
+    more = "相差太小，未超出读数的离散范围" if len(labels) > 1 else "的读数过于分散"
     return Unknown(
-        Text(
-            "too close to tell, by the spread of "
-            + " and ".join(f"“{each.en}”" for each in labels),
-            "相差太小，无法判断，数据的离散见" + "、".join(f"“{each.zh}”" for each in labels),
-        ),
-        missing=False,
+        Text(f"too close to tell, by the spread of {en}", f"{zh}{more}，无法判断"), missing=False
     )

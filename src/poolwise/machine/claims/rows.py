@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from poolwise.machine.claims.claim import Claim
 from poolwise.machine.claims.conditions import (
-    Above,
+    EVER,
+    YES,
     All,
+    Asked,
     Condition,
-    Ever,
     Less,
-    Not,
     NotClearly,
-    Yes,
+    is_above,
 )
 from poolwise.machine.claims.readings import CpuFact, Field, Lowest, Reading
 from poolwise.machine.claims.rules import Case, Cases, Explained, Facets, Rule
@@ -44,12 +44,12 @@ def cheapest_process(path: str) -> Lowest:
 
 def yes(reading: Reading) -> Condition:
     """It is so."""
-    return Yes(reading)
+    return Asked(YES, reading)
 
 
 def no(reading: Reading) -> Condition:
     """It is not so."""
-    return Not(Yes(reading))
+    return Asked(YES, reading, wanted=False)
 
 
 def less(less: Reading, more: Reading) -> Condition:
@@ -64,32 +64,32 @@ def not_less(less: Reading, more: Reading) -> Condition:
 
 def above(reading: Reading, limit: float) -> Condition:
     """It is clearly more than a number."""
-    return Above(reading, limit)
+    return Asked(is_above(limit), reading)
 
 
 def at_most(reading: Reading, limit: float) -> Condition:
     """It is no more than a number."""
-    return Not(Above(reading, limit))
+    return Asked(is_above(limit), reading, wanted=False)
 
 
 def gain(reading: Reading) -> Condition:
     """A speedup that is one."""
-    return Above(reading, GAIN)
+    return above(reading, GAIN)
 
 
 def no_gain(reading: Reading) -> Condition:
     """A speedup that is none."""
-    return Not(Above(reading, GAIN))
+    return at_most(reading, GAIN)
 
 
 def ever(reading: Reading) -> Condition:
     """It happened at least once."""
-    return Ever(reading)
+    return Asked(EVER, reading)
 
 
 def never(reading: Reading) -> Condition:
     """It did not happen a single time."""
-    return Not(Ever(reading))
+    return Asked(EVER, reading, wanted=False)
 
 
 def both(*conditions: Condition) -> Condition:

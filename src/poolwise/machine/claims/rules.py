@@ -71,19 +71,20 @@ class Facets:
         if missing:
             return Decision("not_measured", missing[0].why)
         if True in answers and False in answers:
-            return Decision("depends", self._which(False, answers))
+            return Decision("depends", self._which(answers))
         if unknown:
             return Decision("not_measured", unknown[0].why)
         return Decision("holds" if answers[0] else "does_not_hold")
 
-    def _which(self, met: bool, answers: list[bool | Unknown]) -> Text:
-        texts = [
-            c.text for c, answer in zip(self.conditions, answers, strict=True) if answer is met
-        ]
-        said = conjunction(texts)
+    def _which(self, answers: list[bool | Unknown]) -> Text:
+        said = conjunction(
+            condition.denied
+            for condition, answer in zip(self.conditions, answers, strict=True)
+            if answer is False
+        )
         return Text(
-            f"on what is looked at: the rest holds, but it is not so that {said.en}",
-            f"取决于看哪一点：其余成立，但{said.zh}这一点不成立",
+            f"on what is looked at: the rest holds, but {said.en}",
+            f"取决于看哪一点：其余成立，但{said.zh}",
         )
 
 
@@ -167,8 +168,8 @@ class Explained:
     def text(self) -> Text:
         """The rule as a sentence."""
         return Text(
-            f"Explained, not measured: {self.how.en}. The figures are indirect.",
-            f"仅作解释，无法直接测量：{self.how.zh}。数字只是旁证。",
+            "Explained, not measured: no program sees it, and the figures beside it are indirect.",
+            "仅作解释：程序无法直接观测，所列数字只是旁证。",
         )
 
     @property

@@ -9,13 +9,22 @@ from poolwise.units import plural, size
 DIMENSION_MISSING = "this dimension was not measured"
 FIGURE_MISSING = "this was not measured"
 
-_GAPS = {DIMENSION_MISSING: "未测量这一维度", FIGURE_MISSING: "未测量"}
+#: What measurements say most often; of the rest, and of the system, the words stay as they are.
+GAPS = {
+    DIMENSION_MISSING: "未测量这一维度",
+    FIGURE_MISSING: "未测量",
+    "the standard library has interpreters from Python 3.14 on": "Python 3.14 起才有子解释器",
+    "other work kept the worker from its turns": "其他工作占用了 CPU，轮不到它运行",
+    "there was no reading": "没有读数",
+    "the kernel does not let a process be traced here": "此处内核不允许跟踪进程",
+    "the system does not say": "系统未提供",
+}
 
 #: Fields of the dimension records. A label follows the keys: "thread: memory private to it".
 FIELDS = {
     "isolation.write_seen": Text("a write to a global is seen by the caller", "调用者看得到其写入"),
     "isolation.sibling_write_seen": Text(
-        "a write to a global is seen by another one", "另一个同类看得到其写入"
+        "a write to a global is seen by another one", "同类的另一个看得到其写入"
     ),
     "isolation.same_pid": Text("same process id as the caller", "与调用者进程号相同"),
     "isolation.same_interpreter": Text("same interpreter as the caller", "与调用者同一个解释器"),
@@ -46,10 +55,10 @@ FIELDS = {
     ),
     "resources.dispatch": Text("to send a batch and hear of it", "发送一批任务并得到回复"),
     "resources.call_overhead": Text(
-        "what a worker adds to each call", "工作者给每次调用增加的开销"
+        "what a worker adds to each call", "每次调用在工作线程或进程中的额外开销"
     ),
-    "communication.latency": Text("one way", "单程延迟"),
-    "communication.throughput": Text("throughput", "吞吐量"),
+    "communication.latency": Text("one way, on one CPU", "单程延迟（同一个 CPU）"),
+    "communication.throughput": Text("throughput, on one CPU", "吞吐量（同一个 CPU）"),
     "communication.carries": Text("a message arrived whole", "消息完整到达"),
     "communication.lines": Text("lines of the shortest program", "最短程序的行数"),
     "communication.system_calls": Text("system calls a message", "每条消息的系统调用数"),
@@ -68,10 +77,10 @@ FIELDS = {
     "communication.lost_with_lock": Text("updates lost under a lock", "加锁时丢失的更新"),
     "concurrency.speedup": Text("speedup", "加速比"),
     "concurrency.bytecode_at_once": Text(
-        "CPU time per wall time of two that compute", "两个计算者的 CPU 时间与实际时间之比"
+        "CPU time per wall time of two that compute", "两个计算任务的 CPU 时间与实际时间之比"
     ),
     "concurrency.cpus_at_once": Text(
-        "CPUs that two computing ones ran on", "两个计算者所在的 CPU 数"
+        "CPUs that two computing ones ran on", "两个计算任务所在的 CPU 数"
     ),
     "concurrency.heartbeat": Text("delay of a tick beside this thread", "旁边有此线程时心跳的延迟"),
     "concurrency.heartbeat_process": Text(
@@ -89,7 +98,7 @@ KEYS = {
     "thread": Text("thread", "线程"),
     "process": Text("process", "进程"),
     "interpreter": Text("interpreter", "子解释器"),
-    "server": Text("first of a forkserver", "forkserver 的第一个"),
+    "server": Text("first of a forkserver", "forkserver 的首个进程"),
     "idle": Text("idle one", "空闲进程"),
     "pool 1": Text("pool of 1", "1 个进程的池"),
     "pool 2": Text("pool of 2", "2 个进程的池"),
@@ -145,4 +154,4 @@ def key_text(key: str | int, path: str = "") -> Text:
 
 def gap_text(why: str) -> Text:
     """Return why a figure is missing; what a measurement says of itself is in English."""
-    return Text(why, _GAPS.get(why, why))
+    return Text(why, GAPS.get(why, why))

@@ -12,11 +12,14 @@ from typing import Any, Literal, TypeAlias
 from poolwise.machine.deadline import deadline
 from poolwise.machine.partner import Partner
 from poolwise.timing.clock import SystemClock
-from poolwise.timing.repeat import Effort, gap, once, repeat
+from poolwise.timing.repeat import NORMAL, Effort, gap, gather, once, repeat
 from poolwise.timing.sample import Figure
 from poolwise.units import Seconds
 
 Lock: TypeAlias = AbstractContextManager[Any, Any]
+
+#: So many are asked what a contended lock takes.
+_PAIRS = 8
 
 #: A reading of a lock that nobody else wants.
 _ALONE: Seconds = 5e-4
@@ -78,25 +81,29 @@ def alone(kind: Kind, effort: Effort) -> Figure:
 
 
 def contended(kind: Kind, effort: Effort) -> Figure:
-    """Return the same beside another that acquires and releases it all the time."""
-    # Threads get into step, or out of it, for some turns; so there must be many.
-    effort = replace(effort, seconds=effort.seconds * (2 if kind.rival == "thread" else 0.5))
-    try:
+    """Return the same beside another that acquires and releases it all the time.
+
+    Each reading has a rival of its own: two get into step, or out of it, and stay so. With one pair
+    readings differed by a tenth, and from pair to pair by half.
+    """
+    seconds = max(_TURNS, effort.piece) if kind.rival == "thread" else effort.piece / 2
+
+    def reading() -> Seconds:
         lock = kind.make()
 
         def compete(_: int, told: Callable[[], bool]) -> None:
             while not told():
                 _hold(lock, 100)
 
-        seconds = max(_TURNS, 2 * effort.piece) if kind.rival == "thread" else effort.piece / 2
         with Partner(kind.rival, compete=compete) as rival:
             rival.begin("compete")
             with deadline():
-                figure = repeat(lambda: _hold_for(seconds, lock), "s", effort)
+                took = _hold_for(seconds, lock)
             rival.end()
-            return figure
-    except Exception as error:
-        return gap(error)
+            return took
+
+    pairs = _PAIRS if effort.least >= NORMAL.least else effort.least
+    return gather((reading() for _ in range(pairs)), "s")
 
 
 def reentered() -> Figure:

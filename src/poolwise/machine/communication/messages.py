@@ -1,10 +1,14 @@
-"""Latency and throughput of a channel, by message size."""
+"""Latency and throughput of a channel, by message size.
+
+Both sides are on one CPU. There a message takes the work of both and a switch between them, the
+same in every run. On two, the most of a short one would be the other CPU's waking up, which takes
+14 µs or 30 µs, by what else the machine, or the host of a virtual one, has been doing; of a long
+one, as much runs at the same time as the scheduler lets: anything between half and all.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -12,6 +16,7 @@ from poolwise.machine.communication.channels import Channel, End
 from poolwise.machine.deadline import deadline
 from poolwise.machine.facts import read_facts
 from poolwise.machine.partner import Partner
+from poolwise.machine.pinning import one_cpu
 from poolwise.timing.cgroups import times_throttled
 from poolwise.timing.clock import Clock, SystemClock
 from poolwise.timing.repeat import NORMAL, Effort, gap
@@ -25,17 +30,14 @@ SIZES: tuple[Bytes, ...] = (1, 1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26)
 #: anew for each. There is time for few: each way is a reading, and throughput is read from it.
 _LARGE: Bytes = 1 << 24
 
-#: Up to this size it matters more than all else whether both sides are on one CPU: 3 µs there,
-#: 20 µs between two, and the scheduler chooses differently from run to run. So they are kept apart.
-#: Larger ones gain by moving, because a queue may have a thread that sends; but not between
-#: threads, which copy nothing.
-_APART: Bytes = 1 << 16
-
 #: So many times its size a message takes on its way: on both sides, pickled, and on its way back.
 _COPIES = 8
 
-#: A reading is at least so long: the clock and the order to the partner are nothing beside it.
+#: A reading is at least so long: the clock and the order to the partner are little beside it.
 _READING: Seconds = 5e-4
+
+#: And has at most so many messages.
+_MOST = 4000
 
 
 class Carried(NamedTuple):
@@ -61,9 +63,10 @@ def carry(channel: Channel, effort: Effort) -> Carried:
     try:
         ends = channel.open(max(size for size in sizes if size not in too_large))
         try:
-            parts = {"echo": _echo, "answer": _answer, "drain": _drain, "stand": _stand}
+            parts = {"echo": _echo, "answer": _answer, "drain": _drain}
             bound = {name: partial(part, ends.there) for name, part in parts.items()}
-            with _as_before(), Partner(channel.partner, **bound) as partner:
+            # Before the partner, and before a queue starts a thread that sends: they begin here.
+            with one_cpu(), Partner(channel.partner, **bound) as partner:
                 ends.meet(partner.pid)
                 conversation = _Conversation(channel, ends.here, partner, effort)
                 return conversation.about(sizes, too_large)
@@ -91,8 +94,8 @@ def _too_large(sizes: Sequence[Bytes]) -> dict[Bytes, Gap]:
 class _Series:
     """Readings of one quantity, some now and some later.
 
-    Caches, clocks and sleeping CPUs change how they are every few milliseconds. So readings that
-    follow each other agree with each other, and not with those of the next run.
+    Caches and clocks change how they are every few milliseconds. So readings that follow each other
+    agree with each other, and not with those of the next run.
     """
 
     def __init__(self, read: Callable[[int], Seconds], shortest: Seconds) -> None:
@@ -104,16 +107,23 @@ class _Series:
     def go_on(self, seconds: Seconds, clock: Clock) -> None:
         """Read for so long, at least once."""
         if not self._rounds:
-            for rounds in (1, self._enough(self._read(1))):  # the first is slow and tells little
-                self._rounds = self._enough(self._read(rounds))
+            self._rounds = self._enough()
         until = clock.now() + seconds
         while True:
             self.values.append(self._read(self._rounds))
             if clock.now() >= until:
                 return
 
-    def _enough(self, took: Seconds) -> int:
-        return max(1, min(1000, int(self._shortest / took)))
+    def _enough(self) -> int:
+        """Return how many make a reading that is long enough.
+
+        Of few messages the order to the partner is the most, so it takes several steps.
+        """
+        rounds = 1
+        self._read(rounds)  # the first is slow and tells nothing
+        while (took := rounds * self._read(rounds)) < self._shortest / 2 and rounds < _MOST:
+            rounds = min(_MOST, 8 * rounds, max(rounds + 1, int(rounds * self._shortest / took)))
+        return max(1, min(_MOST, int(rounds * self._shortest / took)))
 
 
 class _Conversation:
@@ -143,7 +153,7 @@ class _Conversation:
         try:
             for size in [size for size in fit if size not in large] * self._effort.least:
                 self._take_turns(size, there_and_back[size], one_way[size])
-            for size in large:
+            for size in reversed(large):  # the largest brings the memory that the others need
                 there_and_back[size].values = one_way[size].values = self._each_way(size)
         except Exception as error:
             failed = gap(error)
@@ -165,7 +175,6 @@ class _Conversation:
         return Carried({**latency, **too_large}, {**throughput, **also}, arrived)
 
     def _take_turns(self, size: Bytes, there_and_back: _Series, one_way: _Series) -> None:
-        self._stand(size)
         seconds = self._effort.seconds / 6 / self._effort.least
         there_and_back.go_on(seconds, self._clock)
         if not self._channel.small:
@@ -197,29 +206,29 @@ class _Conversation:
             return (self._clock.now() - begin) / rounds
 
     def _each_way(self, size: Bytes) -> list[Seconds]:
-        """Return how long the way there and the way back are, of one message or a few."""
-        self._stand(size)
-        message, until = _message(size), self._clock.now() + self._effort.seconds
-        ways: list[Seconds] = []
-        while True:
-            self._partner.begin("answer")
-            with deadline():
-                begin = self._clock.now()
-                self._end.send(message)
-                answer = self._end.receive()
-                end = self._clock.now()
-            arrived = self._partner.end()
-            self._whole = self._whole and answer == message
-            ways += [arrived - begin, end - arrived]
-            if end >= until:
-                return ways
+        """Return how long the way there and the way back are, of one message or a few.
 
-    def _stand(self, size: Bytes) -> None:
-        """Have both on CPUs of their own, if there are two, or wherever the scheduler likes."""
-        apart = size <= _APART or self._channel.partner == "thread"
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, _CPUS[:1] if apart else _CPUS)
-            self._partner.play("stand", apart)
+        After one that brings the memory: what was never touched, or not of late, takes four times
+        as long on a virtual machine.
+        """
+        self._there_and_back(size)
+        until = self._clock.now() + self._effort.seconds
+        ways = [*self._there_and_back(size)]
+        while self._clock.now() < until:
+            ways += self._there_and_back(size)
+        return ways
+
+    def _there_and_back(self, size: Bytes) -> tuple[Seconds, Seconds]:
+        message = _message(size)
+        self._partner.begin("answer")
+        with deadline():
+            begin = self._clock.now()
+            self._end.send(message)
+            answer = self._end.receive()
+            end = self._clock.now()
+        arrived = self._partner.end()
+        self._whole = self._whole and answer == message
+        return arrived - begin, end - arrived
 
 
 def _echo(end: End, count: int, told: object) -> None:
@@ -238,24 +247,6 @@ def _answer(end: End, count: int, told: object) -> Seconds:
 def _drain(end: End, count: int, told: object) -> None:
     for _ in range(count):
         end.receive()
-
-
-def _stand(end: End, apart: int, told: object) -> None:
-    os.sched_setaffinity(0, _CPUS[1:2] or _CPUS if apart else _CPUS)
-
-
-#: Those that this process may use, when it is first asked.
-_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
-@contextmanager
-def _as_before() -> Iterator[None]:
-    """Let this thread run wherever it might, afterwards."""
-    try:
-        yield
-    finally:
-        if _CPUS:
-            os.sched_setaffinity(0, _CPUS)
 
 
 @lru_cache(len(SIZES))

@@ -79,7 +79,7 @@ def _mechanism(
             workers = opening()
         try:
             read = _Mechanism(
-                {kind: speedup.read(workers, kind, numbers, effort) for kind in KINDS},
+                speedup.read(workers, KINDS, numbers, effort),
                 heartbeat.cpus_at_once(workers, effort),
                 heartbeat.heartbeats(workers, effort) if name in _TICKED else {},
             )

@@ -33,7 +33,9 @@ class Interpreters:
         try:
             interpreters = import_module("concurrent.interpreters")
         except ImportError:
-            raise Unmeasurable("there are no interpreters before Python 3.14") from None
+            raise Unmeasurable(
+                "the standard library has interpreters from Python 3.14 on"
+            ) from None
         if workers > _MOST:
             raise Unmeasurable(f"{workers} interpreters are more than {_MOST}")
         self._tasks: queue.SimpleQueue[tuple[int, Sequence[Any]] | None] = queue.SimpleQueue()

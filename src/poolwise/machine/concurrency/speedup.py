@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol, TypeAlias
@@ -26,6 +26,9 @@ KINDS = {
 
 #: Calls are at least so long: some thirty times what it takes to send one and to hear of its end.
 _SHORTEST: Seconds = 3e-3
+
+#: How often each number of workers is tried, with normal effort.
+_ROUNDS = 7
 
 #: What is waited for here comes within this, or never: some calls, or one of many workers.
 PATIENCE: Seconds = 20.0
@@ -95,32 +98,45 @@ def amount_for(kind: str, seconds: Seconds) -> float:
 
 def read(
     workers: Workers,
-    kind: str,
+    kinds: Iterable[str],
     numbers: Sequence[int],
     effort: Effort,
     *,
     clock: Clock | None = None,
-) -> Readings:
-    """Have `numbers` of workers do work of a kind at once, round by round.
+) -> dict[str, Readings]:
+    """Have `numbers` of workers do work of each kind at once, round by round.
 
     Each does as much as one alone does, so n of them should take no longer; all numbers are
-    compared within a round, so what changes slowly does not matter.
+    compared within a round, so what changes slowly does not matter. Kinds take turns: where the
+    kernel has put two workers on one CPU, it leaves them there for as long as several rounds take.
     """
-    readings = Readings({number: [] for number in numbers if number > 1})
     clock = clock or SystemClock()
-    before = times_throttled()
-    try:
-        with deadline(PATIENCE):
-            if kind == "memory bandwidth":
-                _require_memory(ROOM * (1 + max(numbers)))
-            call = (kind, amount_for(kind, piece(effort)))
-            _run(workers, call, max(numbers), clock)  # pages are touched, modules are imported
-            for _ in range(effort.least):
-                _round(workers, call, readings, clock)
-    except Exception as error:
-        readings.failed = gap(error)
-    readings.throttled = times_throttled() > before
+    calls: dict[str, Call] = {}
+    readings = {kind: Readings({n: [] for n in numbers if n > 1}) for kind in kinds}
+    for turn in range(1 + (_ROUNDS if effort.least >= NORMAL.least else effort.least)):
+        for kind, each in readings.items():
+            if each.failed is not None:
+                continue
+            before = times_throttled()
+            try:
+                with deadline(PATIENCE):
+                    if turn:
+                        _round(workers, calls[kind], each, clock)
+                    else:
+                        calls[kind] = _prepared(workers, kind, max(numbers), effort, clock)
+            except Exception as error:
+                each.failed = gap(error)
+            each.throttled = each.throttled or times_throttled() > before
     return readings
+
+
+def _prepared(workers: Workers, kind: str, most: int, effort: Effort, clock: Clock) -> Call:
+    """Return the call that takes long enough, once all workers have what they need for it."""
+    if kind == "memory bandwidth":
+        _require_memory(ROOM * (1 + most))
+    call = (kind, amount_for(kind, piece(effort)))
+    _run(workers, call, most, clock)  # pages are touched, modules are imported
+    return call
 
 
 def _require_memory(needed: Bytes) -> None:

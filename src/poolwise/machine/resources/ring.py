@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from poolwise.machine.pinning import OnOneCpu
 from poolwise.timing.repeat import Unmeasurable
 from poolwise.units import Seconds
 
@@ -103,16 +104,3 @@ def switches() -> tuple[int, int]:
         raise Unmeasurable("this system does not count the switches of a thread")
     usage = resource.getrusage(resource.RUSAGE_THREAD)
     return usage.ru_nvcsw, usage.ru_nivcsw
-
-
-class OnOneCpu:
-    """Ties the calling thread to the first CPU that it may use."""
-
-    def __enter__(self) -> None:
-        if not hasattr(os, "sched_setaffinity"):
-            raise Unmeasurable("threads cannot be tied to a CPU on this system")
-        self._before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(self._before)})
-
-    def __exit__(self, *_: object) -> None:
-        os.sched_setaffinity(0, self._before)
