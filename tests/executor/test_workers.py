@@ -21,6 +21,8 @@ import poolwise
 from executor.calls import DEADLINE, Gate, current_thread_name, initialized, pid_of, prepare, square
 from poolwise.executor.workers import worker_options
 
+pytestmark = pytest.mark.fault
+
 PLANS = ["inline", "thread:4", None]
 
 

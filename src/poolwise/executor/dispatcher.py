@@ -16,6 +16,7 @@ from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.fault import own_fault
 from poolwise.executor.routing import Router
 from poolwise.executor.stats import ExecutorStats, percentiles
 from poolwise.executor.submission import Submission
@@ -195,9 +196,7 @@ class Dispatcher:
             else:
                 self._inbox.wait(patience)
             self._submissions.hurry()
-        for lane in list(dispatch.lanes):
-            dispatch.retire(lane)
-        dispatch.close()
+        dispatch.close(self._until)  # a worker may be unable to end, also without any call
 
     def _patience(self) -> Seconds | None:
         """Return how long to wait at most.
@@ -234,7 +233,7 @@ class Dispatcher:
         """Fail every call that has no end. The executor's next call gets another dispatcher,
         unless the initializer was at fault.
         """
-        ours = error if isinstance(error, PoolwiseError) else _failure(error)
+        ours = error if isinstance(error, PoolwiseError) else own_fault(error)
         if isinstance(ours, InitializerFailed):
             self.broken = ours
         abandon = isinstance(ours, WorkersKilled)
@@ -249,15 +248,6 @@ class Dispatcher:
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-def _failure(cause: BaseException) -> PoolwiseError:
-    error = PoolwiseError(
-        f"the executor failed under this call: {type(cause).__name__}: {cause}; if this is a fault "
-        "of poolwise, please report it, with the traceback that is the cause of this error"
-    )
-    error.__cause__ = cause
-    return error
 
 
 class _Threads(ThreadPool):

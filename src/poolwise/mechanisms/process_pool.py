@@ -283,7 +283,14 @@ class ProcessPool:
                 worker.sent[batch.id].singly = True
 
     def _may_take(self, worker: WorkerLink, calls: int) -> bool:
-        """Whether a worker has not had too many calls; the first batch is never too many."""
+        """Whether a worker has not had too many calls; the first batch is never too many.
+
+        Where a worker may be killed for its call, it has no other: that one might begin, once the
+        first is over, before the kill comes. The owner sends no more than there are workers, but
+        one of them may be dying.
+        """
+        if self._options.one_call and worker.sent:
+            return False
         most = self._options.calls_per_worker
         return most is None or not worker.calls or worker.calls + calls <= most
 
