@@ -1,4 +1,4 @@
-"""What a program must not notice: handlers of signals, names in the file system, a stopped worker."""
+"""What a program must not notice: no handler of a signal, no name in a file system, no stop."""
 
 from __future__ import annotations
 
