@@ -11,6 +11,7 @@ import ctypes  # noqa: F401  # first, because its library may stay open from the
 import gc
 import os
 import select
+import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -115,6 +116,15 @@ def _left_since(before: Held) -> Held:
     for pid in left.children:
         _wait_until_reaped(pid, until - time.monotonic())
     return Held.now(before.server).beyond(before) if left else left
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C even if this is a job in the background, which a shell starts without.
+
+    Programs that tests start would inherit that, and not end by a SIGINT.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -231,6 +231,7 @@ def test_the_look_ahead_is_bounded_by_default() -> None:
         assert next(drawn) < 100_000
 
 
+@pytest.mark.fault
 def test_closing_early_stops_the_work(plan: str | None, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", wait_five_ms)
     before = set(threading.enumerate())
@@ -246,6 +247,7 @@ def test_closing_early_stops_the_work(plan: str | None, tmp_path: Path) -> None:
     assert journal.started() == started
 
 
+@pytest.mark.fault
 def test_a_loop_that_is_left_ends_its_workers(plan: str | None) -> None:
     for value in poolwise.map(square, itertools.count(), plan=plan):
         if value > 100:
@@ -522,6 +524,7 @@ def test_the_environment_pins_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         poolwise.map(square, range(5))
 
 
+@pytest.mark.fault
 def test_one_worker_death_fails_one_call_and_no_other() -> None:
     def call(number: int) -> int:
         time.sleep(0.003)  # a millisecond or more: each outcome is sent before the next call

@@ -259,6 +259,7 @@ def test_a_table_goes_once_to_each_worker_not_with_each_call(notebook: Notebook)
 
 
 @pytest.mark.parametrize("plan", ["process:2", "thread:4", "inline", None])
+@pytest.mark.fault
 def test_the_interrupt_button_ends_the_run_at_the_first_press(
     notebook: Notebook, plan: str | None
 ) -> None:
@@ -282,6 +283,7 @@ def test_the_interrupt_button_ends_the_run_at_the_first_press(
     assert notebook.run("import threading; print(threading.active_count() < 30)") == "True\n"
 
 
+@pytest.mark.fault
 def test_the_interrupt_button_while_an_executor_is_waited_for(notebook: Notebook) -> None:
     ended, printed = notebook.interrupt(
         """

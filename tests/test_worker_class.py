@@ -140,6 +140,7 @@ def test_the_call_runs_in_the_main_thread_of_a_process() -> None:
     assert made("process", in_main).result(DEADLINE) is True
 
 
+@pytest.mark.fault
 def test_a_killed_process_says_by_what() -> None:
     worker = made("process", time.sleep, 60)
     worker.kill()
@@ -149,12 +150,14 @@ def test_a_killed_process_says_by_what() -> None:
     worker.kill()  # nothing happens to who has ended
 
 
+@pytest.mark.fault
 def test_an_exit_inside_says_with_what() -> None:
     worker = made("process", os._exit, 7)
     with pytest.raises(WorkerCrashed, match="ended with exit code 7"):
         worker.result(DEADLINE)
 
 
+@pytest.mark.fault
 def test_a_process_receives_signals() -> None:
     ours, theirs = Pipe()
 
@@ -176,6 +179,7 @@ def test_a_process_receives_signals() -> None:
     assert worker.exitcode == -signal.SIGTERM
 
 
+@pytest.mark.fault
 def test_what_a_thread_cannot_do_is_refused_with_the_reason() -> None:
     worker: Worker[None] = Worker(lambda: None)
     for action in (worker.kill, worker.terminate, lambda: worker.send_signal(signal.SIGINT)):
@@ -198,6 +202,7 @@ def test_use_before_the_start_says_so(mechanism: Any) -> None:
 
 
 @BOTH
+@pytest.mark.fault
 def test_time_outs(mechanism: str) -> None:
     event = Event()
     worker = made(mechanism, event.wait, DEADLINE)
@@ -210,6 +215,7 @@ def test_time_outs(mechanism: str) -> None:
 
 
 @BOTH
+@pytest.mark.fault
 def test_an_interrupted_wait_does_not_end_it(mechanism: str) -> None:
     class Stop(BaseException):
         pass
@@ -258,6 +264,7 @@ def test_large_results_do_not_block_the_end() -> None:
 
 
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
+@pytest.mark.fault
 def test_a_process_lives_no_longer_than_its_caller(end: str, tmp_path: Path) -> None:
     program = f"""
 import os, sys, time, poolwise

@@ -20,6 +20,7 @@ from _signal import (  # type: ignore[import-not-found]  # signal.py imports enu
     SIG_SETMASK,
     SIG_UNBLOCK,
     SIGCHLD,
+    SIGCONT,
     SIGINT,
     SIGKILL,
     SIGTERM,
@@ -63,7 +64,7 @@ REPLY = Struct("<Bxxxxxxxq")
 STARTED, ENDED, FAILED = 1, 2, 3
 
 #: What the caller says to the keeper.
-KILL = b"k"
+KILL, RESUME = b"k", b"r"
 
 
 class Server:
@@ -210,7 +211,7 @@ class Server:
             leave(code)
 
     def _hear_keeper(self, descriptor: int) -> None:
-        """Kill the worker, because its pool has said so or is gone."""
+        """Kill the worker, because its pool has said so or is gone; or have it go on."""
         keeper, pid = self._keepers[descriptor]
         try:
             said = keeper.recv(64, MSG_DONTWAIT)
@@ -219,7 +220,7 @@ class Server:
         except ConnectionError:
             said = b""
         if said:
-            os.kill(pid, SIGKILL)
+            os.kill(pid, SIGKILL if KILL in said else SIGCONT)
         else:
             self._close_keeper(descriptor)
 

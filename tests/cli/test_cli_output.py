@@ -67,6 +67,7 @@ def test_a_result_that_is_not_json_is_an_error(
 
 
 @pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.fault
 def test_a_call_that_exits_is_an_error_of_its_own_only(command: Command, plan: str) -> None:
     run = command("map", "work:exits", "--expr", "'ab'", "--plan", plan, "-q")
     assert run.code == 1
@@ -77,6 +78,7 @@ def test_a_call_that_exits_is_an_error_of_its_own_only(command: Command, plan: s
 
 
 @pytest.mark.parametrize("order", [(), ("--unordered",)])
+@pytest.mark.fault
 def test_a_worker_that_dies_costs_one_input(command: Command, order: tuple[str, ...]) -> None:
     run = command(
         "map", "work:dies_at_5", "--expr", "range(9)", "--plan", "process:2", "-q", *order
@@ -167,6 +169,7 @@ def test_many_tiny_results(command: Command, plan: str) -> None:
 
 
 @pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.fault
 def test_head_ends_it_quietly(command: Command, plan: str) -> None:
     pipeline = (
         f'"{sys.executable}" -m poolwise map work:briefly '
@@ -186,6 +189,7 @@ def test_head_ends_it_quietly(command: Command, plan: str) -> None:
     assert (command.folder / "code").read_text() == "0\n"
 
 
+@pytest.mark.fault
 def test_calls_that_hang_or_kill_their_worker_are_lines_of_their_own(command: Command) -> None:
     guards = ("--timeout", "1", "--retries", "1", "--memory-limit", "2GB", "-q")
     run = command("map", "work:dies_at_5", "--expr", "range(8)", *guards)

@@ -12,6 +12,8 @@ from cli_command import Command, read_lines, wait_for_line, wait_until_gone
 
 from thorough import thorough
 
+pytestmark = pytest.mark.fault
+
 ENDLESS = ("--expr", "__import__('itertools').count()", "--no-progress")
 PLANS = ["auto", "process:2", *thorough("inline", "thread:2", "process:2x2")]
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]

@@ -452,6 +452,7 @@ def test_a_plan_that_cannot_do_it_is_refused_with_a_remedy(
 
 
 @pytest.mark.parametrize("plan", ["process:1", "process:2", "process:1/8"])
+@pytest.mark.fault
 def test_an_argument_that_kills_whoever_reads_it_costs_only_its_own_call(plan: str) -> None:
     inputs: list[object] = list(range(20))
     inputs[5] = inputs[11] = awkward.EndsItsReader()
@@ -469,6 +470,7 @@ def test_an_argument_that_kills_whoever_reads_it_costs_only_its_own_call(plan: s
     assert [n for n, error in enumerate(errors) if error is not None] == [5, 11]
 
 
+@pytest.mark.fault
 def test_what_a_worker_cannot_send_back_fails_alone() -> None:
     found = outcomes(poolwise.map(awkward.return_generator, range(3), plan="process:1"))
     assert [kind for kind, _ in found] == ["raised"] * 3

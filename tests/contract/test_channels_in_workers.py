@@ -138,6 +138,7 @@ def test_auto_may_take_processes_for_calls_that_have_them() -> None:
     assert sorted(queue.get(timeout=DEADLINE) for _ in range(200)) == list(range(200))
 
 
+@pytest.mark.fault
 def test_one_that_does_not_pickle_fails_alone() -> None:
     lock = poolwise.Lock()
     bad = (number for number in range(3))

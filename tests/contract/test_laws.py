@@ -57,6 +57,7 @@ batches = st.lists(st.lists(small, min_size=1, max_size=30), min_size=1, max_siz
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.fault
 def test_law(law: Law, subject: Subject) -> None:
     law(subject)
 
@@ -80,6 +81,7 @@ ENDS_A_LOOP = ("interrupt", "exit")
 
 
 @pytest.mark.parametrize("kind", ENDS_A_LOOP)
+@pytest.mark.fault
 def test_what_ends_a_loop_ends_an_inline_batch(kind: str) -> None:
     with Subject(mechanism("inline"), 1, 1).open().start() as opened:
         batch = opened.send(act, [("return", 1), (kind, 0), ("return", 2), ("return", 3)])
@@ -87,6 +89,7 @@ def test_what_ends_a_loop_ends_an_inline_batch(kind: str) -> None:
         assert kinds == ["done", "done", "returned", "returned"]
 
 
+@pytest.mark.fault
 def test_an_inline_batch_that_ended_early_says_nothing_to_a_sink_that_closed_its_pool() -> None:
     with Subject(mechanism("inline")).open().start() as opened:
         done = opened.sink.done
@@ -174,6 +177,7 @@ def test_each_call_ends_once_whatever_is_taken_back(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("subject", PROCESSES)
+@pytest.mark.fault
 def test_each_call_ends_once_whoever_dies(subject: Subject) -> None:
     with subject.open().start() as opened:
 
@@ -203,6 +207,7 @@ def test_batches_sent_before_there_is_a_worker_wait_for_one(subject: Subject) ->
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.fault
 def test_a_sink_may_close_the_pool_from_any_report(subject: Subject) -> None:
     with subject.open().start() as opened:
         done = opened.sink.done
@@ -322,6 +327,7 @@ def test_a_broken_law_is_seen(
             os.close(left.pop())
 
 
+@pytest.mark.fault
 def test_an_exit_is_kept_with_the_calls_it_cost() -> None:
     subject = Subject(mechanism("process"))
     with subject.open().start() as opened:

@@ -98,3 +98,9 @@ def hold_the_gil(number: int) -> int:
     """Stay in C code that never gives the GIL away."""
     ctypes.PyDLL(None).pause()
     return number
+
+
+def stop(number: int) -> int:
+    """Stop this process. Other threads than its first may go on for a moment."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return hang(number)

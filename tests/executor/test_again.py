@@ -15,6 +15,8 @@ from poolwise.executor.again import runs
 from poolwise.task import Outcomes
 from thorough import thorough
 
+pytestmark = pytest.mark.fault
+
 PLANS = pytest.mark.parametrize("plan", ["process:1", "process:1x4", None, *thorough("process:2")])
 PINNED = pytest.mark.parametrize(
     "plan", ["process:2", "process:1x4", *thorough("process:1", "process:2x4")]

@@ -92,6 +92,7 @@ def test_no_more_calls_run_at_once_than_allowed(pool: poolwise.Executor) -> None
     assert most <= WORKERS
 
 
+@pytest.mark.fault
 def test_what_waits_behind_another_can_be_cancelled(pool: poolwise.Executor) -> None:
     release = threading.Event()
     blocked = [pool.submit(step, release) for _ in range(WORKERS)]
@@ -103,6 +104,7 @@ def test_what_waits_behind_another_can_be_cancelled(pool: poolwise.Executor) -> 
     assert pool.submit(pow, 2, 5).result(timeout=30) == 32
 
 
+@pytest.mark.fault
 def test_shutting_down_cancels_what_was_offered() -> None:
     release = threading.Event()
     with poolwise.Executor(WORKERS) as pool:

@@ -182,6 +182,7 @@ def test_an_exception_is_the_calls_own_and_tells_where_it_was_raised(
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(1)])
+@pytest.mark.fault
 def test_no_exception_ends_a_worker(pool: poolwise.Executor, error: BaseException) -> None:
     assert type(pool.submit(fail, error).exception(DEADLINE)) is type(error)
     assert result(pool.submit(square, 2)) == 4
@@ -221,6 +222,7 @@ def test_asyncio_runs_calls_in_it(wide_pool: poolwise.Executor) -> None:
     assert asyncio.run(main()) == [number * number for number in range(20)]
 
 
+@pytest.mark.fault
 def test_cancelling_an_asyncio_future_cancels_a_call_that_waits(make: Make, gate: Gate) -> None:
     pool = make("thread:1")
 
@@ -452,6 +454,7 @@ def test_a_signal_handler_may_submit_while_it_interrupts_a_submission(
 
 
 @pytest.mark.parametrize(("plan", "sent"), [("thread:1", 1), (None, 1), ("process:1", 2)], ids=str)
+@pytest.mark.fault
 def test_what_waits_can_be_cancelled_and_what_runs_cannot(
     make: Make, gate: Gate, plan: str | None, sent: int
 ) -> None:
@@ -472,6 +475,7 @@ def test_what_waits_can_be_cancelled_and_what_runs_cannot(
     assert not gate.started()
 
 
+@pytest.mark.fault
 def test_of_calls_that_are_cancelled_at_any_moment_each_runs_or_not(make: Make) -> None:
     pool, ran = make("thread:4"), set()
     futures = [pool.submit(ran.add, number) for number in range(2000)]
@@ -483,6 +487,7 @@ def test_of_calls_that_are_cancelled_at_any_moment_each_runs_or_not(make: Make) 
     assert ran == {number for number, future in enumerate(futures) if not future.cancelled()}
 
 
+@pytest.mark.fault
 def test_callbacks_that_raise_harm_nobody(
     pool: poolwise.Executor, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -496,6 +501,7 @@ def test_callbacks_that_raise_harm_nobody(
     assert len([record for record in caplog.records if "callback" in record.message]) == 2
 
 
+@pytest.mark.fault
 def test_futures_that_somebody_else_ends_harm_nobody(
     wide_pool: poolwise.Executor, gate: Gate
 ) -> None:
@@ -564,6 +570,7 @@ def test_map_gives_up_after_its_timeout_and_cancels_the_rest(make: Make, gate: G
     assert not gate.started()
 
 
+@pytest.mark.fault
 def test_closing_results_cancels_what_has_not_started(make: Make, gate: Gate) -> None:
     for end in (lambda results: results.close(), lambda results: None):
         pool = make("thread:1")
@@ -622,6 +629,7 @@ def test_map_checks_its_options(make: Make) -> None:
         assert next(inputs) == 1
 
 
+@pytest.mark.fault
 def test_ctrl_c_while_a_result_is_awaited_cancels_the_rest(make: Make, gate: Gate) -> None:
     pool = make("thread:1")
     results = pool.map(gate, range(9))
@@ -636,6 +644,7 @@ def test_ctrl_c_while_a_result_is_awaited_cancels_the_rest(make: Make, gate: Gat
 # ---- the end -------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault
 def test_after_shutdown_nothing_can_be_submitted(pool: poolwise.Executor) -> None:
     future = pool.submit(square, 3)
     pool.shutdown()
@@ -647,6 +656,7 @@ def test_after_shutdown_nothing_can_be_submitted(pool: poolwise.Executor) -> Non
     pool.shutdown(wait=False, cancel_futures=True)
 
 
+@pytest.mark.fault
 def test_an_executor_without_calls_ends_and_starts_nothing(make: Make) -> None:
     before = dispatchers()
     with make():
@@ -654,6 +664,7 @@ def test_an_executor_without_calls_ends_and_starts_nothing(make: Make) -> None:
     make().shutdown(cancel_futures=True)
 
 
+@pytest.mark.fault
 def test_leaving_a_block_waits_for_its_calls(wide_pool: poolwise.Executor) -> None:
     with contextlib.suppress(KeyError), wide_pool:
         futures = list(map(partial(wide_pool.submit, square), range(50)))
@@ -661,6 +672,7 @@ def test_leaving_a_block_waits_for_its_calls(wide_pool: poolwise.Executor) -> No
     assert [future.result(0) for future in futures] == [number * number for number in range(50)]
 
 
+@pytest.mark.fault
 def test_shutdown_without_waiting_lets_calls_end(wide_pool: poolwise.Executor, gate: Gate) -> None:
     futures = [wide_pool.submit(gate, number) for number in range(9)]
     wide_pool.shutdown(wait=False)
@@ -669,6 +681,7 @@ def test_shutdown_without_waiting_lets_calls_end(wide_pool: poolwise.Executor, g
 
 
 @pytest.mark.parametrize("plan", ["thread:2", None], ids=str)
+@pytest.mark.fault
 def test_shutdown_cancels_at_once_all_that_has_not_started(
     make: Make, gate: Gate, plan: str | None
 ) -> None:
@@ -685,6 +698,7 @@ def test_shutdown_cancels_at_once_all_that_has_not_started(
     assert not gate.started()
 
 
+@pytest.mark.fault
 def test_shutdown_cancels_what_was_not_sent_to_a_process(make: Make, gate: Gate) -> None:
     pool = make("process:1")
     futures = [pool.submit(gate, number) for number in range(9)]
@@ -696,6 +710,7 @@ def test_shutdown_cancels_what_was_not_sent_to_a_process(make: Make, gate: Gate)
     assert futures[1].cancelled() or result(futures[1]) == 1  # it may have gone ahead
 
 
+@pytest.mark.fault
 def test_a_call_submitted_while_others_shut_down_runs_or_is_refused(
     wide_pool: poolwise.Executor,
 ) -> None:
@@ -718,6 +733,7 @@ def test_a_call_submitted_while_others_shut_down_runs_or_is_refused(
 
 
 @pytest.mark.parametrize("plan", WIDE_PLANS, ids=str)
+@pytest.mark.fault
 def test_an_executor_that_nobody_holds_finishes_its_work_and_ends(
     gate: Gate, plan: str | None
 ) -> None:
@@ -746,6 +762,7 @@ def test_results_outlive_their_executor() -> None:
         assert not thread.is_alive()
 
 
+@pytest.mark.fault
 def test_a_thousand_executors_leave_nothing() -> None:
     for number in range(1000):
         with poolwise.Executor(plan="thread:1") as pool:
@@ -799,6 +816,7 @@ def test_an_executor_cannot_be_sent_away(make: Make) -> None:
 # ---- things that fail ----------------------------------------------------------------------------
 
 
+@pytest.mark.fault
 def test_a_dead_worker_costs_only_the_call_it_ran(make: Make) -> None:
     pool = make("process:2")
     futures = [pool.submit(die_on, number, 23) for number in range(60)]
@@ -812,6 +830,7 @@ def test_a_dead_worker_costs_only_the_call_it_ran(make: Make) -> None:
     assert result(pool.submit(square, 3)) == 9
 
 
+@pytest.mark.fault
 def test_what_cannot_be_sent_fails_alone(make: Make) -> None:
     pool = make("process:1")
     lock = threading.Lock()
@@ -845,6 +864,17 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, int], Iterat
     return inject
 
 
+def assert_own_fault(error: BaseException) -> None:
+    """It is told from an error of the call, says what to do, and where it was."""
+    assert isinstance(error, poolwise.PoolFailed)
+    assert isinstance(error, cf.BrokenExecutor)
+    assert "ZeroDivisionError: injected; if this is a fault of poolwise, please report it" in str(
+        error
+    )
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    assert "in fails" in "".join(traceback.format_exception(error))
+
+
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @pytest.mark.parametrize(
     ("cls", "method", "after"),
@@ -857,6 +887,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, int], Iterat
         (Submissions, "_put", 6),
     ],
 )
+@pytest.mark.fault
 def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
     make: Make,
     inject: Callable[..., Iterator[int]],
@@ -874,9 +905,7 @@ def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
         if error is None:
             assert future.result() == number * number
         else:
-            assert isinstance(error, poolwise.PoolFailed)
-            assert isinstance(error, cf.BrokenExecutor)
-            assert isinstance(error.__cause__, ZeroDivisionError)
+            assert_own_fault(error)
     assert next(calls) > after
     assert result(pool.submit(square, 3)) == 9
 
@@ -885,6 +914,7 @@ def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
 @pytest.mark.parametrize(
     ("cls", "method"), [(Running, "run"), (Submission, "begin"), (Submission, "run")]
 )
+@pytest.mark.fault
 def test_when_a_worker_thread_fails_every_future_ends_and_the_next_call_runs(
     make: Make, inject: Callable[..., Iterator[int]], plan: str | None, cls: type, method: str
 ) -> None:
@@ -892,11 +922,15 @@ def test_when_a_worker_thread_fails_every_future_ends_and_the_next_call_runs(
     pool = make(plan)
     futures = [pool.submit(square, number) for number in range(200)]
     assert not cf.wait(futures, DEADLINE).not_done
-    assert any(future.exception(0) for future in futures)
+    errors = [error for error in (future.exception(0) for future in futures) if error]
+    assert errors
+    for error in errors:
+        assert_own_fault(error)
     assert next(calls) > 5
     assert result(pool.submit(square, 3)) == 9
 
 
+@pytest.mark.fault
 def test_without_any_thread_a_call_is_refused_or_fails(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -922,6 +956,7 @@ def test_without_any_thread_a_call_is_refused_or_fails(
     assert result(pool.submit(square, 3)) == 9
 
 
+@pytest.mark.fault
 def test_ctrl_c_while_a_future_is_awaited_harms_nothing(make: Make, gate: Gate) -> None:
     pool = make("thread:1")
     future = pool.submit(gate, "value")
@@ -945,6 +980,7 @@ def run(program: str, *, code: int = 0) -> list[str]:
 
 @pytest.mark.parametrize("plan", ["thread:2", "process:2", None], ids=str)
 @pytest.mark.parametrize("end", ["", "pool.shutdown(wait=False)", "del pool", "sys.exit(0)"])
+@pytest.mark.fault
 def test_what_was_submitted_is_finished_at_the_end_of_the_program(
     plan: str | None, end: str
 ) -> None:
@@ -962,6 +998,7 @@ def test_what_was_submitted_is_finished_at_the_end_of_the_program(
     ) == [str(number) for number in range(8)]
 
 
+@pytest.mark.fault
 def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
     assert run(
         """
@@ -988,6 +1025,7 @@ def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
     ) == ["0", "1", "2", "3", "late 8", "other executors start", "standard executors work"]
 
 
+@pytest.mark.fault
 def test_what_exit_handlers_submit_is_refused_because_nobody_would_wait_for_it() -> None:
     assert run(
         """
@@ -1004,6 +1042,7 @@ def test_what_exit_handlers_submit_is_refused_because_nobody_would_wait_for_it()
     ) == ["cannot schedule new futures after interpreter shutdown"]
 
 
+@pytest.mark.fault
 def test_a_child_that_the_user_forks_ends_and_has_executors_of_its_own() -> None:
     assert run(
         """
@@ -1045,6 +1084,7 @@ def test_a_child_that_the_user_forks_ends_and_has_executors_of_its_own() -> None
     ) == [*["child"] * 5, "parent"]
 
 
+@pytest.mark.fault
 def test_ctrl_c_ends_a_program_that_waits() -> None:
     program = """
         import os, signal, time, poolwise

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_calls import hang, hold_the_gil, in_worker, log, started
+from fault_calls import hang, hold_the_gil, in_worker, log, started, stop
 
 import poolwise
 from poolwise.executor.guards import guards_of
 from thorough import thorough
+
+pytestmark = pytest.mark.fault
 
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="no other system tells a worker's memory"
@@ -42,10 +44,6 @@ class Bad:
         if number in self.victims:
             self.bad(number)
         return number
-
-
-def stop(number: int) -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def grow(number: int) -> None:

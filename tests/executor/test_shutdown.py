@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_calls import hang, hold_the_gil, log, started
+from fault_calls import hang, hold_the_gil, log, started, stop
 
 import poolwise
 from thorough import thorough
+
+pytestmark = pytest.mark.fault
 
 PROGRAM_ENDS = 30.0
 
@@ -42,7 +44,7 @@ def wait_for(folder: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("plan", ["process:1x2", *thorough("process:1", "process:2")])
-@pytest.mark.parametrize("bad", [hang, hold_the_gil])
+@pytest.mark.parametrize("bad", [hang, hold_the_gil, stop])
 @pytest.mark.parametrize("wait", [True, False])
 def test_what_outlasts_the_grace_is_ended(wait: bool, bad: Any, plan: str, tmp_path: Path) -> None:
     pool = poolwise.Executor(plan=plan)
@@ -55,6 +57,17 @@ def test_what_outlasts_the_grace_is_ended(wait: bool, bad: Any, plan: str, tmp_p
     pool.shutdown()
     assert all(each.done() for each in waiting)
     assert waiting[-1].cancelled()
+
+
+@pytest.mark.parametrize("orphan", [False, True])
+def test_a_worker_that_is_stopped_without_a_call_is_ended_too(orphan: bool) -> None:
+    pool = poolwise.Executor(plan="process:1", start_method="forkserver")
+    pid, server = pool.submit(os.getpid).result(), pool.submit(os.getppid).result()
+    if orphan:  # nobody is there who could continue it
+        os.kill(server, signal.SIGKILL)
+    os.kill(pid, signal.SIGSTOP)
+    pool.shutdown(grace=0.1 if orphan else None)
+    assert pool.stats().workers == 0
 
 
 def test_what_ends_in_time_is_not_touched() -> None:
@@ -80,9 +93,14 @@ def test_a_grace_is_checked(grace: Any) -> None:
     pool.shutdown()
 
 
+@pytest.mark.parametrize("victim", ["worker", "server"])
 @pytest.mark.parametrize("plan", ["process:1", "process:1x4", *thorough("process:2")])
-def test_workers_are_replaced_while_the_program_ends(plan: str, tmp_path: Path) -> None:
-    """Since 3.12 an interpreter that ends starts no thread and forks nothing."""
+def test_workers_are_replaced_while_the_program_ends(
+    plan: str, victim: str, tmp_path: Path
+) -> None:
+    """Since 3.12 an interpreter that ends starts no thread and forks nothing. The process that
+    starts workers may have to be replaced, too.
+    """
     program = f"""
 import os, sys, pathlib
 import poolwise
@@ -93,8 +111,18 @@ def call(n):
     except FileExistsError:
         return n
     if n % 3 == 0:
+        if {victim!r} == "server":
+            kill_server()
         os._exit(1)
     return n
+def kill_server():
+    server = os.getppid()
+    try:
+        if pathlib.Path(f"/proc/{{server}}/stat").read_text().split()[3] == str(main):
+            os.kill(server, 9)
+    except OSError:
+        pass  # a neighbour was faster
+main = os.getpid()
 pool = poolwise.Executor(plan={plan!r}, retries=9)
 def show(future):
     print(future.result(), flush=True)
@@ -116,13 +144,15 @@ for n in range(12):
 
 
 @pytest.mark.parametrize("ending", ["block", "exit"])
-@pytest.mark.parametrize("bad", ["time.sleep(3600)", "ctypes.PyDLL(None).pause()"])
+@pytest.mark.parametrize(
+    "bad", ["time.sleep(3600)", "ctypes.PyDLL(None).pause()", "os.kill(os.getpid(), 19)"]
+)
 @pytest.mark.parametrize("plan", ["process:2", None, *thorough("process:1x2")])
 def test_ctrl_c_ends_a_program_whatever_its_calls_do(
     plan: str | None, bad: str, ending: str, tmp_path: Path
 ) -> None:
-    if plan is None and "ctypes" in bad:
-        pytest.skip("a thread of the caller that holds the GIL is beyond help")
+    if plan is None and "time" not in bad:
+        pytest.skip("a thread that holds the GIL, or stops its process, is beyond help")
     program = f"""
 import ctypes, os, sys, time
 import poolwise
@@ -148,13 +178,16 @@ else:
         text=True,
         start_new_session=True,
     ) as process:
-        assert process.stdout is not None
-        # Not while a thread starts: it takes the signal from the main thread, as any may in Linux,
-        # and that one waits on; so it is with the standard executors.
-        for _ in range(5 if plan is None else 2):
-            assert process.stdout.readline() == "begun\n"
-        os.killpg(process.pid, signal.SIGINT)
-        _, complaint = process.communicate(timeout=PROGRAM_ENDS)
+        try:
+            assert process.stdout is not None
+            # Not while a thread starts: it takes the signal from the main thread, as any may in
+            # Linux, and that one waits on; so it is with the standard executors.
+            for _ in range(5 if plan is None else 2):
+                assert process.stdout.readline() == "begun\n"
+            os.killpg(process.pid, signal.SIGINT)
+            _, complaint = process.communicate(timeout=PROGRAM_ENDS)
+        finally:
+            process.kill()  # or nothing, if it has been waited for
     assert complaint.rstrip().endswith("KeyboardInterrupt")
     assert process.returncode == -signal.SIGINT
     with pytest.raises(ProcessLookupError):

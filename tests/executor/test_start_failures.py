@@ -9,6 +9,8 @@ import pytest
 from programs import METHODS, run
 from thorough import thorough
 
+pytestmark = pytest.mark.fault
+
 #: Limits of their own for these programs. That of processes is for a user who is nobody else, and
 #: counts threads, too; it does not bind root, so the program becomes less than that.
 LIMITS = """

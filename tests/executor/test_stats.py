@@ -17,6 +17,8 @@ from fault_calls import Deadly, hang
 import poolwise
 from poolwise.executor.stats import ExecutorStats, Times, percentiles
 
+pytestmark = pytest.mark.fault
+
 PLANS = pytest.mark.parametrize("plan", ["thread:2", "process:2", "process:1x2", "inline", None])
 
 

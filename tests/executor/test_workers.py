@@ -22,6 +22,8 @@ from executor.calls import DEADLINE, Gate, current_thread_name, initialized, pid
 from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 
+pytestmark = pytest.mark.fault
+
 PLANS = ["inline", "thread:4", None]
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from programs import METHODS, run
 
+pytestmark = pytest.mark.fault
+
 
 @METHODS
 def test_idle_workers_are_used_again(method: str, tmp_path: Path) -> None:

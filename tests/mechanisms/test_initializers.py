@@ -9,6 +9,8 @@ import pytest
 from programs import METHODS, run
 from thorough import thorough
 
+pytestmark = pytest.mark.fault
+
 RENEWING = pytest.mark.parametrize("method", ["default", "forkserver", "spawn"])
 
 MODULE = """

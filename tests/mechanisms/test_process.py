@@ -48,10 +48,12 @@ from process_calls import (
 
 import poolwise
 from poolwise.errors import TransferError
-from poolwise.mechanisms import mechanism, servers
+from poolwise.mechanisms import WorkerOptions, mechanism, servers
 from poolwise.task import Exit, Outcomes, Task
 from poolwise.testing import DEADLINE, End, Opened, Subject
 from thorough import thorough
+
+pytestmark = pytest.mark.fault
 
 THREADS = pytest.mark.parametrize("threads", [1, 4], ids=["1 thread", "4 threads"])
 
@@ -228,6 +230,20 @@ def test_workers_that_never_get_ready_make_the_pool_fail() -> None:
         assert kinds(pool.sink.ends_of(waiting)) == ["returned", "returned"]
         assert pool.sink.gone_workers == []  # none was ever ready
         assert pool.pool.workers == 0
+
+
+def test_nothing_is_sent_to_a_worker_that_may_be_killed_for_another_call(pipe: str) -> None:
+    options = WorkerOptions(siblings=2, start_method=method, idle_timeout=0.0, killable=True)
+    with Opened(subject(2), options).start() as pool:
+        killed, other = pool.send(wait_for, [pipe]), pool.send(wait_for, [pipe])
+        pool.pool.kill(killed.id)
+        third = pool.send(same, [1])
+        (worker,) = [each for each in pool.pool._workers.values() if other.id in each.sent]  # type: ignore[attr-defined]
+        assert [*worker.sent] == [other.id]
+        pool.wait(lambda: pool.sink.has_ended(third))
+        assert values(pool.sink.ends_of(third)) == [1]
+        pool.pool.kill(other.id)
+        pool.wait(lambda: pool.sink.has_ended(killed, other))
 
 
 # ---- the fork server dies -----------------------------------------------------------------------
@@ -599,6 +615,14 @@ def test_closing_kills_what_outlasts_its_grace() -> None:
             pool.pool.close(grace=0.05)
 
 
+def test_closing_has_a_stopped_worker_go_on() -> None:
+    with opened(workers=2) as pool:
+        stopped, _ = [worker.pid for worker in pool.pool._workers.values()]  # type: ignore[attr-defined]
+        os.kill(stopped, signal.SIGSTOP)
+        with ending(stopped):
+            pool.pool.close(grace=None)
+
+
 def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
     closed, interrupted = threading.Event(), False
     main = threading.get_ident()
@@ -650,7 +674,7 @@ def test_many_pools_leave_no_descriptors() -> None:
     with opened():
         pass
     before = len(descriptors())
-    for number in range(120):
+    for number in range(max(120, *thorough(1000))):
         with opened() as pool:
             if number % 3 == 0:
                 pool.send(same, [number])
@@ -856,8 +880,13 @@ def line_of(process: subprocess.Popen[str]) -> list[str]:
 @THREADS
 @pytest.mark.parametrize(
     "busy",
-    ["", "pool.send(sleep, [60]); pool.send(sleep, [60])", "pool.send(hold_the_gil, [0, 0])"],
-    ids=["idle", "sleeping", "holding the GIL"],
+    [
+        "",
+        "pool.send(sleep, [60]); pool.send(sleep, [60])",
+        "pool.send(hold_the_gil, [0, 0])",
+        "for pid in pids(): os.kill(pid, signal.SIGSTOP)",
+    ],
+    ids=["idle", "sleeping", "holding the GIL", "stopped"],
 )
 def test_workers_end_with_a_caller_that_is_killed(busy: str, threads: int) -> None:
     program = f"""

@@ -9,6 +9,8 @@ import pytest
 from programs import METHODS, run
 from thorough import thorough
 
+pytestmark = pytest.mark.fault
+
 PLANS = pytest.mark.parametrize("plan", ["process:2", *thorough("process:1x4")])
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from programs import FORKS, METHODS, run
 
+pytestmark = pytest.mark.fault
+
 LIB = """
 import select, threading
 def server():

@@ -8,6 +8,8 @@ import pytest
 
 from programs import FORKS, METHODS, NEEDS_NUMPY, run
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture(autouse=True)
 def _default(monkeypatch: pytest.MonkeyPatch) -> None:

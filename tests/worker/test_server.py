@@ -8,12 +8,15 @@ import select
 import signal
 import socket
 
+import pytest
 from peer import DEADLINE, Peer
 from worker_calls import same
 
 from _poolwise_worker import server as serving
 from poolwise.mechanisms import servers
 from poolwise.mechanisms.worker_ends import WorkerEnds
+
+pytestmark = pytest.mark.fault
 
 
 def process_id() -> int:

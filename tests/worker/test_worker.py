@@ -75,6 +75,7 @@ def test_threads_of_one_worker_run_at_once(tmp_path: Path) -> None:
     peer.close()
 
 
+@pytest.mark.fault
 def test_a_function_that_cannot_be_read_fails_each_call(peer: Peer) -> None:
     peer.task(fail_on_odd, transfer.dumps(Refusing()))
     for columns in [[1, 2, 3]], [[4]]:
@@ -84,6 +85,7 @@ def test_a_function_that_cannot_be_read_fails_each_call(peer: Peer) -> None:
     assert peer.run(same, [1]) == [1]
 
 
+@pytest.mark.fault
 def test_columns_that_cannot_be_read_are_asked_for_one_by_one(peer: Peer) -> None:
     batch = peer.send(same, [1, Refusing(), 3])
     frame = peer.frame()
@@ -226,6 +228,7 @@ def test_a_recall_between_two_batches_is_forgotten() -> None:
     assert ended == [0, 2, 2]
 
 
+@pytest.mark.fault
 def test_a_worker_ends_when_the_caller_has_nothing_more(peer: Peer) -> None:
     batch = peer.send(same, [1, 2, 3])
     peer.ends.data.shutdown(socket.SHUT_WR)
@@ -234,6 +237,7 @@ def test_a_worker_ends_when_the_caller_has_nothing_more(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "holding the GIL"])
+@pytest.mark.fault
 def test_the_end_of_the_life_pipe_ends_the_worker(peer: Peer, busy: bool) -> None:
     if busy:
         peer.send(hold_the_gil, [0])
@@ -253,6 +257,7 @@ def wait_until_computing(pid: int) -> None:
 
 
 @pytest.mark.parametrize("busy", range(4))
+@pytest.mark.fault
 def test_a_fault_in_the_loop_ends_the_worker(busy: int, tmp_path: Path) -> None:
     # Whichever thread it hits: an end is noticed, a batch that nobody runs is not.
     peer = Peer(4)
@@ -265,11 +270,13 @@ def test_a_fault_in_the_loop_ends_the_worker(busy: int, tmp_path: Path) -> None:
     peer.close()
 
 
+@pytest.mark.fault
 def test_a_forked_child_that_returns_is_no_second_worker(peer: Peer) -> None:
     (child,) = peer.run(fork_and_return, [0])
     assert child > 0
     assert peer.run(same, [1]) == [1]
 
 
+@pytest.mark.fault
 def test_programs_that_calls_start_inherit_nothing(peer: Peer) -> None:
     assert peer.run(inherited_by_programs, [0]) == [[]]

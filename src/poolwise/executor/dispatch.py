@@ -189,10 +189,13 @@ class Dispatch:
                 lane.pool.take_back(flight.batch.id)
         self._close_if_empty(lane)
 
-    def close(self) -> None:
-        """End all lanes now, whatever runs, and draw nothing more."""
+    def close(self, until: Seconds = 0.0) -> None:
+        """End all lanes, whatever runs, and draw nothing more. Workers that have not ended by the
+        time `until` are killed.
+        """
         for lane in list(self.lanes):
-            self._close_lane(lane, grace=0.0)
+            left = max(0.0, until - self.clock.now())
+            self._close_lane(lane, grace=None if left == math.inf else left)
         self._suspects.give_up()
         self._flights.clear()
         self._returned.clear()

@@ -12,10 +12,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from poolwise.errors import InitializerFailed, PoolFailed, PoolwiseError, WorkersKilled
+from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.fault import own_fault
 from poolwise.executor.routing import Router
 from poolwise.executor.stats import ExecutorStats, percentiles
 from poolwise.executor.submission import Submission
@@ -197,9 +198,7 @@ class Dispatcher:
             else:
                 self._inbox.wait(patience)
             self._submissions.hurry()
-        for lane in list(dispatch.lanes):
-            dispatch.retire(lane)
-        dispatch.close()
+        dispatch.close(self._until)  # a worker may be unable to end, also without any call
 
     def _patience(self) -> Seconds | None:
         """Return how long to wait at most.
@@ -236,7 +235,7 @@ class Dispatcher:
         """Fail every call that has no end. The executor's next call gets another dispatcher,
         unless the initializer was at fault.
         """
-        ours = error if isinstance(error, PoolwiseError) else _failure(error)
+        ours = error if isinstance(error, PoolwiseError) else own_fault(error)
         if isinstance(ours, InitializerFailed):
             self.broken = ours
         abandon = isinstance(ours, WorkersKilled)
@@ -251,15 +250,6 @@ class Dispatcher:
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-def _failure(cause: BaseException) -> PoolFailed:
-    error = PoolFailed(
-        f"the executor failed under this call: {type(cause).__name__}: {cause}; if this is a fault "
-        "of poolwise, please report it, with the traceback that is the cause of this error"
-    )
-    error.__cause__ = cause
-    return error
 
 
 class _Threads(ThreadPool):

@@ -19,6 +19,7 @@ from poolwise.errors import (
 )
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
+from poolwise.executor.fault import own_fault
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import can_be_pickled
@@ -352,7 +353,7 @@ class Submissions:
         try:
             specimen = submission.run(self._retries, tally)
         except BaseException as error:  # a fault of ours; the call must have an end all the same
-            submission.finish(None, error)
+            submission.finish(None, own_fault(error))
             return _UNLIKE
         finally:
             tally.running = None

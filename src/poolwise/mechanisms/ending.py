@@ -25,6 +25,7 @@ def end_workers(workers: Iterable[WorkerLink], grace: Seconds | None) -> None:
             ends.register(worker.ends.data, selectors.EVENT_READ, worker)
             ends.register(worker.ends.keeper, selectors.EVENT_READ, worker)
             worker.ask_to_end()
+            worker.ends.resume()  # one that is stopped would never hear of it
             worker.server.resume()
         while left := {id(key.data): key.data for key in ends.get_map().values()}:
             patience = None if until is None else until - clock.now()

@@ -281,11 +281,16 @@ class ProcessPool:
                 sent.singly = True
 
     def _least_busy(self, calls: int) -> WorkerLink | None:
-        """Return the worker to send so many calls to; ``None`` if none may have them."""
+        """Return the worker to send so many calls to; ``None`` if none may have them.
+
+        Where a worker may be killed for its call, it has no other: that one might begin, once the
+        first is over, before the kill comes. The owner sends no more than there are workers, but
+        one of them may be dying.
+        """
         most = self._options.calls_per_worker
         best = None
         for worker in self._workers.values():
-            if not worker.takes_calls:
+            if not worker.takes_calls or (self._options.one_call and worker.sent):
                 continue
             if most is not None and worker.calls and worker.calls + calls > most:
                 continue  # the first batch is never too many

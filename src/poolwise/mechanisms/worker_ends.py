@@ -9,7 +9,7 @@ import weakref
 from contextlib import suppress
 
 from _poolwise_worker import wire
-from _poolwise_worker.server import KILL, REPLY
+from _poolwise_worker.server import KILL, REPLY, RESUME
 from poolwise.mechanisms.signals import no_signals
 
 #: Bytes of a start mark.
@@ -75,6 +75,11 @@ class WorkerEnds:
         """Have the server kill the worker; it knows that the process id still means this one."""
         with suppress(OSError):  # the server is gone: its end of file comes next
             self.keeper.send(KILL)
+
+    def resume(self) -> None:
+        """Have the server continue the worker, if somebody has stopped it."""
+        with suppress(OSError):
+            self.keeper.send(RESUME)
 
     def recall(self, batch: int) -> None:
         """Ask for the unstarted calls of a batch.
