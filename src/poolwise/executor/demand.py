@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from poolwise.probe.contention import Demand
 from poolwise.timing.clock import Clock
-from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
 #: Who is away for less is not taken to have left: reading all that the threads have waited for is
@@ -25,7 +24,6 @@ class DemandMeter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._turns = QuickTurns()
         self._staying = False
         self._began: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
         self._left: tuple[Seconds, Seconds] = (0.0, 0.0)
@@ -34,24 +32,16 @@ class DemandMeter:
         self._idle = self._looks = 0
 
     def __enter__(self) -> None:
-        self._turns.__enter__()
-        try:
-            if not self._staying or self._clock.now() - self._left[0] > _NOT_AWAY:
-                self._end_stay()
-                queued, used = self._clock.process_queued(), self._clock.process_cpu()
-                self._began = self._clock.now(), used, queued
-                self._left = self._began[:2]
-                self._staying = True
-        except BaseException as error:  # Ctrl-C: nobody would leave what was not entered
-            self._turns.__exit__(type(error), error, error.__traceback__)
-            raise
+        if not self._staying or self._clock.now() - self._left[0] > _NOT_AWAY:
+            self._end_stay()
+            queued, used = self._clock.process_queued(), self._clock.process_cpu()
+            self._began = self._clock.now(), used, queued
+            self._left = self._began[:2]
+            self._staying = True
 
     def __exit__(self, *raised: object) -> None:
-        try:
-            self._left = self._clock.now(), self._clock.process_cpu()
-            self._look()
-        finally:
-            self._turns.__exit__(None, None, None)
+        self._left = self._clock.now(), self._clock.process_cpu()
+        self._look()
 
     @property
     def elapsed(self) -> Seconds:

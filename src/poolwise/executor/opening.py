@@ -24,8 +24,9 @@ from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.payload import measure_payload
-from poolwise.probe.pilot import BUDGET, WARM_UP
+from poolwise.probe.pilot import BUDGET
 from poolwise.task import Refusal
+from poolwise.timing.clock import Clock
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
@@ -121,7 +122,7 @@ class Opening:
                 dispatch.retire(beside)
             return
         clock = dispatch.clock
-        others = clock.process_cpu() - clock.thread_cpu()  # of all threads but this one
+        others = _cpu_of_others(clock)
         dispatch.send_next(first, 1)
         meter = DemandMeter(clock)
         waited, computed = self._patience
@@ -139,9 +140,8 @@ class Opening:
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
-            others = clock.process_cpu() - clock.thread_cpu() - others
-            self._note(first, queued, others)
-            self.brief = meter.elapsed < (BUDGET if waits else WARM_UP)
+            self._note(first, queued, _cpu_of_others(clock) - others)
+            self.brief = meter.elapsed < BUDGET
             dispatch.retire(first)
             yield
         elif waits:
@@ -150,14 +150,13 @@ class Opening:
         else:
             while first.in_flight:
                 dispatch.wait()
-            others = clock.process_cpu() - clock.thread_cpu() - others
-            self._note(first, queued, others)
+            self._note(first, queued, _cpu_of_others(clock) - others)
             dispatch.retire(first)
 
     def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
         while lane.in_flight and (left := until - meter.elapsed) > 0.0:
-            with meter:
+            with QuickTurns(), meter:
                 self._dispatch.wait(left)
 
     def _is_for_this(self) -> bool:
@@ -250,7 +249,7 @@ class Opening:
 
     def _note(self, lane: Lane, queued: float = 0.0, others: Seconds = 0.0) -> None:
         """Keep what the calls were like; `queued` is the share of its time that one had no CPU,
-        `others` the CPU time of all threads but the owner's while it ran alone.
+        `others` what `_cpu_of_others` grew by while it ran alone.
         """
         reading = lane.observe(self._dispatch.clock.now())
         if reading.calls:
@@ -258,3 +257,8 @@ class Opening:
             wall = max(reading.cpu, reading.service - lost)
             helpers = max(0.0, others - reading.cpu)
             self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu, helpers)
+
+
+def _cpu_of_others(clock: Clock) -> Seconds:
+    """Return the CPU time of all threads but this one, and of child processes that have ended."""
+    return clock.process_cpu() - clock.thread_cpu() + clock.children_cpu()

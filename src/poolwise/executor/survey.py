@@ -22,11 +22,16 @@ from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, mea
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import Demand, after_a_while, after_race, after_widening, not_raced
 from poolwise.task import Columns, Refusal, Task
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds, duration, plural, rate
 
 #: A race lasts so long: some slices of the scheduler (3–4 ms), many of the GIL in quick turns. One
 #: whose threads began on the same CPU does not know yet, and is prolonged.
 _RACE_FOR: Seconds = 10e-3
+
+
+#: How often the owner looks up while calls race, at least.
+_LOOK_EVERY: Seconds = 1e-3
 
 
 #: What a race delays parallelism by: so long, or until the calls in it have ended.
@@ -264,8 +269,10 @@ class Survey:
                 dispatch.fill()
                 if dispatch.nothing_left or not dispatch.in_flight:
                     break
-                with meter:  # not while the user does something with results
-                    dispatch.wait(left)
+                # Not while the user does something with results. Awake now and then, to see whether
+                # a CPU stands idle, also between two calls.
+                with QuickTurns(), meter:
+                    dispatch.wait(min(left, _LOOK_EVERY))
                 yield
             demand = meter.demand
             short = meter.elapsed < _RACE_AT_LEAST  # too few calls for a race
@@ -288,7 +295,11 @@ class Survey:
         # With these the GIL would be full if it is held, and one sample tells.
         filling = math.ceil(1.5 * task.wall / max(task.cpu, 1e-6))
         begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
-        width = max(begun, min(max(filling, _FIRST_WIDTH), _FIRST_WIDTH_MOST))
+        width = max(filling, _FIRST_WIDTH)
+        # Many that take turns keep the owner from its own; few that only wait have to be opened.
+        width = (
+            max(begun, min(width, _FIRST_WIDTH_MOST)) if light else min(width, _FIRST_WIDTH_MOST)
+        )
         width = min(width, self._most_threads())
         narrow: Sample | None = None
         while True:
