@@ -19,7 +19,7 @@ from poolwise.units import Seconds
 Lock: TypeAlias = AbstractContextManager[Any, Any]
 
 #: So many are asked what a contended lock takes.
-_PAIRS = 8
+_PAIRS = 6
 
 #: A reading of a lock that nobody else wants.
 _ALONE: Seconds = 5e-4
