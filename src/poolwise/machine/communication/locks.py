@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat as times
 from typing import Any, Literal, TypeAlias
 
 from poolwise.machine.deadline import deadline
+from poolwise.machine.facts import read_facts
 from poolwise.machine.partner import Partner
+from poolwise.machine.pinning import one_cpu
 from poolwise.timing.clock import SystemClock
 from poolwise.timing.repeat import NORMAL, Effort, gap, gather, once, repeat
 from poolwise.timing.sample import Figure
@@ -19,7 +21,7 @@ from poolwise.units import Seconds
 Lock: TypeAlias = AbstractContextManager[Any, Any]
 
 #: So many are asked what a contended lock takes.
-_PAIRS = 8
+_PAIRS = 10
 
 #: A reading of a lock that nobody else wants.
 _ALONE: Seconds = 5e-4
@@ -84,9 +86,11 @@ def contended(kind: Kind, effort: Effort) -> Figure:
     """Return the same beside another that acquires and releases it all the time.
 
     Each reading has a rival of its own: two get into step, or out of it, and stay so. With one pair
-    readings differed by a tenth, and from pair to pair by half.
+    readings differed by a tenth, and from pair to pair by half. Threads that share a GIL never run
+    at once; on one CPU, how soon the other CPU wakes up does not come into it.
     """
-    seconds = max(_TURNS, effort.piece) if kind.rival == "thread" else effort.piece / 2
+    seconds = max(_TURNS, effort.piece) if kind.rival == "thread" else 0.75 * effort.piece
+    where = one_cpu() if kind.rival == "thread" and read_facts().gil else nullcontext()
 
     def reading() -> Seconds:
         lock = kind.make()
@@ -95,7 +99,7 @@ def contended(kind: Kind, effort: Effort) -> Figure:
             while not told():
                 _hold(lock, 100)
 
-        with Partner(kind.rival, compete=compete) as rival:
+        with where, Partner(kind.rival, compete=compete) as rival:
             rival.begin("compete")
             with deadline():
                 took = _hold_for(seconds, lock)

@@ -28,7 +28,7 @@ KINDS = {
 _SHORTEST: Seconds = 3e-3
 
 #: How often each number of workers is tried, with normal effort.
-_ROUNDS = 7
+_ROUNDS = 6
 
 #: What is waited for here comes within this, or never: some calls, or one of many workers.
 PATIENCE: Seconds = 20.0
