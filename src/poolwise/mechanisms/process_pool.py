@@ -89,6 +89,11 @@ class ProcessPool:
         """So many calls that what they send and return stays in memory that is in use already."""
         return max(1, int(_BATCH_BYTES / max(1.0, self._sent_bytes + self._returned_bytes)))
 
+    @property
+    def idle(self) -> int:
+        """Workers that are ready and have nothing."""
+        return sum(not worker.sent for worker in self._ready())
+
     def grow(self, workers: int) -> None:
         """Ask for workers; they answer when they are ready.
 
@@ -255,13 +260,7 @@ class ProcessPool:
     def _hand_out(self) -> None:
         while self._waiting:
             batch = self._waiting[0]
-            ready = [
-                worker
-                for worker in self._workers.values()
-                if worker.ready
-                and not (worker.reader.closed or worker.leaving)
-                and worker.end_reason is None  # or it would be killed with another call
-            ]
+            ready = self._ready()
             able = [worker for worker in ready if self._may_take(worker, len(batch))]
             if not able:
                 for worker in ready:
@@ -281,6 +280,16 @@ class ProcessPool:
             if suspect:
                 self._suspects.remove(batch.id)
                 worker.sent[batch.id].singly = True
+
+    def _ready(self) -> list[WorkerLink]:
+        """Return those that can be sent a batch."""
+        return [
+            worker
+            for worker in self._workers.values()
+            if worker.ready
+            and not (worker.reader.closed or worker.leaving)
+            and worker.end_reason is None  # or it would be killed with another call
+        ]
 
     def _may_take(self, worker: WorkerLink, calls: int) -> bool:
         """Whether a worker has not had too many calls; the first batch is never too many.
