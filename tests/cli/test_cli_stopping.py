@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 
 import pytest
 from cli_command import Command, read_lines, wait_for_line, wait_until_gone
@@ -56,13 +57,13 @@ def test_a_second_signal_ends_it_now(command: Command, plan: str) -> None:
     wait_for_line(process, b"stuck\n")
     while process.poll() is None:  # two that come at the same moment are one
         process.send_signal(signal.SIGINT)
-        try:
-            process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            continue
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.005)
     run = command.finish(process)
-    assert run.code == 130
+    # The interpreter has no handlers any more at its very end: to a shell both are the same.
+    assert run.code in (130, -signal.SIGINT)
     assert "Traceback" not in run.err
+    assert "KeyboardInterrupt" not in run.err
 
 
 def test_a_call_that_swallows_everything_does_not_keep_it(command: Command) -> None:

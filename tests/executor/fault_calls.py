@@ -31,8 +31,8 @@ def die(how: str) -> None:
     """End this process."""
     if how == "exit":
         os._exit(3)
+    faulthandler.disable()  # pytest's: its stacks would look like a fault of the tests
     if how == "segfault":
-        faulthandler.disable()  # pytest's: its stacks would look like a fault of the tests
         ctypes.string_at(0)
     os.kill(os.getpid(), getattr(signal, how))
     time.sleep(60.0)  # a signal to the process may be taken by another thread of it

@@ -197,6 +197,7 @@ class SimulatedPool:
     """Workers of any mechanism; each call is flushed by itself."""
 
     largest_batch = ANY_SIZE
+    idle = 0
 
     def __init__(
         self, world: World, inbox: SimulatedInbox, name: str, options: WorkerOptions, sink: Sink

@@ -99,23 +99,31 @@ assert not list(mine.iterdir()), list(mine.iterdir())
 
 
 @METHODS
-def test_a_stopped_worker_does_not_hold_up_the_others(method: str, tmp_path: Path) -> None:
-    """Without a time-out it keeps what it has, until somebody continues it; all else is done."""
-    program = """
-import pathlib, time
+@pytest.mark.parametrize("bad", ["os.kill(os.getpid(), 19)", "ctypes.PyDLL(None).pause()"])
+def test_a_worker_that_does_not_answer_holds_up_no_other(
+    bad: str, method: str, tmp_path: Path
+) -> None:
+    """Without a time-out it keeps what it has; all else is done."""
+    program = f"""
+import ctypes, pathlib, time
 def call(n):
-    if n == 3:
-        pathlib.Path("stopped").write_text(str(os.getpid()))
-        os.kill(os.getpid(), signal.SIGSTOP)
-    time.sleep(0.005)
+    if n == 60:
+        pathlib.Path("bad").write_text(str(os.getpid()))
+        {bad}
+    # Those before are so short that they are sent ahead, those that follow are not.
+    time.sleep(0.001 if n <= 60 else 0.02)
     return n
 with poolwise.Executor(plan="process:2", start_method=method) as pool:
+    while pool.stats().workers < 2:
+        assert list(pool.map(call, range(20))) == list(range(20))
     futures = [pool.submit(call, n) for n in range(100)]
-    # Few are sent ahead of calls that last so long.
     while sum(each.done() for each in futures) < 80:
         time.sleep(0.001)
-    assert not futures[3].done()
-    os.kill(int(pathlib.Path("stopped").read_text()), signal.SIGCONT)
-    assert [each.result() for each in futures] == list(range(100))
+    assert not futures[60].done()
+    if "kill" in {bad!r}:
+        os.kill(int(pathlib.Path("bad").read_text()), signal.SIGCONT)
+        assert [each.result() for each in futures] == list(range(100))
+    else:
+        pool.shutdown(grace=0.0)
 """
     run(tmp_path, program, method)

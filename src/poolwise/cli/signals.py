@@ -22,7 +22,8 @@ class Signals:
 
     Before `drain_from_here`, a signal raises `Stopped` at once. After it, the first signal only
     notes itself in `received`: no more input is drawn, and what runs may end. When the grace is
-    over, or at a second signal, `Stopped` is raised. Belongs to the main thread.
+    over, or at a second signal, `Stopped` is raised. One that comes still later ends the process as
+    it is, also after this has been closed. Belongs to the main thread.
     """
 
     def __init__(self, grace: Seconds) -> None:
@@ -56,7 +57,8 @@ class Signals:
         if signal.SIGALRM in self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # Whoever has asked once and asks again, while the interpreter ends, means it.
+            signal.signal(number, handler if self.received is None else self._end_now)
 
     def drain_from_here(self) -> None:
         """Let what runs end when a signal comes, for as long as the grace is."""
@@ -84,6 +86,9 @@ class Signals:
         self._alarm_in(max(self._grace, 1e-3))
         if self.reading:
             raise Stopped
+
+    def _end_now(self, number: int, frame: FrameType | None) -> None:
+        os._exit(self.exit_code)
 
     def _stop(self) -> None:
         if self._raised:

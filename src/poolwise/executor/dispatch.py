@@ -185,8 +185,7 @@ class Dispatch:
         lane.active = False
         for flight in list(self._flights.values()):
             if flight.lane is lane and not flight.recalled:
-                flight.recalled = True
-                lane.pool.take_back(flight.batch.id)
+                self._recall(flight)
         self._close_if_empty(lane)
 
     def close(self, until: Seconds = 0.0) -> None:
@@ -381,8 +380,7 @@ class Dispatch:
             if not flight.recalled:
                 if flight.due > now:
                     return
-                flight.recalled = True
-                flight.lane.pool.take_back(flight.batch.id)
+                self._recall(flight)
 
     def _chase_stragglers(self) -> None:
         """With nothing left to send and someone idle, take unstarted calls from the busy."""
@@ -391,8 +389,12 @@ class Dispatch:
         now = self.clock.now()
         for flight in list(self._flights.values()):
             if not flight.recalled and now - flight.sent_at > _LATE:
-                flight.recalled = True
-                flight.lane.pool.take_back(flight.batch.id)
+                self._recall(flight)
+
+    def _recall(self, flight: _Flight) -> None:
+        flight.recalled = True
+        flight.lane.recalled += 1
+        flight.lane.pool.take_back(flight.batch.id)
 
     # ---- what lanes report -------------------------------------------------------------------
 
@@ -549,6 +551,7 @@ class Dispatch:
         del self._flights[flight.batch.id]
         lane = flight.lane
         lane.in_flight -= 1
+        lane.recalled -= flight.recalled
         if not lane.in_flight and lane.busy_since is not None:
             lane.busy_for += self.clock.now() - lane.busy_since
             lane.busy_since = None

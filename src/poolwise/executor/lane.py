@@ -69,6 +69,7 @@ class Lane:
         self.settled = False  # was decided for, not only passed through while learning
         self.width = plan.concurrency  # calls at once; never above the plan's
         self.in_flight = 0  # batches
+        self.recalled = 0  # of these, those of which what had not started was asked for
         self.calls = 0
         self.service = 0.0
         self.cpu = 0.0
@@ -94,7 +95,11 @@ class Lane:
             return min(slots, self.ready_workers) - self.in_flight
         if self.ready_workers < self.plan.workers:
             slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
-        return in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight
+        room = in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight
+        if room <= 0 and self.recalled and self.width == self.plan.concurrency:
+            # Several may be at one worker that does not answer, stopped or in C code with the GIL.
+            return self.pool.idle
+        return room
 
     @property
     def mean_rate(self) -> PerSecond:

@@ -16,6 +16,7 @@ class InlinePool:
     """No workers at all. Owned, like everything here, by the one thread that uses it."""
 
     largest_batch = ANY_SIZE
+    idle = 0
 
     def __init__(self, options: WorkerOptions, sink: Sink) -> None:
         self._initializer = options.initializer

@@ -90,6 +90,11 @@ class ProcessPool:
         """So many calls that what they send and return stays in memory that is in use already."""
         return max(1, int(_BATCH_BYTES / max(1.0, self._sent_bytes + self._returned_bytes)))
 
+    @property
+    def idle(self) -> int:
+        """Workers that are ready and have nothing."""
+        return sum(worker.takes_calls and not worker.sent for worker in self._workers.values())
+
     def grow(self, workers: int) -> None:
         """Ask for workers; they answer when they are ready.
 

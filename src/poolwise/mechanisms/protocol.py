@@ -116,6 +116,13 @@ class Pool(Protocol):
         """So many calls should be sent at once at most: their arguments and results are large."""
         ...
 
+    @property
+    def idle(self) -> int:
+        """Workers that are ready and have nothing, where others may have what nobody can take from
+        them; else 0.
+        """
+        ...
+
     def grow(self, workers: int) -> None:
         """Start so many more workers; returns at once, `Sink.ready` follows for each.
 

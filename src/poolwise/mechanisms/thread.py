@@ -37,6 +37,7 @@ class ThreadPool:
     """
 
     largest_batch = ANY_SIZE
+    idle = 0
 
     def __init__(self, options: WorkerOptions, sink: Sink, inbox: Inbox) -> None:
         self._initializer = options.initializer
