@@ -55,7 +55,7 @@ _WAITS = 0.5
 
 #: Where a call had no CPU: for so many times what it computed, and so many seconds, at most. What
 #: all threads have queued for is not the call's own.
-_QUEUED_TIMES, _QUEUED_FOR = 3.0, 3e-3
+_QUEUED_TIMES, _QUEUED_FOR = 1.0, 1e-3
 
 #: Threads for calls that wait. More only where more is known.
 _WIDTH = 32
