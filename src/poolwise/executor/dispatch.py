@@ -262,7 +262,9 @@ class Dispatch:
         if self.nothing_left:
             if self._flights:
                 self._chase_stragglers()
-            return
+            # What no worker had begun is back at once, and nobody may be left to wake the owner.
+            if not self._returned:
+                return
         for lane in self.lanes:
             while not lane.inline and self._can_send(lane) and self.send_next(lane):
                 if self.workload.pace and self._let_results_out(lane):

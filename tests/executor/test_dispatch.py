@@ -1,0 +1,94 @@
+"""Calls that come back are sent again, whenever they come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from executor.simulation import SimulatedClock, SimulatedInbox, World
+from poolwise.executor.collect import Ordered
+from poolwise.executor.conduct import pinned
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.workload import Inputs
+from poolwise.mechanisms import ANY_SIZE, Readiness, Sink, WorkerOptions
+from poolwise.plan import Plan
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
+
+#: Long enough for a batch to be late, in seconds.
+LATE = 1.0
+
+
+class SlowToBegin:
+    """Two workers, ready at once. They begin nothing that is sent to them before `LATE` is over,
+    and so give all of it back, at once, whenever they are asked to.
+    """
+
+    largest_batch = ANY_SIZE
+    idle = 0
+    workers = 0
+    name = "thread"
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.queued: dict[BatchId, Batch] = {}
+        self.recalls = 0
+
+    def refusal(self, traits: TaskTraits, /) -> Refusal | None:
+        return None
+
+    def prepare(self, tasks: Sequence[Task], /) -> None:
+        pass
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        return Readiness()
+
+    def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SlowToBegin:
+        self.sink, self.inbox = sink, inbox
+        return self
+
+    def grow(self, workers: int) -> None:
+        for number in range(workers):
+            self.sink.ready(number)
+        self.workers += workers
+
+    def send(self, batch: Batch, /) -> None:
+        def run() -> None:
+            values = [batch.task.function(each) for each in batch.columns[0]]
+            self.sink.done(batch.id, 0, Outcomes(values, {}, 1e-6 * len(values), 0.0))
+
+        self.queued[batch.id] = batch
+        self.world.at(max(self.world.time, LATE), lambda: self.inbox.post(run))
+
+    def take_back(self, batch: BatchId, /) -> None:
+        if batch in self.queued:
+            self.recalls += 1
+            self.world.timers.clear()
+            self.sink.returned(batch, 0, len(self.queued.pop(batch)))
+
+    def kill(self, batch: BatchId, /) -> None:
+        pass
+
+    def close(self, *, grace: float | None) -> None:
+        pass
+
+
+def test_all_that_comes_back_at_once_is_sent_again() -> None:
+    """The last batch is late, comes back while the owner looks for stragglers, and nothing else is
+    under way that would wake the owner.
+    """
+    world = World()
+    pool = SlowToBegin(world)
+    collector = Ordered(return_errors=False)
+    dispatch = Dispatch(
+        Inputs(Task(abs), ([-1, -2, -3],), SimulatedClock(world), None),
+        collector,
+        mechanisms=lambda name: pool,
+        inbox=SimulatedInbox(world),  # type: ignore[arg-type]
+        clock=SimulatedClock(world),
+    )
+    results: list[object] = []
+    # A wait for something that will never happen fails, in that world.
+    for _ in pinned(dispatch, Plan("thread", 2, batch_size=3)):
+        while (part := collector.pop()) is not None:
+            results += part
+    assert results == [1, 2, 3]
+    assert pool.recalls
