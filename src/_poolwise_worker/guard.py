@@ -8,11 +8,9 @@ what has to be known in the page of its start marks.
 from __future__ import annotations
 
 import mmap
-from _struct import Struct
 from time import monotonic_ns
 
-#: What comes with a request for a guarded worker: seconds and bytes, 0 for no limit.
-LIMITS = Struct("<dQ")
+from _poolwise_worker.front_door import OVERGROWN, OVERTIME
 
 #: In the page of start marks: when the call began, by the system's monotonic clock in nanoseconds,
 #: 0 if none runs; private bytes when the first call began. Written by the worker, which has one
@@ -21,8 +19,6 @@ BEGAN, BASE = 1, 2
 
 #: Memory is looked at so often, in seconds: no event tells of it. A look takes some 20 µs.
 _LOOK_EVERY = 0.02
-
-OVERTIME, OVERGROWN = 4, 5
 
 
 def private_bytes(pid: int | str = "self") -> int:

@@ -38,33 +38,28 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
-from _struct import Struct
 from errno import EMFILE
 from marshal import loads as unmarshal
 
 from _poolwise_worker import transfer
-from _poolwise_worker.guard import LIMITS, Guard
+from _poolwise_worker.front_door import (
+    DESCRIPTORS,
+    ENDED,
+    FAILED,
+    GUARDED,
+    KILL,
+    LIMITS,
+    PRELOAD,
+    QUIT,
+    REPLY,
+    REQUEST,
+    SPAWN,
+    STARTED,
+)
+from _poolwise_worker.guard import Guard
 from _poolwise_worker.outbox import leave
 from _poolwise_worker.parting import part_from_caller
 from _poolwise_worker.worker import ignore, run_worker, saying_what_lacks
-
-#: Requests at the front door: kind, threads of the worker or bytes of the payload that follows.
-REQUEST = Struct("<BQ")
-FORK, SPAWN, PRELOAD, QUIT = 1, 2, 3, 4
-
-#: Added to FORK or SPAWN: the worker is to be guarded, and `guard.LIMITS` follow.
-GUARDED = 8
-
-#: Descriptors that come with FORK and SPAWN: keeper, data socket, control socket, life pipe, start
-#: marks.
-DESCRIPTORS = 5
-
-#: Replies at the keeper: kind, value (a process id, a wait status, an errno).
-REPLY = Struct("<Bxxxxxxxq")
-STARTED, ENDED, FAILED = 1, 2, 3
-
-#: What the caller says to the keeper.
-KILL, RESUME = b"k", b"r"
 
 
 class Server:

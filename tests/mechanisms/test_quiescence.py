@@ -25,8 +25,8 @@ def native_thread():
 
 def test_a_process_with_one_thread_is_quiescent(tmp_path: Path) -> None:
     program = """
-from poolwise.mechanisms.quiescence import is_alone, is_quiescent
-assert is_quiescent() and is_alone()
+from poolwise.mechanisms.quiescence import is_alone, is_quiescent, threads
+assert is_quiescent(threads()) and is_alone()
 same_as_a_loop(abs)
 assert is_fork() and servers._executed is None
 """
@@ -190,12 +190,12 @@ for number in range(50):
 def test_a_thread_that_has_ended_does_not_count() -> None:
     # `join` returns before the system has let go of the thread.
     for _ in range(200):
-        before = quiescence._threads()
+        before = quiescence.threads()
         thread = threading.Thread(target=int)
         thread.start()
         thread.join()
         deadline = select.poll()
-        while quiescence._threads() > before:  # leaving user space takes it some microseconds
+        while quiescence.threads() > before:  # leaving user space takes it some microseconds
             deadline.poll(1)
     assert before >= 1
 
@@ -207,8 +207,8 @@ def test_threads_of_other_kinds_are_counted() -> None:
 import os
 from poolwise.mechanisms import quiescence
 for count in range(1, 5):
-    assert quiescence._threads() == count
-    assert quiescence.is_quiescent() == quiescence.is_alone() == (count == 1)
+    assert quiescence.threads() == count
+    assert quiescence.is_quiescent(quiescence.threads()) == quiescence.is_alone() == (count == 1)
     native_thread()
 os._exit(0)
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from _poolwise_worker import raised, transfer, wire
-from _poolwise_worker.server import ENDED, STARTED
+from _poolwise_worker.front_door import ENDED, STARTED
 from poolwise.mechanisms import servers
 from poolwise.mechanisms.surroundings import surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds

@@ -12,7 +12,7 @@ import pytest
 from peer import DEADLINE, Peer
 from worker_calls import same
 
-from _poolwise_worker import server as serving
+from _poolwise_worker import front_door
 from poolwise.mechanisms import servers
 from poolwise.mechanisms.worker_ends import WorkerEnds
 
@@ -28,7 +28,7 @@ def test_a_payload_is_read_whole_although_a_signal_interrupts_it() -> None:
     peer = Peer()
     payload = marshal.dumps(["colorsys"])
     front = peer.server._front
-    front.sendall(serving.REQUEST.pack(serving.PRELOAD, len(payload)) + payload[:5])
+    front.sendall(front_door.REQUEST.pack(front_door.PRELOAD, len(payload)) + payload[:5])
     died = os.pidfd_open(peer.pid)
     peer.ends.end_life()
     assert select.select([died], [], [], DEADLINE)[0]
@@ -61,7 +61,7 @@ def test_the_end_of_a_worker_is_told_to_its_own_keeper_only() -> None:
         Peer().close()
         peer = Peer()
         assert peer.run(same, [1]) == [1]
-        assert peer.ends.news() == [(serving.STARTED, peer.pid)]
+        assert peer.ends.news() == [(front_door.STARTED, peer.pid)]
         peer.ends.data.shutdown(socket.SHUT_WR)
         assert peer.exit_status() == 0
         peer.close()
@@ -80,7 +80,7 @@ def test_a_caller_may_ask_for_many_workers_before_it_reads() -> None:
         assert select.select([ends.keeper], [], [], DEADLINE)[0]
         news = ends.news()
         assert news is not None
-        assert news[0][0] == serving.STARTED
+        assert news[0][0] == front_door.STARTED
         ends.close()
 
 

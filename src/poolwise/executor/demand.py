@@ -7,8 +7,9 @@ from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
 
 #: Who is away for less is not taken to have left: reading all that the threads have waited for is
-#: a dozen system calls, each of which gives the GIL away.
-_NOT_AWAY: Seconds = 5e-4
+#: a dozen system calls, each of which gives the GIL away. Beside calls that hold it, that is how
+#: long the owner needs to send the next ones.
+_NOT_AWAY: Seconds = 2e-3
 
 #: Between two looks at who runs, at least: three system calls.
 _LOOK_AFTER: Seconds = 1e-3
@@ -40,8 +41,8 @@ class DemandMeter:
             self._staying = True
 
     def __exit__(self, *raised: object) -> None:
-        self._left = self._clock.now(), self._clock.process_cpu()
         self._look()
+        self._left = self._clock.now(), self._clock.process_cpu()
 
     @property
     def elapsed(self) -> Seconds:
@@ -65,7 +66,8 @@ class DemandMeter:
         self._staying, self._began = False, (*self._left, 0.0)
 
     def _look(self) -> None:
-        if self._left[0] - self._looked >= _LOOK_AFTER:
-            self._looked = self._left[0]
+        now = self._clock.now()
+        if now - self._looked >= _LOOK_AFTER:
+            self._looked = now
             self._idle += self._clock.idle_cpus()
             self._looks += 1

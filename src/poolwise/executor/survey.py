@@ -31,7 +31,7 @@ _RACE_FOR: Seconds = 10e-3
 
 
 #: How often the owner looks up while calls race, at least.
-_LOOK_EVERY: Seconds = 1e-3
+_LOOK_EVERY: Seconds = 2.5e-3
 
 
 #: What a race delays parallelism by: so long, or until the calls in it have ended.

@@ -15,7 +15,6 @@ from poolwise.machine.cache import cache_folder
 from poolwise.machine.costs import PoolCosts
 from poolwise.machine.fingerprint import Fingerprint
 from poolwise.machine.profile import MachineProfile, read_document
-from poolwise.machine.record_json import from_plain
 
 #: Profiles measured in this process, by the file they would be in. One dict operation at a time,
 #: so any thread may use it; a child of a fork has what its parent had.
@@ -71,6 +70,8 @@ def load_costs(fingerprint: Fingerprint) -> PoolCosts | None:
     text = _read(name)
     if text is None:
         return None
+    from poolwise.machine.record_json import from_plain  # as in `_trusted`
+
     try:
         return from_plain(PoolCosts, _trusted(text, fingerprint).get("costs"))
     except (ValueError, PoolwiseError) as error:
@@ -100,6 +101,8 @@ def _trusted(text: str, fingerprint: Fingerprint) -> dict[str, Any]:
         ValueError: it is damaged.
         StaleProfile: it is foreign.
     """
+    from poolwise.machine.record_json import from_plain  # every run asks, few find a profile
+
     document = read_document(text)
     fingerprint.require(from_plain(Fingerprint, document.get("fingerprint")))
     costs = from_plain(PoolCosts, document.get("costs"))

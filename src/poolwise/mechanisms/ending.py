@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 from collections.abc import Iterable
 
-from _poolwise_worker.server import ENDED, FAILED
+from _poolwise_worker.front_door import ENDED, FAILED
 from poolwise.mechanisms.worker_link import WorkerLink
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds

@@ -24,8 +24,7 @@ class ProcessMechanism:
 
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Fork this process while that is safe, so that workers with these tasks start at once."""
-        # The pool is imported too: beside threads that compute, each import would take its turns.
-        from poolwise.mechanisms import process_pool, servers  # noqa: F401
+        from poolwise.mechanisms import servers
 
         servers.prepare(tasks)
 
@@ -33,9 +32,14 @@ class ProcessMechanism:
         """Return whether a server runs, and the idle workers that would do."""
         if "poolwise.mechanisms.servers" not in sys.modules:
             return Readiness()
-        from poolwise.mechanisms import idle_workers, servers
+        from poolwise.mechanisms import servers
 
-        return Readiness(servers.there_is(), idle_workers.count(options.threads_per_worker))
+        idle = 0
+        if "poolwise.mechanisms.idle_workers" in sys.modules:  # else no pool has left any
+            from poolwise.mechanisms import idle_workers
+
+            idle = idle_workers.count(options.threads_per_worker)
+        return Readiness(servers.there_is(), idle)
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
         """Return a pool without processes yet."""

@@ -17,8 +17,8 @@ from collections import deque
 from functools import partial
 from time import monotonic
 
-from _poolwise_worker import buffers, guard, wire
-from _poolwise_worker.server import ENDED, FAILED, STARTED
+from _poolwise_worker import buffers, wire
+from _poolwise_worker.front_door import ENDED, FAILED, OVERGROWN, OVERTIME, STARTED
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import idle_workers, said, servers
 from poolwise.mechanisms.encoding import Encoder
@@ -514,7 +514,7 @@ def _follow(mean: float, new: float) -> float:
 
 
 #: What the server says before it kills a worker by itself.
-_REASONS: dict[int, EndReason] = {guard.OVERTIME: "overtime", guard.OVERGROWN: "overgrown"}
+_REASONS: dict[int, EndReason] = {OVERTIME: "overtime", OVERGROWN: "overgrown"}
 
 
 def _never_ready(exit: Exit) -> RuntimeError:

@@ -5,8 +5,9 @@ held at that moment is never released in the child. So nothing is safe but a pro
 other thread is, or could be, in the middle of something.
 
 OpenBLAS ends its threads before a fork and starts them again when they are needed, in parent and
-child. GNU OpenMP and CUDA do not; an unknown thread means no. How many of the threads are those of
-OpenBLAS can be guessed before a fork; only after it one knows, because then these are gone.
+child. GNU OpenMP and CUDA do not; an unknown thread means no. Which of the threads are those of
+OpenBLAS nobody can tell before a fork (to ask it for their number takes longer than the fork, and
+others may be as many); after it one knows, because then these are gone.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ _LARGE = 2 << 30
 _EXITING = 4
 
 
-def is_quiescent() -> bool:
-    """Whether this thread is the only one, as it seems; `is_alone` tells for certain afterwards."""
-    threads = _threads()
-    return threads == 1 or (threads > 1 and threads == 1 + _blas_threads())
+def is_quiescent(count: int) -> bool:
+    """Whether this one of `count` threads is the only one, but for what may be those of OpenBLAS;
+    `is_alone` tells for certain afterwards.
+    """
+    return count == 1 or (count > 1 and "numpy" in sys.modules and len(sys._current_frames()) == 1)
 
 
 def is_alone() -> bool:
     """Whether there is no other thread, right after a fork: then there was none that it harmed."""
-    return _threads() == 1
+    return threads() == 1
 
 
 def is_large() -> bool:
@@ -44,13 +46,13 @@ def is_large() -> bool:
     return resident > _LARGE
 
 
-def _threads() -> int:
+def threads() -> int:
     """Return how many threads this process has; 0 if the system does not tell."""
     try:
-        threads = os.listdir("/proc/self/task")
+        numbers = os.listdir("/proc/self/task")
     except OSError:
         return 0
-    return 1 if len(threads) == 1 else sum(not _is_exiting(thread) for thread in threads)
+    return 1 if len(numbers) == 1 else sum(not _is_exiting(number) for number in numbers)
 
 
 def _is_exiting(thread: str) -> bool:
@@ -60,16 +62,3 @@ def _is_exiting(thread: str) -> bool:
     except OSError:  # it is gone
         return True
     return bool(flags & _EXITING)
-
-
-def _blas_threads() -> int:
-    """Return how many idle threads OpenBLAS has here, if they are there; 0 if it is not used."""
-    if "numpy" not in sys.modules or len(sys._current_frames()) > 1:
-        return 0
-    from threadpoolctl import threadpool_info
-
-    return sum(
-        library["num_threads"] - 1
-        for library in threadpool_info()
-        if library["internal_api"] == "openblas" and library["threading_layer"] == "pthreads"
-    )

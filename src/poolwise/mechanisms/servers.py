@@ -16,22 +16,21 @@ import atexit
 import marshal
 import os
 import signal
-import socket
 import sys
 import threading
 import warnings
+from _socket import MSG_DONTWAIT, MSG_PEEK, socket, socketpair
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Never
 
-from _poolwise_worker import intake
-from _poolwise_worker import server as serving
+from _poolwise_worker import front_door
 from _poolwise_worker.apply import apply
-from _poolwise_worker.guard import LIMITS
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.interpreter import interpreter
 from poolwise.mechanisms.module_state import state_for_fork
-from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent
+from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent, threads
 from poolwise.mechanisms.signals import no_signals
 from poolwise.mechanisms.surroundings import plain_output, surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
@@ -47,7 +46,7 @@ class Server:
     #: Whether its workers have what this process had when it was forked.
     is_fork = False
 
-    def __init__(self, pid: int, front: socket.socket) -> None:
+    def __init__(self, pid: int, front: socket) -> None:
         self.pid = pid
         self.wanted = True  # false: no more workers will come of it
         self.output = _output()
@@ -58,7 +57,7 @@ class Server:
         if not self.wanted:
             return False
         try:
-            return bool(self._front.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self._front.recv(1, MSG_PEEK | MSG_DONTWAIT))
         except BlockingIOError:
             return True
         except OSError:
@@ -81,19 +80,20 @@ class Server:
             ConnectionError: the server is gone.
             OSError: descriptors cannot be sent.
         """
-        kind, rest = serving.SPAWN if spawn else serving.FORK, b""
+        kind, rest = front_door.SPAWN if spawn else front_door.FORK, b""
         if limits is not None:
-            kind, rest = kind | serving.GUARDED, LIMITS.pack(*limits)
+            kind, rest = kind | front_door.GUARDED, front_door.LIMITS.pack(*limits)
         with _lock:
             if not self.wanted:  # another thread has just shut down
                 raise ConnectionError("no more workers are wanted of this server")
-            socket.send_fds(self._front, [serving.REQUEST.pack(kind, threads) + rest], ends.theirs)
+            request = front_door.REQUEST.pack(kind, threads) + rest
+            front_door.send_with(self._front, request, ends.theirs)
 
     def preload(self, *names: str) -> None:
         """Have it import modules before it forks the next workers; ignored if it is gone."""
         payload = marshal.dumps(list(names))
         with _lock, suppress(OSError):
-            self._front.sendall(serving.REQUEST.pack(serving.PRELOAD, len(payload)) + payload)
+            self._front.sendall(front_door.REQUEST.pack(front_door.PRELOAD, len(payload)) + payload)
 
     def dismiss(self) -> None:
         """Want no more workers of it. It ends when the last that it has does."""
@@ -105,7 +105,7 @@ class Server:
         """End it and all its workers now."""
         self.wanted = False
         with suppress(OSError):
-            self._front.sendall(serving.REQUEST.pack(serving.QUIT, 0))
+            self._front.sendall(front_door.REQUEST.pack(front_door.QUIT, 0))
         self._front.close()
         self.wait()
 
@@ -144,19 +144,17 @@ class Fork(Server):
         self.surroundings = payload
         self.definitions = Definitions.now()
         self._streams = sys.stdout, sys.stderr
-        ours, theirs = socket.socketpair()
-        intake.inherited.update((task.id, task.function) for task in tasks)
+        ours, theirs = socketpair()
         try:
             pid = _fork()
             if not pid:
                 ours.close()
-                serving.serve_as_fork(theirs.fileno(), plain_output())
+                _serve(theirs.fileno(), tasks)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-            intake.inherited.clear()
         super().__init__(pid, ours)
 
     def kill(self) -> None:
@@ -189,6 +187,20 @@ def _fork() -> int:
         return os.fork()
 
 
+def _serve(front: int, tasks: Sequence[Task]) -> Never:
+    """Be a server, in the child. What that takes is imported here, where nobody waits for it."""
+    try:
+        from _poolwise_worker import intake
+        from _poolwise_worker.server import serve_as_fork
+
+        intake.inherited.update((task.id, task.function) for task in tasks)
+        serve_as_fork(front, plain_output())
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)  # whatever has failed, here is no second caller
+
+
 def _output() -> tuple[object, ...]:
     """Return where output goes: what calls print must not go elsewhere."""
     return tuple(_place(descriptor) for descriptor in (1, 2))
@@ -205,22 +217,23 @@ def _place(descriptor: int) -> object:
 def _execute() -> Server:
     import subprocess  # as in `interpreter`
 
-    ours, theirs = socket.socketpair()
-    command = interpreter(serving.__name__, theirs.fileno())
-    with theirs:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-            )
-        except BaseException:
-            ours.close()
-            raise
+    ours, theirs = socketpair()
+    command = interpreter("_poolwise_worker.server", theirs.fileno())
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     process.returncode = 0  # waited for here, not when the object goes
     return Server(process.pid, ours)
 
 
 _fork_of_this: Fork | None = None
 _executed: Server | None = None
+#: The number of threads at which a fork has shown that some are not those of OpenBLAS.
+_strangers = 0
 #: Servers that may still have workers; waited for when there is an occasion.
 _dismissed: list[Server] = []
 
@@ -269,13 +282,14 @@ def _forked(tasks: Sequence[Task]) -> Fork:
 
 def _forked_safely(tasks: Sequence[Task]) -> Fork | None:
     """Fork if no other thread is there; ``None`` if one is."""
-    global _fork_of_this
-    if not is_quiescent() or is_large():
+    global _fork_of_this, _strangers
+    count = threads()
+    if count == _strangers or not is_quiescent(count) or is_large():
         return None
     fork = _forked(tasks)
     if is_alone():
         return fork
-    _fork_of_this = None
+    _fork_of_this, _strangers = None, count
     fork.kill()
     return None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
-import socket
 import weakref
+from _socket import socket, socketpair
 from contextlib import suppress
 
 from _poolwise_worker import wire
-from _poolwise_worker.server import KILL, REPLY, RESUME
+from _poolwise_worker.front_door import KILL, REPLY, RESUME
 from poolwise.mechanisms.signals import no_signals
 
 #: Bytes of a start mark.
@@ -35,7 +35,7 @@ class WorkerEnds:
         opened: list[int] = []
         try:
             for _ in range(3):
-                opened += (end.detach() for end in socket.socketpair())
+                opened += (end.detach() for end in socketpair())
             opened += reversed(os.pipe())
             marks_size = -(-threads * _MARK_SIZE // mmap.PAGESIZE) * mmap.PAGESIZE
             opened.append(_anonymous_file(marks_size))
@@ -47,9 +47,9 @@ class WorkerEnds:
         keeper, data, control, life = opened[:8:2]
         self.theirs = [*opened[1:8:2], opened[8]]
         self.marks = memoryview(self._marks_map).cast("Q")
-        self.keeper = socket.socket(fileno=keeper)
-        self.data = socket.socket(fileno=data)
-        self.control = socket.socket(fileno=control)
+        self.keeper = socket(fileno=keeper)
+        self.data = socket(fileno=data)
+        self.control = socket(fileno=control)
         self._life = life
         # The owner never waits for one worker: it may hang, or be waiting for the owner to read.
         for sock in (self.keeper, self.data, self.control):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import select
-import socket
+from _socket import MSG_PEEK, SHUT_WR, socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from _poolwise_worker import wire
 from _poolwise_worker.exchange import Exchange
+from _poolwise_worker.front_door import send_with
 from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms import said
 from poolwise.mechanisms.definitions import Definitions
@@ -49,7 +50,7 @@ class _Outgoing:
         self.descriptors = descriptors
         self.batch = batch
 
-    def send(self, sock: socket.socket) -> bool:
+    def send(self, sock: socket) -> bool:
         """Send what goes; whether that was all.
 
         Raises:
@@ -57,7 +58,7 @@ class _Outgoing:
             OSError: the worker is gone.
         """
         if self.descriptors:
-            sent = socket.send_fds(sock, [self.rest], self.descriptors)
+            sent = send_with(sock, self.rest, self.descriptors)
             self.let_go()
         else:
             sent = sock.send(self.rest)
@@ -200,7 +201,7 @@ class WorkerLink:
         """Recall everything and close the sending direction: it ends after what it runs."""
         self.ends.recall(wire.ALL)
         with suppress(OSError):
-            self.ends.data.shutdown(socket.SHUT_WR)
+            self.ends.data.shutdown(SHUT_WR)
 
     def kill(self, reason: EndReason) -> None:
         """End it now, whatever it does; word of that comes as of any death."""
@@ -288,7 +289,7 @@ class WorkerLink:
     def is_silent(self) -> bool:
         """Whether the worker lives and has nothing to say."""
         try:
-            self.ends.data.recv(1, socket.MSG_PEEK)
+            self.ends.data.recv(1, MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
