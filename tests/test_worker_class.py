@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from interruption import ends_by_a_signal
 from poolwise import (
     Event,
     Lock,
@@ -235,6 +236,19 @@ def test_an_interrupted_wait_does_not_end_it(mechanism: str) -> None:
     assert worker.is_alive()
     assert worker.exitcode is None
     event.set()
+    assert worker.result(DEADLINE) is True
+
+
+@BOTH
+@pytest.mark.fault
+def test_waiting_ends_by_a_signal_that_another_thread_was_given(mechanism: str) -> None:
+    event = Event()
+    worker = made(mechanism, event.wait)
+    try:
+        assert ends_by_a_signal(worker.join, Worker.join.__code__, event.set)
+        assert worker.is_alive()
+    finally:
+        event.set()
     assert worker.result(DEADLINE) is True
 
 

@@ -39,12 +39,15 @@ def write(value: object, to: str, file: Any, keep: KeepInBand | None, left: froz
     pickler.dump(value)
 
 
-_made: dict[str, Any] = {}
+#: Set once it is complete, so that nobody sees a part of it. Two threads may make one each, and
+#: either will do.
+_made: dict[str, Any] | None = None
 
 
 def _picklers() -> dict[str, Any]:
     """Return the picklers, made on first need: importing `cloudpickle` takes 20 ms."""
-    if _made:
+    global _made
+    if _made is not None:
         return _made
     import cloudpickle
 
@@ -53,22 +56,27 @@ def _picklers() -> dict[str, Any]:
 
         def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
-            self.globals_ref[id(_main_globals())] = _MainGlobals()
+            # One for all of the pickle: another thread may have another ``__main__`` for a while,
+            # as `runpy` and the ``%run`` of notebooks do.
+            self.main = _main_globals()
+            self.globals_ref[id(self.main)] = _MainGlobals()
 
         def reducer_override(self, obj: object) -> object:
             if isinstance(obj, _Cached) and obj.__module__ == "__main__":
                 # Otherwise it would go by reference, as all that says so does.
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
-            reduced = super().reducer_override(obj)
+            if not isinstance(obj, FunctionType | type):
+                return super().reducer_override(obj)
+            reduced = _at_one_moment(super().reducer_override, obj)
             by_value = isinstance(reduced, tuple) and len(reduced) == 6
             if isinstance(obj, type) and by_value and _is_mains(obj):
                 return (*reduced[:5], _set_class)
             return reduced
 
         def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
-            reduced = super()._dynamic_function_reduce(func)
-            if func.__globals__ is not _main_globals():
-                return reduced  # type: ignore[no-any-return]
+            reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
+            if func.__globals__ is not self.main:
+                return reduced
             variables = reduced[2][1]["__globals__"]
             for name in self.left & variables.keys():
                 del variables[name]
@@ -87,18 +95,40 @@ def _picklers() -> dict[str, Any]:
         def reducer_override(self, obj: object) -> object:
             if isinstance(obj, type) and obj in _of_caller:
                 return _in_main, (obj.__qualname__,)
-            return super().reducer_override(obj)
+            if not isinstance(obj, FunctionType | type):
+                return super().reducer_override(obj)
+            return _at_one_moment(super().reducer_override, obj)
 
     class Current(BetweenForks):
         def reducer_override(self, obj: object) -> object:
-            if isinstance(obj, FunctionType) and obj.__globals__ is _main_globals():
-                return self._dynamic_function_reduce(obj)
+            if isinstance(obj, FunctionType) and obj.__globals__ is self.main:
+                return _at_one_moment(self._dynamic_function_reduce, obj)
             return super().reducer_override(obj)
 
-    _made.update({
-        "worker": ByValue, "fork": BetweenForks, "older fork": Current, "caller": ToCaller,
-    })  # fmt: skip
-    return _made
+    made = {"worker": ByValue, "fork": BetweenForks, "older fork": Current, "caller": ToCaller}
+    _made = made
+    return made
+
+
+#: So often a definition is looked at again that another thread has changed meanwhile. To look takes
+#: microseconds, so who changes it each time means to.
+_LOOKS = 100
+
+
+def _at_one_moment(reduce: Callable[[Any], Any], definition: object) -> Any:
+    """Take a function or a class apart as it was at one moment; again, if it has changed meanwhile.
+
+    Its attributes are variables like others: calls that run in threads set and delete them while
+    this thread takes them one by one, and then finds one that is new, or misses one. Looking
+    changes nothing, so it can be repeated.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return reduce(definition)
+        except (KeyError, RuntimeError) as error:
+            if isinstance(error, RecursionError | NotImplementedError):
+                raise
+    return reduce(definition)
 
 
 #: What `functools.lru_cache` makes of a function.
@@ -162,21 +192,22 @@ def _set_state(function: FunctionType, parts: tuple[dict[str, object], dict[str,
     from cloudpickle.cloudpickle import _function_setstate
 
     brought = parts[1]["__globals__"]
-    parts[1]["__globals__"] = {
-        name: value for name, value in brought.items() if _is_new(name, value)
-    }
+    parts[1]["__globals__"] = {}
+    # Outside the lock, because it runs code of the user's.
+    known = {name: (value, _fingerprint(value)) for name, value in brought.items()}
+    state.set_new(function.__globals__, known)
     _function_setstate(function, parts)
 
 
-def _is_new(name: str, value: object) -> bool:
+def _fingerprint(value: object) -> bytes | None:
+    """Return what tells a value from another; ``None`` for what is always taken for another."""
     if isinstance(value, FunctionType | type | ModuleType):
-        return True
+        return None
     from hashlib import blake2b
 
     import cloudpickle
 
     try:
-        fingerprint = blake2b(cloudpickle.dumps(value)).digest()
+        return blake2b(cloudpickle.dumps(value)).digest()
     except Exception:  # it has come all right; but it cannot be compared
-        return True
-    return state.is_new(name, fingerprint)
+        return None

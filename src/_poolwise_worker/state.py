@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import sys
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 
 from _poolwise_worker import transfer
 
@@ -57,18 +57,30 @@ def bring(version: int, places: Places) -> None:
                 _brought[name, path] = version, sign
 
 
-#: Of each variable of ``__main__`` that a function brought, a fingerprint of what came last. Two
-#: threads that bring the same variable bring the same value.
+#: Of each variable of ``__main__`` that a function brought, a fingerprint of what came last.
+#: Guarded by `_setting`, as the variables are while functions set them: whoever finds a fingerprint
+#: finds its variable, too. Reentrant, because what a variable held runs code of the user's when it
+#: goes. Taken after `_lock`, if both are; nothing is waited for under it.
 _fingerprints: dict[str, bytes] = {}
+_setting = RLock()
 
 
-def is_new(name: str, fingerprint: bytes) -> bool:
-    """Whether a variable of ``__main__`` that a function brings is not the one that came last."""
-    if _fingerprints.get(name) == fingerprint:
-        return False
-    _fingerprints[name] = fingerprint
-    _brought.pop(("__main__", name), None)
-    return True
+def set_new(variables: dict[str, object], brought: dict[str, tuple[object, bytes | None]]) -> None:
+    """Set those variables of ``__main__`` that are not what came last, by their fingerprints; one
+    without is set always.
+
+    Several threads may bring the same. When this returns, all is there, whoever has set it.
+    """
+    with _setting:
+        for name, (value, fingerprint) in brought.items():
+            if fingerprint is None:
+                _fingerprints.pop(name, None)
+            elif _fingerprints.get(name) == fingerprint:
+                continue
+            variables[name] = value
+            _brought.pop(("__main__", name), None)
+            if fingerprint is not None:
+                _fingerprints[name] = fingerprint
 
 
 def _module(name: str) -> ModuleType:

@@ -8,6 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Every wait looks up this often, in seconds. Three things need it: a signal may come between
+#: Python's last look and the system call; the C library takes up its own waits again after a
+#: signal; and who is killed between a change and the wake-up wakes nobody. Ctrl-C shall be
+#: answered within 0.1 s, so half of that; looking costs some 10 µs, 0.02 % of a CPU.
+LOOK_UP = 0.05
+
 #: Whoever waits longer than 30 years waits for ever; the clocks of some C functions end at 300.
 _FOR_EVER = 1e9
 

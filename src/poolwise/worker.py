@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from _poolwise_worker import single, transfer
 from _poolwise_worker.descriptors import Parcel, collecting, providing
 from poolwise.errors import PlanRefused, TransferError, WorkerCrashed
+from poolwise.ipc.slices import slices
 from poolwise.mechanisms.interpreter import interpreter
 from poolwise.mechanisms.receive import error_of
 from poolwise.task import Exit, Refusal
@@ -107,7 +108,7 @@ class Worker(Generic[T]):
             RuntimeError: if it was not started.
         """
         self._require_start()
-        if self._ended.wait(timeout):
+        if any(self._ended.wait(left) for left in slices(timeout)):
             self._watcher.join()
 
     def is_alive(self) -> bool:

@@ -14,6 +14,7 @@ from concurrent.futures import (
 
 import pytest
 
+from interruption import ends_by_a_signal
 from poolwise.executor.future import CallFuture
 
 
@@ -118,3 +119,23 @@ def test_nobody_waits_for_ever_however_setting_and_waiting_interleave() -> None:
     for reader in readers:
         reader.join(60)
     assert seen == [list(range(rounds))] * 2
+
+
+@pytest.mark.parametrize("ask", [CallFuture.result, CallFuture.exception])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_waiting_ends_by_a_signal_that_another_thread_was_given(ask, timeout) -> None:
+    future = CallFuture[int]()
+    assert ends_by_a_signal(
+        lambda: ask(future, timeout), CallFuture._wait.__code__, lambda: future.set_result(1)
+    )
+    assert not future.done()
+
+
+def test_waiting_in_vain_ends_when_the_time_is_over() -> None:
+    future = CallFuture[int]()
+    for timeout in (0, -1, 0.01, 0.12):
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+        with pytest.raises(TimeoutError):
+            future.exception(timeout)
+    assert future.set_running_or_notify_cancel()

@@ -15,6 +15,8 @@ import pytest
 from fault_calls import hang, hold_the_gil, log, started, stop
 
 import poolwise
+from interruption import ends_by_a_signal
+from poolwise.executor.dispatcher import Dispatcher
 from thorough import thorough
 
 pytestmark = pytest.mark.fault
@@ -75,6 +77,26 @@ def test_what_ends_in_time_is_not_touched() -> None:
     futures = [pool.submit(abs, -each) for each in range(50)]
     pool.shutdown(grace=20.0)
     assert [each.result() for each in futures] == list(range(50))
+
+
+@pytest.mark.parametrize("plan", ["thread:1", "process:1"])
+def test_waiting_for_the_end_ends_by_a_signal_that_another_thread_was_given(plan: str) -> None:
+    begun, end = poolwise.Event(), poolwise.Event()
+
+    def wait() -> None:
+        begun.set()
+        end.wait()
+
+    pool = poolwise.Executor(plan=plan)
+    call = pool.submit(wait)
+    begun.wait()
+    try:
+        assert ends_by_a_signal(pool.shutdown, Dispatcher.join.__code__, end.set)
+        assert not call.done()
+    finally:
+        end.set()
+        pool.shutdown()
+    assert call.done()
 
 
 def test_nobody_waits_for_threads(gate: threading.Event) -> None:

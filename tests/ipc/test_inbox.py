@@ -16,6 +16,7 @@ from types import FrameType
 
 import pytest
 
+from interruption import ends_by_a_signal
 from poolwise.ipc import Inbox
 
 #: What is waited for comes within this, or never.
@@ -315,6 +316,16 @@ def test_a_wait_for_ever_is_interrupted_by_a_handler_that_raises(watching: bool)
         threads = in_threads(1, lambda number: inbox.post(lambda: heard.append(number)))
         wait_until(inbox, lambda: heard == [0])
         join(threads)
+
+
+@WATCHING
+def test_a_wait_for_ever_is_interrupted_by_a_signal_that_another_thread_was_given(
+    watching: bool,
+) -> None:
+    with opened(watching) as inbox:
+        assert ends_by_a_signal(
+            lambda: inbox.wait(None), Inbox.wait.__code__, lambda: inbox.post(lambda: None)
+        )
 
 
 @WATCHING

@@ -165,3 +165,34 @@ def test_each_map_sends_them_as_they_are_then(module: ModuleType) -> None:
     for limit in (1, 2, 3):
         module.LIMIT = limit
         assert list(poolwise.map(module.helper, [9], plan="process:1")) == [limit]
+
+
+class Changing:
+    """While it is pickled, something changes: as if another thread did it."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        self.change = change
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        self.change()
+        return object, ()
+
+
+def test_another_thread_may_set_an_attribute_of_a_class_that_is_looked_at(
+    module: ModuleType,
+) -> None:
+    module.Judge.level = Changing(lambda: setattr(module.Judge, "another", 1))
+    _, places = module_state(module.Judge())
+    assert "Judge.level" in places["settings_of_test"]
+
+
+def test_another_thread_may_delete_a_variable_that_is_looked_at(module: ModuleType) -> None:
+    def call() -> object:
+        return module.CONFIG, module.LIMIT
+
+    for function in (call, eval("lambda: (CONFIG, LIMIT)", vars(module))):
+        # Whichever is looked at first deletes the other.
+        module.CONFIG = Changing(lambda: vars(module).pop("LIMIT", None))
+        module.LIMIT = Changing(lambda: vars(module).pop("CONFIG", None))
+        _, places = module_state(function)
+        assert len(places["settings_of_test"]) == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -61,6 +63,126 @@ back = transfer.loads(run.stdout)
 assert type(back) is Point and back.x == 3, type(back)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Name(str):
+    """The name of an attribute. When it is read, another thread does something, once."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def _read(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            another = threading.Thread(target=meanwhile)
+            another.start()
+            another.join()
+
+    def __iter__(self) -> Iterator[str]:
+        self._read()
+        return super().__iter__()
+
+    def __lt__(self, other: str) -> bool:
+        self._read()
+        return super().__lt__(other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("way", [transfer.TO_WORKER, transfer.TO_CALLER, transfer.TO_OLDER_FORK])
+def test_another_thread_may_set_an_attribute_of_a_function(way: transfer.Pickling) -> None:
+    def function() -> int:
+        return 1
+
+    name = Name("first")
+    vars(function)[name] = 1
+    name.meanwhile = lambda: vars(function).update(second=2)
+    back = transfer.loads(way.dumps(function))
+    assert back() == 1
+    assert name.meanwhile is None
+    assert vars(back) == {"first": 1, "second": 2}
+
+
+@pytest.mark.parametrize("way", [transfer.TO_WORKER, transfer.TO_CALLER, transfer.TO_OLDER_FORK])
+def test_another_thread_may_delete_an_attribute_of_a_class(way: transfer.Pickling) -> None:
+    name = Name("first")
+    made = type("Made", (), {name: 1, "last": 2})
+    name.meanwhile = lambda: delattr(made, "last")
+    transfer.loads(way.dumps(made))
+    assert name.meanwhile is None
+
+
+def test_a_class_that_cannot_be_taken_apart_says_why() -> None:
+    class Refusing(type):
+        def __getattribute__(cls, name: str) -> object:
+            if name == "__bases__":
+                raise KeyError("mine")
+            return super().__getattribute__(name)
+
+    with pytest.raises(KeyError, match="mine"):
+        transfer.dumps(Refusing("Made", (), {}))
+
+
+def test_another_thread_finds_all_that_a_function_brings() -> None:
+    """Two threads of a worker read functions that bring the same variables."""
+    caller = """
+import sys
+from _poolwise_worker import transfer
+
+class Slow:
+    def __reduce__(self):
+        import worker
+        worker.meet()
+        return Slow, ()
+
+LEVEL = 3
+SLOW = Slow()
+
+def level(_):
+    return LEVEL, SLOW
+
+sys.stdout.buffer.write(transfer.dumps(level))
+"""
+    worker = """
+import sys, threading
+from types import ModuleType
+from _poolwise_worker import transfer
+
+pickled = sys.stdin.buffer.read()
+here = threading.local()
+results = []
+
+def call():
+    here.alone = True
+    try:
+        results.append(transfer.loads(pickled)(0)[0])
+    except BaseException as error:
+        results.append(repr(error))
+
+def meet():
+    # Between two variables, while the first function is read.
+    if not hasattr(here, "alone"):
+        here.alone = True
+        another = threading.Thread(target=call)
+        another.start()
+        another.join()
+
+module = sys.modules["worker"] = ModuleType("worker")
+module.meet = meet
+call_first = transfer.loads(pickled)
+results.append(call_first(0)[0])
+print(results)
+"""
+    silent = "import sys, types; m = sys.modules['worker'] = types.ModuleType('worker')\n"
+    silent += "m.meet = lambda: None\n"
+    pickled = _run(silent + caller)
+    assert _run(worker, pickled) == b"[3, 3]\n"
+
+
+def _run(program: str, given: bytes = b"") -> bytes:
+    run = subprocess.run(
+        [sys.executable, "-c", program], input=given, stdout=subprocess.PIPE, check=True
+    )
+    return run.stdout
 
 
 def test_the_word_main_in_a_value_is_a_false_alarm() -> None:

@@ -26,6 +26,8 @@ from ctypes import (
 from os.path import exists
 from time import monotonic
 
+from _poolwise_worker.timeouts import LOOK_UP
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +37,6 @@ if TYPE_CHECKING:
 
 #: Bytes that a mutex takes; the largest is the 48 of 64-bit ARM.
 SIZE = 64
-
-#: Every wait looks up this often, in seconds. Three things need it: a signal may come between
-#: Python's last look and the system call; the C library takes up its own waits again after a
-#: signal; and who is killed between a change and the wake-up wakes nobody. Ctrl-C shall be
-#: answered within 0.1 s, so half of that; looking costs some 10 µs, 0.02 % of a CPU.
-LOOK_UP = 0.05
 
 #: Outcomes of `take`, besides ``0`` for "got it".
 BUSY, DIED, TIMED_OUT, OWN = errno.EBUSY, errno.EOWNERDEAD, errno.ETIMEDOUT, errno.EDEADLK

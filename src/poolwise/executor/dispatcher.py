@@ -22,6 +22,7 @@ from poolwise.executor.stats import ExecutorStats, percentiles
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
 from poolwise.ipc import Inbox
+from poolwise.ipc.slices import slices
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named
 from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
@@ -70,6 +71,7 @@ class Dispatcher:
         # Whether word of new calls is on its way. Set under the lock, before posting; cleared by
         # the thread before it looks for calls. So a call that finds it set will be seen.
         self._told = False
+        self._served = threading.Event()  # set by the thread, whatever ends it
         self._thread = threading.Thread(target=self._serve, name="poolwise-dispatcher")
 
     # ---- from any thread ---------------------------------------------------------------------
@@ -156,7 +158,10 @@ class Dispatcher:
         here = threading.get_ident()
         if here == self._thread.ident or here in self._submissions.tallies.by_thread:
             raise RuntimeError("a call cannot wait for the end of the executor that runs it")
-        self._thread.join()
+        # Not by `Thread.join` alone: in Python 3.11, one that a signal handler ends takes its
+        # thread for one that has ended, and so do all that follow.
+        if any(self._served.wait(left) for left in slices(None)):
+            self._thread.join()
 
     # ---- in the thread -----------------------------------------------------------------------
 
@@ -182,6 +187,7 @@ class Dispatcher:
         finally:
             with _exit_lock:
                 _running.discard(self)
+            self._served.set()
 
     def _drive(self) -> None:
         dispatch = self._dispatch

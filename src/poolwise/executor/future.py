@@ -9,6 +9,8 @@ from concurrent.futures import _base as standard
 from threading import Condition
 from typing import Any, TypeVar
 
+from poolwise.ipc.slices import slices
+
 T = TypeVar("T")
 
 _ENDED = frozenset({standard.CANCELLED, standard.CANCELLED_AND_NOTIFIED, standard.FINISHED})
@@ -120,4 +122,27 @@ class CallFuture(Future[T]):
         with self._guard:
             if self._state == standard.FINISHED and self._exception is None:
                 return self._result  # type: ignore[return-value]
-        return super().result(timeout)
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, ``None`` if nothing; wait for it as `result` does.
+
+        Raises:
+            CancelledError: the call was cancelled.
+            TimeoutError: it has no end yet.
+        """
+        self._wait(timeout)
+        return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait until the call has its end, at most `timeout` seconds.
+
+        Who wakes: whoever gives the future its end, which the dispatcher does for every call
+        before it ends itself.
+        """
+        condition = self._condition
+        for left in slices(timeout):
+            with condition:
+                if self._state in _ENDED or condition.wait(left):
+                    return

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import TypeAlias
 
+from poolwise.ipc.slices import slices
 from poolwise.units import Seconds
 
 Action: TypeAlias = Callable[[], None]
@@ -92,24 +93,28 @@ class Inbox:
         """Act on what has come; if nothing has, wait for something, at most `timeout` seconds.
 
         Returns whether anything was acted on. ``timeout=0`` never waits, ``None`` waits for
-        ever. Interrupted by signal handlers that raise, such as Ctrl-C.
+        ever. Interrupted by signal handlers that raise, such as Ctrl-C; see `slices`.
         """
         acted = not self._posted.empty() and self._act_on_posted()
         if self._poll is None:
             if not acted and (timeout is None or timeout > 0):
-                try:
-                    self._posted.get(timeout=timeout)()
-                except queue.Empty:
-                    return False
-                self._act_on_posted()
-                return True
+                for left in slices(timeout):
+                    try:
+                        action = self._posted.get(timeout=left)
+                    except queue.Empty:
+                        continue
+                    action()
+                    self._act_on_posted()
+                    return True
             return acted
         self._in_poll = True
         try:
             idle = not acted and self._posted.empty()
-            # Rounded up: what is waited for is due when this returns.
-            most = None if timeout is None else max(0, ceil(timeout * 1e3))
-            ready = self._poll.poll(most if idle else 0)
+            for left in slices(timeout if idle else 0):
+                # Rounded up: what is waited for is due when this returns.
+                ready = self._poll.poll(None if left is None else max(0, ceil(left * 1e3)))
+                if ready:
+                    break
         finally:
             self._in_poll = False
         if len(ready) == 1:

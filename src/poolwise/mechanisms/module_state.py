@@ -233,18 +233,24 @@ def _places_of_function(function: FunctionType) -> Iterator[Place]:
         yield "", "", each
         if isinstance(each, ModuleType):
             modules.append(each)
-    for name in names & function.__globals__.keys():
-        value = function.__globals__[name]
+    for name, value in _found(names, function.__globals__):
         if isinstance(value, ModuleType):
             modules.append(value)
         yield str(function.__globals__.get("__name__")), name, value
     for module in modules:  # which grows: a module may hold another
         if is_the_users(module.__name__):
-            for name in names & vars(module).keys():
-                value = vars(module)[name]
+            for name, value in _found(names, vars(module)):
                 if isinstance(value, ModuleType) and value not in modules:
                     modules.append(value)
                 yield module.__name__, name, value
+
+
+def _found(names: set[str], variables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield those variables; another thread may delete some meanwhile."""
+    for name in names & variables.keys():
+        value = variables.get(name, _found)
+        if value is not _found:
+            yield name, value
 
 
 def _places_of_class(cls: type, waiting: list[object]) -> Iterator[Place]:
@@ -252,7 +258,7 @@ def _places_of_class(cls: type, waiting: list[object]) -> Iterator[Place]:
         return
     waiting += cls.__bases__
     at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
-    for name, value in vars(cls).items():
+    for name, value in list(vars(cls).items()):  # other threads may set more
         path = f"{cls.__qualname__}.{name}"
         functions = [part for _, part in _parts(value) if isinstance(part, FunctionType)]
         waiting += functions
