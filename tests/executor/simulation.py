@@ -9,8 +9,10 @@ side. So what `auto` chooses can be tested exactly, and compared with every pinn
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from poolwise.machine import Facts, MachineProfile
@@ -139,6 +141,14 @@ class World:
             self.timers.pop(0)[2]()
         return True
 
+    def wait_for_the_gil(self) -> None:
+        """Whoever wakes in the caller while a call there holds the GIL gets it after a turn."""
+        turn = self.time + sys.getswitchinterval()
+        while self.time < turn:
+            self._rates()  # who is next has it at once
+            if self not in self._gil or not self.step(turn):
+                return
+
 
 class SimulatedClock:
     def __init__(self, world: World) -> None:
@@ -153,11 +163,12 @@ class SimulatedClock:
     def process_cpu(self) -> float:
         return self._world.process_cpu
 
+    @contextmanager
+    def watch_queue(self) -> Iterator[Callable[[], float]]:
+        yield self.queued
+
     def process_queued(self) -> float:
         return 0.0
-
-    def idle_cpus(self) -> int:
-        return 0
 
     def children_cpu(self) -> float:
         return 0.0
@@ -184,6 +195,9 @@ class SimulatedInbox:
         while not self._posted and self._world.time < until:
             if not self._world.step(until):
                 raise AssertionError("waits for ever: nothing will ever happen")
+        if not self._posted and timeout:
+            self._world.wait_for_the_gil()
+            return False
         acted = bool(self._posted)
         while self._posted:
             self._posted.popleft()()
@@ -193,8 +207,24 @@ class SimulatedInbox:
         self._posted.clear()
 
 
+#: So long, in seconds, an outcome waits for others at most.
+_FLUSH_AFTER = 1e-3
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Outcomes that have not been sent back."""
+
+    values: tuple[object, ...] = ()
+    service: float = 0.0
+    cpu: float = 0.0
+
+    def with_one(self, value: object, service: float, cpu: float) -> Kept:
+        return Kept((*self.values, value), self.service + service, self.cpu + cpu)
+
+
 class SimulatedPool:
-    """Workers of any mechanism; each call is flushed by itself."""
+    """Workers of any mechanism; what ends within a millisecond comes back together."""
 
     largest_batch = ANY_SIZE
     idle = 0
@@ -267,7 +297,7 @@ class SimulatedPool:
             self.free.remove(space)
             self._run_call(batch, first, space)
 
-    def _run_call(self, batch: Batch, position: int, space: object) -> None:
+    def _run_call(self, batch: Batch, position: int, space: object, kept: Kept = Kept()) -> None:
         work = batch.columns[0][position]
         assert isinstance(work, Work)
         begin = self.world.time
@@ -276,13 +306,18 @@ class SimulatedPool:
             if self.closed:
                 return
             value = batch.task.function(work)
-            outcomes = Outcomes([value], {}, now - begin, work.gil + work.free)
-            self.inbox.post(lambda: self.closed or self.sink.done(batch.id, position, outcomes))
-            if position + 1 < len(batch):
-                self._run_call(batch, position + 1, space)
-            else:
+            done = kept.with_one(value, now - begin, work.gil + work.free)
+            last = position + 1 == len(batch)
+            if last or done.service >= _FLUSH_AFTER:
+                first = position + 1 - len(done.values)
+                outcomes = Outcomes(list(done.values), {}, done.service, done.cpu)
+                self.inbox.post(lambda: self.closed or self.sink.done(batch.id, first, outcomes))
+                done = Kept()
+            if last:
                 self.free.append(space)
                 self._run_next()
+            else:
+                self._run_call(batch, position + 1, space, done)
 
         self.world.start(work, space, ended)
 
@@ -315,7 +350,9 @@ class SimulatedMechanism:
             self.world.forked = True
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
-        return Readiness(server=self.world.forked, idle=self.world.idle)
+        if self.name != "process":
+            return Readiness()
+        return Readiness(self.world.forked, self.world.idle, 1 + self.world.threads)
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
         return SimulatedPool(self.world, inbox, self.name, options, sink)

@@ -56,17 +56,7 @@ def test_it_goes_on_after_it_was_read() -> None:
     assert meter.demand.used == pytest.approx(0.5)
 
 
-def test_cpus_that_stand_idle_are_seen_now_and_then() -> None:
-    clock = FakeClock()
-    meter = DemandMeter(clock)
-    for idle in (2, 0, 1, 1):
-        clock.idle = idle
-        with meter:
-            clock.spend(wait=2e-3)
-    assert meter.demand.idle == 1.0
-
-
 def test_nothing_was_used_before_it_began() -> None:
     meter = DemandMeter(FakeClock())
     assert meter.elapsed == 0.0
-    assert meter.demand.used == meter.demand.wanted == meter.demand.idle == 0.0
+    assert meter.demand.used == meter.demand.wanted == 0.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from poolwise.units import Seconds
 
 
@@ -11,7 +14,6 @@ class FakeClock:
     def __init__(self, reading: Seconds = 0.0) -> None:
         self.reading = reading
         self.readings = 0
-        self.idle = 0
         self._wall = self._thread = self._process = self._children = self._queued = 0.0
 
     def spend(
@@ -45,11 +47,12 @@ class FakeClock:
     def queued(self) -> Seconds:
         return self._read() + self._queued
 
+    @contextmanager
+    def watch_queue(self) -> Iterator[Callable[[], float]]:
+        yield self.queued
+
     def process_queued(self) -> Seconds:
         return self.queued()
-
-    def idle_cpus(self) -> int:
-        return self.idle
 
     def _read(self) -> Seconds:
         self.readings += 1

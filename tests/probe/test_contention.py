@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 
 from cost.drawn import a_task, profiles
 from poolwise.probe import Payload, Sample, TaskProfile
-from poolwise.probe.contention import Demand, after_a_while, after_race, after_widening
+from poolwise.probe.contention import (
+    Demand,
+    after_a_while,
+    after_confirming,
+    after_listening,
+    after_widening,
+)
 from poolwise.units import PerSecond, Seconds
 
 relaxed = settings(deadline=None)
 demands = st.builds(
-    lambda used, more, idle: Demand(used, used + more, idle),
-    st.floats(0.0, 64.0),
-    st.floats(0.0, 4.0),
-    st.floats(0.0, 4.0),
+    lambda used, more: Demand(used, used + more), st.floats(0.0, 64.0), st.floats(0.0, 4.0)
 )
 
 
@@ -32,58 +35,91 @@ def share(task: TaskProfile) -> tuple[float, float]:
     return task.gil_low / task.cpu, task.gil_high / task.cpu
 
 
-# ---- computing calls, raced in two threads -------------------------------------------------------
+# ---- computing calls, one by one -----------------------------------------------------------------
 
 COMPUTES = unknown(cpu=1e-3)
 
 
 @pytest.mark.parametrize(
+    ("case", "task", "held", "threads", "low", "high"),
+    [
+        ("holds the GIL", COMPUTES, 1.0, 1, 0.9, 1.0),
+        ("holds it, and waits for a third of its time", unknown(0.5e-3, 1e-3), 0.6, 1, 0.9, 1.0),
+        ("releases it", COMPUTES, 0.0, 1, 0.0, 0.0),
+        ("releases it, and one beat was late", COMPUTES, 0.17, 1, 0.0, 0.17),
+        ("holds it for some of the time", COMPUTES, 0.4, 1, 0.4, 1.0),
+        ("two that wait for half of their time", unknown(1e-3, 1e-3), 0.9, 2, 0.9, 1.0),
+        ("the library computes elsewhere", unknown(cpu=1e-3, helpers=1e-3), 0.5, 1, 0.0, 0.0),
+    ],
+)
+def test_what_is_heard_beside_a_call(
+    case: str, task: TaskProfile, held: float, threads: int, low: float, high: float
+) -> None:
+    learnt = after_listening(task, held, threads)
+    assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
+    assert replace(learnt, gil_low=0.0, gil_high=task.cpu) == task
+
+
+def test_calls_that_do_not_compute_say_nothing() -> None:
+    task = unknown(wait=1e-3)
+    assert after_listening(task, 0.0) == task
+
+
+@relaxed
+@given(profiles(), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.integers(1, 8))
+def test_who_holds_the_gil_more_often_holds_it_for_longer(
+    task: TaskProfile, one: float, other: float, threads: int
+) -> None:
+    less, more = (after_listening(task, each, threads) for each in sorted((one, other)))
+    assert 0.0 <= less.gil_low <= less.gil_high <= max(task.cpu, task.gil_high)
+    assert less.gil_low <= more.gil_low
+    assert less.gil_high <= more.gil_high
+
+
+# ---- computing calls, two at once ----------------------------------------------------------------
+
+SEEMS_FREE = after_listening(COMPUTES, 0.0)
+
+
+@pytest.mark.parametrize(
     ("case", "used", "wanted", "low", "high"),
     [
-        ("take turns with the GIL", 1.0, 1.0, 0.9, 1.0),
+        ("take turns with the GIL after all", 1.0, 1.0, 0.9, 1.0),
         ("take turns, and the switches show", 0.9, 1.2, 0.9, 1.0),
-        ("release the GIL", 2.0, 2.0, 0.0, 0.5),
-        ("release it for half of the time", 1.5, 1.6, 0.0, 0.67),
-        ("release it on a busy machine", 1.4, 2.0, 0.0, 0.72),
+        ("run at once", 2.0, 2.0, 0.0, 0.0),
+        ("run at once on a busy machine", 1.4, 2.0, 0.0, 0.0),
         ("cannot be told apart on a busy machine", 1.0, 2.0, 0.5, 1.0),
-        ("cannot be told apart on one CPU", 1.0, 1.9, 0.5, 1.0),
     ],
 )
 def test_two_computing_calls(
     case: str, used: float, wanted: float, low: float, high: float
 ) -> None:
-    learnt = after_race(COMPUTES, 2, Demand(used, wanted))
+    learnt = after_confirming(SEEMS_FREE, 2, Demand(used, wanted))
     assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
-    assert replace(learnt, gil_low=0.0, gil_high=COMPUTES.cpu) == COMPUTES
 
 
-def test_a_cpu_that_stood_idle_tells_that_no_other_load_hides_the_outcome() -> None:
-    # As on a quiet machine, where each time-out of the wait for the GIL asks for a CPU.
-    assert share(after_race(COMPUTES, 2, Demand(1.2, 1.9, idle=0.9))) == (0.9, 1.0)
-    assert share(after_race(COMPUTES, 2, Demand(1.2, 1.9, idle=0.2))) == (0.5, 1.0)
-    assert share(after_race(COMPUTES, 2, Demand(1.9, 2.0, idle=0.9)))[0] == 0.0
+def test_calls_that_hold_it_now_and_then_and_run_at_once_hold_it_for_no_longer_than_that() -> None:
+    learnt = after_confirming(after_listening(COMPUTES, 0.4), 2, Demand(1.6, 1.7))
+    assert share(learnt) == (pytest.approx(0.4), pytest.approx(0.625))
 
 
 def test_calls_that_wait_for_a_third_and_run_at_once_need_not_fill_two_cpus() -> None:
-    learnt = after_race(unknown(wait=1e-3, cpu=2e-3), 2, Demand(1.3, 1.3))
-    assert learnt.gil_low == 0.0
+    seems_free = after_listening(unknown(wait=1e-3, cpu=2e-3), 0.0)
+    assert after_confirming(seems_free, 2, Demand(1.3, 1.3)) == seems_free
 
 
-def test_calls_whose_helpers_compute_hold_no_gil() -> None:
-    # As a product of matrices does: its own threads keep all CPUs busy.
-    learnt = after_race(unknown(cpu=1e-3, helpers=3e-3), 2, Demand(4.0, 8.0))
-    assert share(learnt) == (0.0, pytest.approx(0.25))
-
-
-def test_calls_that_do_not_compute_say_nothing() -> None:
-    task = unknown(wait=1e-3)
-    assert after_race(task, 2, Demand(0.0, 0.0)) == task
+def test_what_is_dear_to_send_is_not_sent_on_suspicion() -> None:
+    dear = replace(SEEMS_FREE, payload=Payload(caller=1e-3, worker=1e-3))
+    assert after_confirming(dear, 2, Demand(1.0, 2.0)) == dear
+    assert share(after_confirming(dear, 2, Demand(1.0, 1.0))) == (0.9, 1.0)
 
 
 @relaxed
 @given(profiles(), st.integers(2, 8), demands)
-def test_a_race_never_contradicts_itself(task: TaskProfile, threads: int, demand: Demand) -> None:
-    learnt = after_race(task, threads, demand)
+def test_confirming_never_contradicts_itself(
+    task: TaskProfile, threads: int, demand: Demand
+) -> None:
+    learnt = after_confirming(task, threads, demand)
     assert 0.0 <= learnt.gil_low <= learnt.gil_high <= max(task.cpu, task.gil_high)
     assert not (demand.at_once and demand.in_turn)
 
@@ -92,14 +128,19 @@ def test_a_race_never_contradicts_itself(task: TaskProfile, threads: int, demand
     ("used", "low", "high"), [(1.0, 0.9, 1.0), (0.6, 0.9, 1.0), (1.6, 0.56, 0.62)]
 )
 def test_a_while_tells_what_other_load_hid(used: float, low: float, high: float) -> None:
-    hidden = after_race(COMPUTES, 2, Demand(1.0, 2.0))
+    hidden = after_confirming(COMPUTES, 2, Demand(1.0, 2.0))
     learnt = after_a_while(hidden, used)
     assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
     assert after_a_while(learnt, 1.0) == learnt  # once and for all
 
 
-def test_a_while_tightens_what_a_race_could_only_bound() -> None:
-    half_free = after_race(COMPUTES, 2, Demand(1.4, 1.9))
+def test_a_while_finds_calls_out_that_seemed_to_leave_the_gil_alone() -> None:
+    assert share(after_a_while(SEEMS_FREE, 1.0)) == (0.9, 1.0)
+    assert after_a_while(SEEMS_FREE, 1.9).gil_high == 0.0
+
+
+def test_a_while_tightens_what_was_only_a_bound() -> None:
+    half_free = after_confirming(COMPUTES, 2, Demand(1.4, 1.9))
     learnt = share(after_a_while(half_free, 1.5))
     assert learnt == (pytest.approx(0.6, abs=0.01), pytest.approx(0.67, abs=0.01))
 
@@ -108,13 +149,6 @@ def test_a_while_says_nothing_where_it_cannot_matter() -> None:
     assert after_a_while(WAITS, 1.0) == WAITS
     dear = replace(COMPUTES, payload=Payload(caller=1e-3, worker=1e-3))
     assert after_a_while(dear, 1.0) == dear
-
-
-@relaxed
-@given(demands, demands)
-def test_more_cpus_used_never_mean_more_of_the_gil(one: Demand, other: Demand) -> None:
-    less, more = sorted((one, other), key=lambda demand: demand.used)
-    assert after_race(COMPUTES, 2, more).gil_high <= after_race(COMPUTES, 2, less).gil_high
 
 
 # ---- waiting calls, in more and more threads -------------------------------------------------

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from poolwise.cost import Forecast
 from poolwise.executor.choice import CLEARLY_BETTER, Choice, Situation
@@ -13,7 +14,7 @@ from poolwise.executor.conduct import step
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.opening import Opening
-from poolwise.executor.survey import Survey, race_takes
+from poolwise.executor.survey import LISTENS_FOR, Survey
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
@@ -34,10 +35,13 @@ _LOOK_AGAIN: Seconds = 0.02
 #: Calls that tell whether they have changed: by a factor of three, on average.
 _SOME = 8
 
-#: Computing left, in seconds, from which processes may come into question. Preparing for them while
-#: there is no other thread takes some milliseconds, ten times less than they could win. What
-#: earlier maps of a function have used counts: whoever maps again and again is likely to go on.
+#: Computing left, in seconds, from which it pays to prepare for processes: that takes some
+#: milliseconds, ten times less than they could win. What earlier maps of a function have used
+#: counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 100e-3
+
+#: A fork saves so many seconds: for as long, calls under way may be waited for.
+_SOON_OVER: Seconds = 50e-3
 
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
@@ -114,6 +118,7 @@ class Auto:
             self._prepare(known.profile)
         yield from self._opening.steps(known)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
+        self._survey.held = self._opening.held
         if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
             self._survey.pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
@@ -133,7 +138,9 @@ class Auto:
             task = self.profile
             assert task is not None  # something is left, so the pilot had a call
             chosen = self._decide(task)
-            if self._clearly_better(chosen):
+            if not self._dispatch.nothing_left and self._clearly_better(chosen):
+                if chosen.plan.mechanism == "process":
+                    yield from self._make_way(chosen.plan, task)
                 yield from self._current.move(chosen.plan, task, chosen.startup)
             yield from self._run_for_a_while()
 
@@ -168,33 +175,47 @@ class Auto:
         """Go on from what an earlier run has taught, if the first calls agree with it."""
         if not self._survey.take_up(known.profile, known.learned):
             return
-        self.remembered, self._favourite = known, known.plan if known.learned else None
+        decided = known.learned and (known.profile.waits or known.profile.gil_known)
+        self.remembered, self._favourite = known, known.plan if decided else None
         self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
-        task, self._on_trust = self.profile, self._survey.learned
-        assert task is not None
-        if self._on_trust:
-            self._prepare(task)
+        self._on_trust = self._survey.learned
 
-    def _prepare(self, task: TaskProfile, *, pays: bool = False) -> None:
-        """Do for processes what can be done only while there is no other thread, if they could pay:
-        once, because to forecast that for all plans takes some 0.3 ms.
-        """
+    def _prepare(self, known: TaskProfile) -> None:
+        """Fork this process while there is no other thread, if that pays in the long run."""
         dispatch, now = self._dispatch, self._current.situation
-        if self._prepared or self._spent + now.expected * task.cpu <= _WORTH_PREPARING:
-            return
-        if pays or self._choice.could_pay(task, now):
+        much = self._spent + now.expected * known.cpu > _WORTH_PREPARING
+        if much and known.gil_low > 0.0 and self._choice.could_pay(known, now):
             self._prepared = True
             dispatch.mechanism("process").prepare(dispatch.workers.tasks)
+
+    def _make_way(self, plan: Plan, task: TaskProfile) -> Iterator[None]:
+        """Have the threads of this run end, if they soon can, so that this process can be forked:
+        an executed server takes ten times as long.
+        """
+        lane, dispatch = self._current.lane, self._dispatch
+        process = dispatch.mechanism("process")
+        ready = process.readiness(
+            replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
+        )
+        if self._prepared or ready.server or ready.idle >= plan.workers:
+            return
+        if ready.threads != 1 + self._current.threads:  # there are others, which stay
+            return
+        # Calls under way end first. They take turns where they compute, and that is no loss.
+        until_end = max(task.wall, lane.in_flight * task.cpu)
+        if lane.inline or until_end <= _SOON_OVER:
+            yield from self._current.back_to_loop()
+            self._prepared = True
+            process.prepare(dispatch.workers.tasks)
 
     def _learn_if_it_could_pay(self) -> Iterator[None]:
         task = self.profile
         if task is None or self._survey.learned or self._dispatch.finished:
             return
         if self._choice.could_pay(task, self._current.situation):
-            self._prepare(task, pays=True)
             now = self._current.situation
-            race = not self._choice.processes_will_do(task, now, race_takes(task.wall))
-            yield from self._survey.learn(task, race)
+            listen = not self._choice.processes_will_do(task, now, LISTENS_FOR)
+            yield from self._survey.learn(task, listen)
 
     def _decide(self, task: TaskProfile) -> Forecast:
         favourite, self._favourite = self._favourite, None  # only at first

@@ -21,8 +21,11 @@ from poolwise.units import PerSecond, Seconds
 _WORTH: Seconds = 1e-3
 _WORTH_SHARE = 0.1
 
-#: A race may delay what is left by this share.
-_RACE_SHARE = 0.05
+#: Listening may delay what is left by this share.
+_LISTEN_SHARE = 0.05
+
+#: What it takes to fork this process, and to copy the pages that both go on to write.
+_FORK: Seconds = 5e-3
 
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
@@ -37,9 +40,9 @@ _LESS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where a run stands: the calls left (``None`` if not known) and how many have ended, the
-    plan in force and its throughput, and whether a server of processes runs already. `whole`: all
-    is still to be done, also what has been started by now.
+    """Where a run stands: the calls left (``None`` if not known) and how many have ended, the plan
+    in force and its throughput, whether a server of processes runs already, and how many threads
+    the run itself has. `whole`: all is still to be done, also what has been started by now.
     """
 
     left: int | None = None
@@ -47,6 +50,7 @@ class Situation:
     plan: Plan | None = None
     rate: PerSecond = 0.0
     served: bool = False
+    threads: int = 0
     whole: bool = False
 
     @property
@@ -103,15 +107,16 @@ class Choice:
         best = hopeful.get("thread", loop)
         return loop - best > max(_WORTH, _WORTH_SHARE * loop)
 
-    def processes_will_do(self, task: TaskProfile, now: Situation, race: Seconds) -> bool:
+    def processes_will_do(self, task: TaskProfile, now: Situation, listening: Seconds) -> bool:
         """Whether finding out whether threads would do as well as processes costs too much.
 
-        It takes `race` seconds, in which one call may run at a time where two could. That matters
-        if few calls are left, and processes lose less against what threads could do at best.
+        It takes `listening` seconds, in which one call may run at a time where two could. That
+        matters if few calls are left, and processes lose less against what threads could do at
+        best.
         """
         hopeful = self._hopeful(task, now)
         processes, threads = (hopeful.get(each, math.inf) for each in ("process", "thread"))
-        return processes - threads <= race / 2 > _RACE_SHARE * threads
+        return processes - threads <= listening / 2 > _LISTEN_SHARE * threads
 
     def _hopeful(self, task: TaskProfile, now: Situation) -> dict[str, Seconds]:
         """Return the best makespan of each mechanism, if no call held the GIL."""
@@ -230,7 +235,10 @@ class Choice:
         )
         served = now.served or ready.server
         idle = 0 if now.whole else ready.idle
-        return startup(self._machine, plan, server_running=served, idle=idle)
+        # What runs in threads ends before a fork; see `Auto`.
+        forks = not served and idle < plan.workers and ready.threads == 1 + now.threads
+        took = startup(self._machine, plan, server_running=served or forks, idle=idle)
+        return took + _FORK if forks else took
 
 
 def _agree(ratio: float) -> bool:

@@ -11,16 +11,12 @@ from poolwise.units import Seconds
 #: long the owner needs to send the next ones.
 _NOT_AWAY: Seconds = 2e-3
 
-#: Between two looks at who runs, at least: three system calls.
-_LOOK_AFTER: Seconds = 1e-3
-
 
 class DemandMeter:
     """What the threads of this process use and want, over the times spent inside ``with``.
 
     A *stay* begins with a full reading, and goes on over times outside that are short. What threads
-    queue for after it is counted until the next one begins: where somebody is away for long, and
-    wants to be told apart from other load, only `Demand.idle` tells.
+    queue for after it is counted until the next one begins.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -29,8 +25,6 @@ class DemandMeter:
         self._began: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
         self._left: tuple[Seconds, Seconds] = (0.0, 0.0)
         self._elapsed = self._used = self._queued = 0.0  # of the stays before
-        self._looked: Seconds = 0.0
-        self._idle = self._looks = 0
 
     def __enter__(self) -> None:
         if not self._staying or self._clock.now() - self._left[0] > _NOT_AWAY:
@@ -41,7 +35,6 @@ class DemandMeter:
             self._staying = True
 
     def __exit__(self, *raised: object) -> None:
-        self._look()
         self._left = self._clock.now(), self._clock.process_cpu()
 
     @property
@@ -55,7 +48,7 @@ class DemandMeter:
         self._end_stay()
         elapsed = max(self._elapsed, 1e-9)
         used = self._used / elapsed
-        return Demand(used, used + self._queued / elapsed, self._idle / max(self._looks, 1))
+        return Demand(used, used + self._queued / elapsed)
 
     def _end_stay(self) -> None:
         if self._staying:
@@ -64,10 +57,3 @@ class DemandMeter:
             self._used += self._left[1] - used
             self._queued += self._clock.process_queued() - queued
         self._staying, self._began = False, (*self._left, 0.0)
-
-    def _look(self) -> None:
-        now = self._clock.now()
-        if now - self._looked >= _LOOK_AFTER:
-            self._looked = now
-            self._idle += self._clock.idle_cpus()
-            self._looks += 1

@@ -35,6 +35,12 @@ class CurrentLane:
         self.moves = 0  # to processes or back, after which going on costs a start
 
     @property
+    def threads(self) -> int:
+        """Threads of this run."""
+        lanes = self._dispatch.lanes
+        return sum(each.pool.workers for each in lanes if each.plan.mechanism == "thread")
+
+    @property
     def situation(self) -> Situation:
         """Where the run stands."""
         dispatch = self._dispatch
@@ -44,6 +50,7 @@ class CurrentLane:
             plan=self.plan if self.lane.active else None,
             rate=self.lane.mean_rate,
             served=any(lane.plan.mechanism == "process" for lane in dispatch.lanes),
+            threads=self.threads,
         )
 
     def move(
@@ -80,6 +87,18 @@ class CurrentLane:
         elif new.all_ready_at is not None:
             self._take(new, old)
         return self.lane
+
+    def back_to_loop(self) -> Generator[None, None, None]:
+        """Leave what runs for the plain loop, and wait until its workers have ended."""
+        dispatch, old = self._dispatch, self.lane
+        if old.inline:
+            return
+        self.plan = Plan("inline")
+        self.lane = dispatch.open(self.plan)
+        dispatch.retire(old)
+        while old in dispatch.lanes:  # some call is under way, whose end wakes
+            dispatch.wait()
+            yield
 
     def adopt(self, lane: Lane) -> None:
         """Move over to a lane that is open and at work already."""

@@ -16,6 +16,7 @@ from pickle import PicklingError
 from poolwise.executor.choice import Choice
 from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.heartbeat import Heartbeat
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
 from poolwise.machine import Facts
@@ -57,16 +58,18 @@ _WAITS = 0.5
 #: all threads have queued for is not the call's own.
 _QUEUED_TIMES, _QUEUED_FOR = 1.0, 1e-3
 
-#: Threads for calls that wait. More only where more is known.
-_WIDTH = 32
+#: Threads for calls that wait: at first, unless more is known, and at most.
+_FIRST_WIDTH, _WIDTH = 8, 32
 
 
 class Opening:
     """Runs the first calls of a short workload. Used by the owner only.
 
     `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
-    where a pilot can tell more. `unsendable`: something of them does not pickle; no call that can
-    still be kept here goes to a process, and in the next run none before it is known to pickle.
+    where a pilot can tell more. `held` is for what share of its time the first one, a long one that
+    computes, held the GIL, if that is known. `unsendable`: something of them does not pickle; no
+    call that can still be kept here goes to a process, and in the next run none before it is known
+    to pickle.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Opening:
         limits: Limits,
     ) -> None:
         self.sample: Sample | None = None
+        self.held: float | None = None
         self.brief = False
         self.unsendable = False
         self._dispatch = dispatch
@@ -89,7 +93,7 @@ class Opening:
         self._most: float = _FEW
         self._looked = False
         self._cautious = False
-        self._width = _WIDTH
+        self._width = _FIRST_WIDTH
 
     def steps(self, known: Entry | None = None) -> Iterator[None]:
         """Run the first call, and others beside it if it is a long one.
@@ -101,7 +105,7 @@ class Opening:
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
-                self._width = max(_WIDTH, known.plan.workers)
+                self._width = max(_FIRST_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
         dispatch, few = self._dispatch, self._few_for_processes
@@ -124,12 +128,12 @@ class Opening:
         clock = dispatch.clock
         others = _cpu_of_others(clock)
         dispatch.send_next(first, 1)
-        meter = DemandMeter(clock)
+        meter, beat = DemandMeter(clock), Heartbeat(clock)
         waited, computed = self._patience
-        self._watch(first, meter, waited)
+        self._watch(first, meter, beat, waited)
         waits = meter.demand.wanted < _WAITS
         if not waits:
-            self._watch(first, meter, computed)
+            self._watch(first, meter, beat, computed)
         computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
         if first.in_flight and beside is not None and computes and not waits:
             yield from self._in_processes(first, beside)
@@ -150,14 +154,16 @@ class Opening:
         else:
             while first.in_flight:
                 dispatch.wait()
+            self.held = beat.held
             self._note(first, queued, _cpu_of_others(clock) - others)
             dispatch.retire(first)
 
-    def _watch(self, lane: Lane, meter: DemandMeter, until: Seconds) -> None:
+    def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
-        while lane.in_flight and (left := until - meter.elapsed) > 0.0:
-            with QuickTurns(), meter:
-                self._dispatch.wait(left)
+        with beat.beating(self._dispatch.inbox) as wait:
+            while lane.in_flight and (left := until - meter.elapsed) > 0.0:
+                with meter:
+                    wait(left)
 
     def _is_for_this(self) -> bool:
         dispatch = self._dispatch
@@ -202,15 +208,27 @@ class Opening:
         return lane
 
     def _in_threads(self, first: Lane) -> Iterator[None]:
-        """Let others begin until one has ended, then let go on who knows more."""
-        dispatch = self._dispatch
-        most = max(1, min(self._limits.most_threads, dispatch.remaining or 1))
-        first.widen(Plan("thread", min(self._width, most)))
-        self._current.plan = first.plan
+        """Let others begin until one has ended, then let go on who knows more.
+
+        More and more of them, as long as they only wait: those that compute in turn would keep each
+        other, and the first, from an end.
+        """
+        dispatch, clock = self._dispatch, self._dispatch.clock
+        most = max(
+            1, min(max(_WIDTH, self._width), self._limits.most_threads, dispatch.remaining or 1)
+        )
+        width = min(self._width, most)
         while not first.calls:
-            dispatch.fill()
-            dispatch.wait()
-            yield
+            first.widen(Plan("thread", width))
+            self._current.plan = first.plan
+            began, used = clock.now(), clock.process_cpu()
+            while not first.calls and (width == most or clock.now() - began < _WAITED):
+                dispatch.fill()
+                dispatch.wait(None if width == most else _WAITED)
+                yield
+            if clock.process_cpu() - used > _WAITS * (clock.now() - began):
+                most = width
+            width = min(2 * width, most)
         self._note(first)
 
     def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:

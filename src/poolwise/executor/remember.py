@@ -11,7 +11,7 @@ from poolwise.machine.fingerprint import fingerprint_of
 from poolwise.task import Task
 from poolwise.units import Seconds
 
-#: A run that is shorter has nothing to tell: pilot and race take about so long.
+#: A run that is shorter has nothing to tell: to learn about it takes about so long.
 _TELLS: Seconds = 20e-3
 
 #: From here on, writing to the file (8 ms where SQLite is not loaded yet) is less than 2 % of it.
@@ -61,7 +61,7 @@ class Memory:
 
 
 def _borne_out(record: RunRecord) -> bool:
-    """Whether the run was as a race had said. Other load can make one say that the GIL is free;
+    """Whether the run was as had been heard. Other load can make it seem that the GIL is free;
     that must not be believed for ever.
     """
     assert record.profile is not None

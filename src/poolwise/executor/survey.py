@@ -1,7 +1,7 @@
 """Learning where the time of a task goes, on calls that have to be run anyway.
 
-Pilot, then one of two: computing calls are raced in two threads, waiting calls get more and more
-threads while throughput grows. All results are kept; nothing is run "to see".
+Pilot, then one of two: beside computing calls it is heard whether they hold the GIL, waiting calls
+get more and more threads while throughput grows. All results are kept; nothing is run "to see".
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.heartbeat import BEAT, Heartbeat
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
 from poolwise.machine import MachineProfile
@@ -20,31 +21,29 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
 from poolwise.probe.changeable import nothing_can_change
-from poolwise.probe.contention import Demand, after_a_while, after_race, after_widening, not_raced
+from poolwise.probe.contention import (
+    Demand,
+    after_a_while,
+    after_confirming,
+    after_listening,
+    after_widening,
+    not_listened_to,
+)
 from poolwise.task import Columns, Refusal, Task
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds, duration, plural, rate
 
-#: A race lasts so long: some slices of the scheduler (3–4 ms), many of the GIL in quick turns. One
-#: whose threads began on the same CPU does not know yet, and is prolonged.
-_RACE_FOR: Seconds = 10e-3
+#: Listening delays parallelism by so long at most: some beats, each prolonged by a turn.
+LISTENS_FOR: Seconds = 10e-3
 
+#: Threads are watched for so long before the GIL is taken to be free.
+_CONFIRMS_FOR: Seconds = 10e-3
 
-#: How often the owner looks up while calls race, at least.
-_LOOK_EVERY: Seconds = 2.5e-3
+#: And so often, until they use more than one CPU: they have to start, and other load hides it.
+_CONFIRMS = 3
 
-
-#: What a race delays parallelism by: so long, or until the calls in it have ended.
-def race_takes(call: Seconds) -> Seconds:
-    """Return for how long a race of calls keeps the others from running at once."""
-    return max(_RACE_FOR, call)
-
-
-#: What a race tells that ran out of calls after less, in seconds, is not believed.
-_RACE_AT_LEAST: Seconds = 5e-3
-
-#: Where other load hides the outcome, the race is prolonged so often.
-_RACES = 4
+#: A first call that took so many times as long as the next ones is not like them.
+_WARMER = 5.0
 
 #: Threads with which widening begins, at least and at most.
 _FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
@@ -52,6 +51,9 @@ _FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
 #: A sample takes two rounds of calls. One that takes so many times a call's duration is given up:
 #: calls have changed, or have to wait for something, and what is there tells.
 _ROUNDS = 5.0
+
+#: What threads may take to start, before the first of these calls begins.
+_START: Seconds = 10e-3
 
 #: Doubling the threads must bring so much more throughput to be worth another doubling.
 _STILL_GROWS = 1.3
@@ -89,6 +91,7 @@ class Survey:
         self.profile: TaskProfile | None = None
         self.refusal: Refusal | None = None  # of everything but the plain loop
         self.unsendable = False  # something of a call was found not to pickle
+        self.held: float | None = None  # for what share of its time the first call held the GIL
         self.learned = False
         self.conclusive = True  # false: there were too few calls to learn from
         self._dispatch = dispatch
@@ -216,7 +219,7 @@ class Survey:
             return True
         used = Demand(sample.cpu / sample.wall, sample.cpu / sample.wall)
         if plan.mechanism == "thread" and used.fills_one and used.in_turn and self._facts.gil:
-            # So many threads, and one CPU: nothing need be raced.
+            # So many threads, and one CPU: nothing need be heard.
             low, high = used.share()
             self.profile = recent.with_gil(low * recent.cpu, high * recent.cpu)
         else:
@@ -226,7 +229,7 @@ class Survey:
         return True
 
     def settled(self, plan: Plan, sample: Sample) -> bool:
-        """Whether threads at work have answered what a race had left open."""
+        """Whether threads at work have answered what was left open."""
         task = self.profile
         if task is None or not self.learned or plan.mechanism != "thread" or plan.workers < 2:
             return False
@@ -237,16 +240,19 @@ class Survey:
         self._dispatch.note(f"threads use {used:.1f} CPUs, whatever else runs here")
         return True
 
-    def learn(self, task: TaskProfile, race: bool = True) -> Iterator[None]:
-        """Run calls side by side, and refine the profile by what that shows."""
+    def learn(self, task: TaskProfile, listen: bool = True) -> Iterator[None]:
+        """Run calls in threads, and refine the profile by what that shows."""
         self.learned = True
         if task.waits:
             yield from self._widen(task)
-        elif not race:
-            self.profile = not_raced(task)
-            self._dispatch.note("no race: processes do as well as threads could")
         elif self._facts.gil and self._facts.usable_cpus > 1.0:
-            yield from self._race(task)
+            if self.held is not None:
+                self.hear(self.held)
+            elif listen:
+                yield from self._listen(task)
+            else:
+                self.profile = not_listened_to(task)
+                self._dispatch.note("no more learnt: processes do as well as threads could")
 
     def _payload(self, sample: Sample) -> Payload:
         specimen, self._dispatch.specimen = self._dispatch.specimen, None
@@ -258,35 +264,70 @@ class Survey:
         cut = tuple(column[:calls] for column in columns)
         return measure_payload(cut, values[:calls], self._dispatch.clock)
 
-    def _race(self, task: TaskProfile) -> Iterator[None]:
-        """Run calls in threads that would use two CPUs: do they? Then the GIL is released."""
+    def _listen(self, task: TaskProfile) -> Iterator[None]:
+        """Hear whether calls hold the GIL: beside as many as would use one CPU."""
         dispatch = self._dispatch
-        threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
+        threads = max(1, round(task.wall / (task.cpu + task.helpers)))
         lane = yield from self._current.move(Plan("thread", threads), task)
-        for _ in range(_RACES):
-            meter = DemandMeter(dispatch.clock)
-            while not dispatch.finished and (left := _RACE_FOR - meter.elapsed) > 0.0:
+        start, beat = lane.observe(dispatch.clock.now()), Heartbeat(dispatch.clock)
+        with beat.beating(dispatch.inbox) as wait:
+            while not dispatch.finished and not beat.enough:
                 dispatch.fill()
                 if dispatch.nothing_left or not dispatch.in_flight:
                     break
-                # Not while the user does something with results. Awake now and then, to see whether
-                # a CPU stands idle, also between two calls.
+                wait(BEAT)  # not while the user does something with results
+                yield
+        self._see_later_ones(start.until(lane.observe(dispatch.clock.now()), threads))
+        self.hear(beat.held, threads)
+        task = self.profile or task
+        if self.conclusive and task.gil_low < 0.5 * task.cpu:
+            yield from self._confirm(task)
+
+    def _see_later_ones(self, sample: Sample) -> None:
+        """Believe these calls where the first one seems to have imported and connected for them."""
+        task = self.profile
+        assert task is not None
+        if sample.calls and task.wall > _WARMER * sample.service / sample.calls:
+            self.profile = self._first_profile(sample, task.payload)
+
+    def hear(self, held: float | None, threads: int = 1) -> None:
+        """Learn from the share of the time in which one of so many calls, of which hardly two
+        computed at once, held the GIL.
+        """
+        task = self.profile
+        assert task is not None
+        self.conclusive = held is not None
+        if held is None:
+            return
+        self.profile = after_listening(task, held, threads)
+        dispatch = self._dispatch
+        dispatch.note(f"heard beside a call: the GIL is held {held:.0%} of the time")
+
+    def _confirm(self, task: TaskProfile) -> Iterator[None]:
+        """Run so many calls at once as would use two CPUs if the GIL is free: do they?
+
+        Calls that hold it again and again, for less than a turn, are not heard; and they are in the
+        way of each other all the more.
+        """
+        dispatch = self._dispatch
+        threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
+        lane = yield from self._current.move(Plan("thread", threads), task)
+        for _ in range(_CONFIRMS):
+            meter = DemandMeter(dispatch.clock)
+            while not dispatch.finished and (left := _CONFIRMS_FOR - meter.elapsed) > 0.0:
+                dispatch.fill()
+                if dispatch.nothing_left or not dispatch.in_flight:
+                    return
                 with QuickTurns(), meter:
-                    dispatch.wait(min(left, _LOOK_EVERY))
+                    dispatch.wait(left)
                 yield
             demand = meter.demand
-            short = meter.elapsed < _RACE_AT_LEAST  # too few calls for a race
-            if short or demand.at_once or demand.in_turn:
+            if demand.at_once:
                 break
-        self.conclusive = not short
-        if short:
-            return
-        task = self.profile = after_race(task, lane.width, demand)
-        if demand.at_once or not task.gil_low:
-            word = "run at once: the GIL is free"
-        else:
-            word = "take turns: the GIL is held" if demand.in_turn else "are hidden by other load"
-        dispatch.note(f"race of {threads} threads: they {word} ({demand.used:.1f} CPUs busy)")
+        self.profile = after_confirming(task, lane.width, demand)
+        word = "take turns" if demand.in_turn else "are hidden by other load"
+        word = "run at once" if demand.at_once else word
+        dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
 
     def _widen(self, task: TaskProfile) -> Iterator[None]:
         """Run waiting calls in more and more threads while throughput grows."""
@@ -307,7 +348,7 @@ class Survey:
             lane = yield from self._current.move(plan, task)
             meter = DemandMeter(dispatch.clock)
             sample = yield from self.sample(
-                lane, width, meter=meter, at_most=_RACE_FOR + _ROUNDS * task.wall
+                lane, width, meter=meter, at_most=_START + _ROUNDS * task.wall
             )
             if not sample.calls or dispatch.nothing_left:
                 return

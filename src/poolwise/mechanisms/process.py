@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from poolwise.ipc import Inbox
@@ -29,9 +30,9 @@ class ProcessMechanism:
         servers.prepare(tasks)
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
-        """Return whether a server runs, and the idle workers that would do."""
+        """Return whether a server runs, the idle workers that would do, and who is in its way."""
         if "poolwise.mechanisms.servers" not in sys.modules:
-            return Readiness()
+            return Readiness(threads=threading.active_count())
         from poolwise.mechanisms import servers
 
         idle = 0
@@ -39,7 +40,7 @@ class ProcessMechanism:
             from poolwise.mechanisms import idle_workers
 
             idle = idle_workers.count(options.threads_per_worker)
-        return Readiness(servers.there_is(), idle)
+        return Readiness(servers.there_is(), idle, threading.active_count())
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
         """Return a pool without processes yet."""

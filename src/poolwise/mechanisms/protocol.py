@@ -59,10 +59,14 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What of a mechanism is there already: a process that starts workers, idle workers."""
+    """What of a mechanism is there already: a process that starts workers, idle workers. Without
+    the first, `prepare` makes one, unless there are more `threads` than the caller's own (0 says
+    that nothing need be prepared).
+    """
 
     server: bool = False
     idle: int = 0
+    threads: int = 0
 
 
 #: As `Pool.largest_batch`: no reason for a limit.

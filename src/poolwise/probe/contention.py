@@ -11,11 +11,14 @@ from poolwise.probe.profile import Sample, TaskProfile
 #: threads that run at once use more.
 _ONE_CPU = (0.75, 1.3)
 
-#: So much of a CPU that nobody used would have been used by calls that run at once.
-_STOOD_IDLE = 0.5
-
 #: Two calls side by side that use this share of what two alone would use run in parallel.
 _PARALLEL = 0.75
+
+#: Threads of a library that use so much of what the call itself does compute for it.
+_HELPED = 0.5
+
+#: Who holds the GIL for so much of its computing takes turns; for so little, it runs at once.
+_MOSTLY, _SELDOM = 0.7, 0.2
 
 #: A throughput of so much of what is possible is not held back by anything.
 _FULL = 0.85
@@ -42,13 +45,11 @@ class Demand:
     machine both figures tell whether calls took turns. Beside other load, calls that run at once
     may use one CPU only, and calls that take turns may seem to want two (each time-out of the
     wait for the GIL has to get a CPU first). Then only more than one CPU *used*, or no more than
-    one *wanted*, says something; or that a CPU stood `idle`, which calls that run at once would
-    have taken.
+    one *wanted*, says something.
     """
 
     used: float
     wanted: float
-    idle: float = 0.0  # 0 also where it is not known
 
     @property
     def at_once(self) -> bool:
@@ -58,7 +59,7 @@ class Demand:
     @property
     def in_turn(self) -> bool:
         """Whether calls certainly took turns."""
-        return not self.at_once and (self.wanted <= _ONE_CPU[1] or self.idle >= _STOOD_IDLE)
+        return self.wanted <= _ONE_CPU[1]
 
     @property
     def fills_one(self) -> bool:
@@ -72,21 +73,42 @@ class Demand:
         return (_HELD if self.in_turn else _HIDDEN), 1.0
 
 
-def after_race(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
-    """Learn the GIL share of a computing task from `threads` calls that ran side by side.
+def after_listening(task: TaskProfile, held: float, threads: int = 1) -> TaskProfile:
+    """Learn the GIL share of a computing task from the share of the time in which one of so many
+    calls held the GIL, where hardly two of them computed at once.
 
-    Alone, a call uses ``cpu / wall`` of a CPU. If each does so beside the others too, the GIL was
-    free meanwhile; if together they used about one CPU, they took turns. Neither the length of
-    calls nor its spread disturbs, and a race need not wait for any call to end.
+    A library that computes in threads of its own does so without the GIL, and may keep the
+    listener from a CPU: then it is not in question.
+
+    Where it is divided, no more than the lower bound is known: whoever lets go of the GIL and wants
+    it back soon waits for a turn of the others each time.
     """
     if not task.cpu:
         return task
+    if task.helpers > _HELPED * task.cpu:
+        return task.with_gil(0.0, max(0.0, task.cpu - task.helpers))
+    share = min(1.0, held / min(1.0, threads * task.cpu / task.wall))
+    if share >= _MOSTLY:
+        return task.with_gil(_HELD * task.cpu, task.cpu)
+    if share <= _SELDOM:
+        return task.with_gil(0.0, share * task.cpu)
+    return task.with_gil(share * task.cpu, task.cpu)
+
+
+def after_confirming(task: TaskProfile, threads: int, demand: Demand) -> TaskProfile:
+    """Learn whether so many calls, which seemed to leave the GIL alone for some of the time, do run
+    at once.
+
+    Alone, a call uses ``cpu / wall`` of a CPU. If each does so beside the others too, the GIL was
+    free meanwhile; if together they used about one CPU, they took turns, or other load hid it.
+    """
     alone = (task.cpu + task.helpers) / task.wall
-    if demand.used >= _PARALLEL * alone * threads:
-        return task.with_gil(0.0, task.cpu / max(demand.used, 1.0))
-    low, high = demand.share()
+    if demand.at_once or demand.used >= _PARALLEL * alone * threads:
+        most = task.cpu / max(demand.used, 1.0)
+        return task.with_gil(min(task.gil_low, most), min(task.gil_high, most))
     if not demand.in_turn and _costs_much_to_send(task):
-        low = 0.0  # a wrong process costs more than its start
+        return task  # a wrong process costs more than its start
+    low, high = demand.share()
     return task.with_gil(low * task.cpu, high * task.cpu)
 
 
@@ -97,18 +119,18 @@ def _costs_much_to_send(task: TaskProfile) -> bool:
 def after_a_while(task: TaskProfile, used: float) -> TaskProfile:
     """Learn from the CPUs that threads have used for some tenths of a second under a plan.
 
-    What a race could not tell for other load, or only as a bound, a long look makes likely: the GIL
-    kept threads from using more. And if others never leave a CPU free, processes get a larger
-    share of what there is than threads that might take turns.
+    What listening could not tell, or only as a bound, a long look makes likely: the GIL kept
+    threads from using more. And if others never leave a CPU free, processes get a larger share of
+    what there is than threads that might take turns.
     """
-    known = task.gil_low >= _HELD * task.gil_high
+    known = task.gil_low >= _HELD * task.gil_high > 0.0
     if known or task.waits or _costs_much_to_send(task):
         return task
     high = 1.0 if used <= _ONE_CPU[1] else min(task.gil_high / task.cpu, 1.0 / used)
     return task.with_gil(_HELD * high * task.cpu, high * task.cpu)
 
 
-def not_raced(task: TaskProfile) -> TaskProfile:
+def not_listened_to(task: TaskProfile) -> TaskProfile:
     """Take the GIL to be held as where other load hid the answer: nobody needs to know it."""
     return task.with_gil(_HIDDEN * task.cpu, task.cpu)
 

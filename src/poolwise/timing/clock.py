@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from poolwise.units import Seconds
@@ -33,12 +35,12 @@ class Clock(Protocol):
         """Time that the calling thread was ready to run but had no CPU; 0 where not known."""
         ...
 
-    def process_queued(self) -> Seconds:
-        """The same, summed over all threads of this process."""
+    def watch_queue(self) -> AbstractContextManager[Callable[[], Seconds]]:
+        """What reads `queued` with one system call, as long as the context lasts."""
         ...
 
-    def idle_cpus(self) -> int:
-        """CPUs that nobody uses now but the calling thread; 0 where not known."""
+    def process_queued(self) -> Seconds:
+        """The same as `queued`, summed over all threads of this process."""
         ...
 
 
@@ -62,6 +64,19 @@ class SystemClock:
         except (OSError, ValueError, IndexError):
             return 0.0
 
+    @contextlib.contextmanager
+    def watch_queue(self) -> Iterator[Callable[[], Seconds]]:
+        """Hold the file of `queued` open."""
+        try:
+            file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            yield lambda: 0.0
+            return
+        try:
+            yield lambda: _second(os.pread(file, 100, 0))
+        finally:
+            os.close(file)
+
     def process_queued(self) -> Seconds:
         """Read the same for each thread in ``/proc/self/task`` (Linux)."""
         queued = 0.0
@@ -71,21 +86,14 @@ class SystemClock:
                     queued += _queued(f"/proc/self/task/{thread}")
         return queued
 
-    def idle_cpus(self) -> int:
-        """Take from all CPUs those who run or want to, the fourth figure in ``/proc/loadavg``
-        (Linux). Not known where this process may use some CPUs only: others may fill just these.
-        """
-        cpus = os.cpu_count() or 0
-        try:
-            runnable = int(_read("/proc/loadavg").split()[3].partition(b"/")[0])
-            mine = len(os.sched_getaffinity(0))
-        except (OSError, ValueError, IndexError, AttributeError):
-            return 0
-        return max(0, cpus - (runnable - 1)) if mine == cpus else 0
-
 
 def _queued(folder: str) -> Seconds:
-    return int(_read(f"{folder}/schedstat").split()[1]) * 1e-9
+    return _second(_read(f"{folder}/schedstat"))
+
+
+def _second(line: bytes) -> Seconds:
+    """Return the second figure of a line of nanoseconds."""
+    return int(line.split()[1]) * 1e-9
 
 
 def _read(path: str) -> bytes:

@@ -1,0 +1,100 @@
+"""A heartbeat beside calls: does the owner, awake now and then, find the GIL held?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from poolwise.ipc import Inbox
+from poolwise.timing.clock import Clock
+from poolwise.timing.turns import QuickTurns
+from poolwise.units import Seconds
+
+#: Between two beats. Each one in which the GIL is held takes a turn more. Shorter than calls keep
+#: their outcomes for each other: who is woken by a post has not waited for the GIL.
+BEAT: Seconds = 5e-4
+
+#: Fewer beats say nothing; so many say enough, unless they are divided.
+_LEAST, _ENOUGH, _DIVIDED = 4, 6, 16
+
+#: For how long a thread has queued for a CPU is read again after so long.
+_FRESH: Seconds = 2e-4
+
+#: Whatever has been heard after so long has to do.
+_LONG_ENOUGH: Seconds = 20e-3
+
+#: Shares of the beats that leave no doubt.
+_SELDOM, _MOSTLY = 0.2, 0.7
+
+#: Who waits for the GIL gets it after a turn; a timer is late by 0.1 ms. So late is what is late by
+#: so much of a turn, and turns must not be shorter than that takes.
+_LATE = 0.7
+_SHORTEST_TURN: Seconds = 3e-4
+
+
+class Heartbeat:
+    """Counts how often the owner, when it wakes by itself, has to wait for its turn.
+
+    Who wakes while the GIL is free goes on at once. Who wakes while Python code runs, or C code
+    that does not let go, has to ask for it, and gets it after a turn. So one call that runs alone
+    tells what would become of two, before there are two: on 20 kinds of calls, all beats were late
+    beside Python code, and one of twenty beside C code that releases the GIL. That the owner had no
+    CPU is known, and does not count.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.now()
+        self._beats = self._late = 0
+        self._turn: Seconds = 0.0
+
+    @contextmanager
+    def beating(self, inbox: Inbox) -> Iterator[Callable[[Seconds], None]]:
+        """Make what waits for the next beat, at most for so long; or for what wakes the owner
+        before, and that is no beat.
+        """
+        clock, files = self._clock, ExitStack()
+        queued = files.enter_context(clock.watch_queue())
+        try:
+            read_at, before = clock.now(), queued()
+
+            def wait(most: Seconds = BEAT) -> None:
+                nonlocal read_at, before
+                with QuickTurns():
+                    if clock.now() - read_at > _FRESH:
+                        before = queued()
+                    began = clock.now()
+                    if not inbox.wait(min(BEAT, most)) and most >= BEAT:
+                        late = clock.now() - began - BEAT
+                        after = queued()
+                        read_at = clock.now()
+                        self._count(late - (after - before))
+                        before = after
+
+            yield wait
+        finally:
+            with QuickTurns():
+                files.close()
+
+    def _count(self, late: Seconds) -> None:
+        self._turn = sys.getswitchinterval()
+        self._beats += 1
+        self._late += late > _LATE * self._turn
+
+    @property
+    def enough(self) -> bool:
+        """Whether more beats would tell no more."""
+        if self._clock.now() - self._began > _LONG_ENOUGH:
+            return True
+        if self._beats < _ENOUGH:
+            return False
+        held = self.held
+        return held is None or not _SELDOM < held < _MOSTLY or self._beats >= _DIVIDED
+
+    @property
+    def held(self) -> float | None:
+        """The share of the time in which the GIL was held; ``None`` if that is not known."""
+        if self._beats < _LEAST or self._turn < _SHORTEST_TURN:
+            return None
+        return self._late / self._beats
