@@ -109,7 +109,7 @@ def test_calls_that_wait_for_a_third_and_run_at_once_need_not_fill_two_cpus() ->
 
 
 def test_what_is_dear_to_send_is_not_sent_on_suspicion() -> None:
-    dear = replace(SEEMS_FREE, payload=Payload(caller=1e-3, worker=1e-3))
+    dear = replace(SEEMS_FREE, payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
     assert after_confirming(dear, 2, Demand(1.0, 2.0)) == dear
     assert share(after_confirming(dear, 2, Demand(1.0, 1.0))) == (0.9, 1.0)
 
@@ -147,7 +147,7 @@ def test_a_while_tightens_what_was_only_a_bound() -> None:
 
 def test_a_while_says_nothing_where_it_cannot_matter() -> None:
     assert after_a_while(WAITS, 1.0) == WAITS
-    dear = replace(COMPUTES, payload=Payload(caller=1e-3, worker=1e-3))
+    dear = replace(COMPUTES, payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
     assert after_a_while(dear, 1.0) == dear
 
 

@@ -157,6 +157,8 @@ class Auto:
         for plan in best.values():
             if self._dispatch.nothing_left:
                 return
+            if plan.mechanism == "process":
+                yield from self._make_way(plan, task)
             lane = yield from self._current.move(plan, task)
             sample = yield from self._survey.sample(lane, 4 * plan.concurrency, _VERIFY_FOR)
             if lane.plan == plan and sample.calls >= plan.concurrency:

@@ -17,9 +17,11 @@ from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
 from poolwise.units import PerSecond, Seconds
 
-#: What parallelism must promise, in seconds and as a share of the loop, before it is tried.
+#: What parallelism must promise, in seconds and as a share of the loop, before it is tried. Calls
+#: that compute are listened to first, and their promise is the best of what may be heard.
 _WORTH: Seconds = 1e-3
 _WORTH_SHARE = 0.1
+_WORTH_SHARE_COMPUTING = 0.3
 
 #: Listening may delay what is left by this share.
 _LISTEN_SHARE = 0.05
@@ -105,7 +107,8 @@ class Choice:
         hopeful = self._hopeful(task, now)
         loop = hopeful["inline"]
         best = hopeful.get("thread", loop)
-        return loop - best > max(_WORTH, _WORTH_SHARE * loop)
+        share = _WORTH_SHARE if task.waits else _WORTH_SHARE_COMPUTING
+        return loop - best > max(_WORTH, share * loop)
 
     def processes_will_do(self, task: TaskProfile, now: Situation, listening: Seconds) -> bool:
         """Whether finding out whether threads would do as well as processes costs too much.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from poolwise.probe.contention import Demand
 from poolwise.timing.clock import Clock
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
 #: Who is away for less is not taken to have left: reading all that the threads have waited for is
@@ -29,7 +30,7 @@ class DemandMeter:
     def __enter__(self) -> None:
         if not self._staying or self._clock.now() - self._left[0] > _NOT_AWAY:
             self._end_stay()
-            queued, used = self._clock.process_queued(), self._clock.process_cpu()
+            queued, used = self._queued_by_now(), self._clock.process_cpu()
             self._began = self._clock.now(), used, queued
             self._left = self._began[:2]
             self._staying = True
@@ -55,5 +56,9 @@ class DemandMeter:
             now, used, queued = self._began
             self._elapsed += self._left[0] - now
             self._used += self._left[1] - used
-            self._queued += self._clock.process_queued() - queued
+            self._queued += self._queued_by_now() - queued
         self._staying, self._began = False, (*self._left, 0.0)
+
+    def _queued_by_now(self) -> Seconds:
+        with QuickTurns():
+            return self._clock.process_queued()

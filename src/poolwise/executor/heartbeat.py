@@ -16,13 +16,13 @@ from poolwise.units import Seconds
 BEAT: Seconds = 5e-4
 
 #: Fewer beats say nothing; so many say enough, unless they are divided.
-_LEAST, _ENOUGH, _DIVIDED = 4, 6, 16
+_LEAST, _ENOUGH, _DIVIDED = 3, 6, 16
 
 #: For how long a thread has queued for a CPU is read again after so long.
 _FRESH: Seconds = 2e-4
 
 #: Whatever has been heard after so long has to do.
-_LONG_ENOUGH: Seconds = 20e-3
+_LONG_ENOUGH: Seconds = 30e-3
 
 #: Shares of the beats that leave no doubt.
 _SELDOM, _MOSTLY = 0.2, 0.7
@@ -55,9 +55,10 @@ class Heartbeat:
         before, and that is no beat.
         """
         clock, files = self._clock, ExitStack()
-        queued = files.enter_context(clock.watch_queue())
+        with QuickTurns():
+            queued = files.enter_context(clock.watch_queue())
         try:
-            read_at, before = clock.now(), queued()
+            read_at, before = clock.now() - _FRESH, 0.0
 
             def wait(most: Seconds = BEAT) -> None:
                 nonlocal read_at, before

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pickle import PicklingError
 
 from poolwise.executor.choice import Choice
@@ -236,9 +237,10 @@ class Opening:
         dispatch = self._dispatch
         beside.width = beside.plan.concurrency
         while not dispatch.finished and beside.active:
-            with QuickTurns():
+            # What starts workers is many system calls, each of which gives the GIL away.
+            with QuickTurns() if beside.all_ready_at is None else nullcontext():
                 dispatch.fill()
-            dispatch.wait()
+                dispatch.wait()
             if self._shows_unsendable(first, beside):
                 self.unsendable = True
                 break

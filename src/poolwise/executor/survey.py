@@ -246,8 +246,9 @@ class Survey:
         if task.waits:
             yield from self._widen(task)
         elif self._facts.gil and self._facts.usable_cpus > 1.0:
-            if self.held is not None:
-                self.hear(self.held)
+            held, self.held = self.held, None  # what is learnt anew later is heard anew
+            if held is not None:
+                self.hear(held)
             elif listen:
                 yield from self._listen(task)
             else:
