@@ -1,6 +1,6 @@
 """Does one call that runs alone tell whether two would run at once?
 
-Beside calls in one thread, the heart beats as in ``executor/heartbeat.py``: what share of the beats
+Beside calls in one thread, the heart beats as in ``executor/beats.py``: what share of the beats
 is late? Then the same calls run in two threads: how many CPUs do they use? Everyone in turns.
 
 What it should show:
@@ -25,7 +25,7 @@ from typing import Any
 from _report import begin, interleaved, median, options, spread, table
 from _workloads import MODULES, load
 
-from poolwise.executor.heartbeat import BEAT, Heartbeat
+from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.ipc import Inbox
 from poolwise.timing.clock import SystemClock
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pickle import PicklingError
 
+from poolwise.executor.beats import Heartbeat
 from poolwise.executor.choice import Choice
 from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
-from poolwise.executor.heartbeat import Heartbeat
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
 from poolwise.machine import Facts

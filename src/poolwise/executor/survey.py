@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
+from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
-from poolwise.executor.heartbeat import BEAT, Heartbeat
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
 from poolwise.machine import MachineProfile

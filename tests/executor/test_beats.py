@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from poolwise.executor.heartbeat import BEAT, Heartbeat
+from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.ipc import Inbox
 from poolwise.timing.clock import SystemClock
 from probe.fake_clock import FakeClock
