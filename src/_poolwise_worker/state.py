@@ -50,17 +50,18 @@ def bring(version: int, places: Places) -> None:
                 if known > version:
                     continue
                 sign = data if isinstance(data, bytes) else data.sign
-                if before != sign:
-                    _put(_module(name), path, kind, data)
-                    if name == "__main__":
-                        _fingerprints.pop(path, None)
-                _brought[name, path] = version, sign
+                with _setting:  # those of `__main__` may be set by `set_new`, too
+                    if before != sign:
+                        _put(_module(name), path, kind, data)
+                        if name == "__main__":
+                            _fingerprints.pop(path, None)
+                    _brought[name, path] = version, sign
 
 
 #: Of each variable of ``__main__`` that a function brought, a fingerprint of what came last.
 #: Guarded by `_setting`, as the variables are while functions set them: whoever finds a fingerprint
-#: finds its variable, too. Reentrant, because what a variable held runs code of the user's when it
-#: goes. Taken after `_lock`, if both are; nothing is waited for under it.
+#: finds its variable, too. Reentrant, because what is set runs code of the user's when it is read.
+#: Taken after `_lock`, if both are.
 _fingerprints: dict[str, bytes] = {}
 _setting = RLock()
 
@@ -71,12 +72,14 @@ def set_new(variables: dict[str, object], brought: dict[str, tuple[object, bytes
 
     Several threads may bring the same. When this returns, all is there, whoever has set it.
     """
+    gone = []  # what goes may wait for another thread: not under the lock
     with _setting:
         for name, (value, fingerprint) in brought.items():
             if fingerprint is None:
                 _fingerprints.pop(name, None)
             elif _fingerprints.get(name) == fingerprint:
                 continue
+            gone.append(variables.get(name))
             variables[name] = value
             _brought.pop(("__main__", name), None)
             if fingerprint is not None:

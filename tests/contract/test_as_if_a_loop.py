@@ -32,7 +32,7 @@ IN_THREADS = ["inline", "thread:2", None]
 IN_ORDER = ["inline", None]
 
 #: So long does a call compute under ``auto``, and so many calls are there, that it pays to leave
-#: the loop, to race threads and to open processes: the set runs before, during and after changes.
+#: the loop, to listen beside threads and to open processes: it runs before, during, after changes.
 SECONDS, CALLS = 2e-3, 150
 
 Outcome = tuple[Any, ...]

@@ -203,6 +203,9 @@ class SimulatedInbox:
             self._posted.popleft()()
         return acted
 
+    def lasts(self, timeout: float) -> float:
+        return timeout
+
     def close(self) -> None:
         self._posted.clear()
 

@@ -316,7 +316,7 @@ def test_what_was_learnt_is_not_learnt_again(name: str) -> None:
     assert second.remembered is first.taught, second.story
     assert any("heard" in line or "calls/s" in line for line in first.story)
     assert not any("heard" in line or "calls/s" in line for line in second.story), second.story
-    assert second.makespan <= 1.001 * first.makespan  # a race of two threads may cost nothing
+    assert second.makespan <= 1.001 * first.makespan  # to learn may cost nothing
 
 
 def test_short_maps_again_and_again_are_worth_workers(monkeypatch: pytest.MonkeyPatch) -> None:

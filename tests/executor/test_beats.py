@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import select
 import sys
 import threading
 import time
@@ -27,6 +29,9 @@ class Late:
     def wait(self, timeout: float) -> bool:
         self._clock.spend(wait=timeout + self._by, queued=self._queued)
         return False
+
+    def lasts(self, timeout: float) -> float:
+        return timeout
 
 
 def heard(beats: int, **late: float) -> Heartbeat:
@@ -79,6 +84,20 @@ def test_where_turns_are_as_short_as_timers_are_late_nothing_is_known() -> None:
         sys.setswitchinterval(TURN)
 
 
+def test_an_inbox_that_polls_is_not_late_by_that() -> None:
+    reader, writer = os.pipe()
+    inbox = Inbox()
+    inbox.watch(reader, select.POLLIN, lambda: None)
+    try:
+        assert inbox.lasts(BEAT) == 1e-3
+        data = bytes(4_000_000)
+        assert min(beside(lambda: hashlib.sha256(data).digest(), inbox) for _ in range(5)) <= 0.2
+    finally:
+        inbox.close()
+        os.close(reader)
+        os.close(writer)
+
+
 def test_what_wakes_the_owner_is_no_beat() -> None:
     inbox = Inbox()
     heartbeat = Heartbeat(SystemClock())
@@ -89,7 +108,7 @@ def test_what_wakes_the_owner_is_no_beat() -> None:
     assert heartbeat.held is None
 
 
-def beside(call: Callable[[], object]) -> float:
+def beside(call: Callable[[], object], inbox: Inbox | None = None) -> float:
     """Listen beside a thread that makes calls again and again."""
     end = threading.Event()
 
@@ -102,7 +121,7 @@ def beside(call: Callable[[], object]) -> float:
     try:
         while True:  # a machine on which other load keeps all beats away says nothing
             heartbeat = Heartbeat(SystemClock())
-            with heartbeat.beating(Inbox()) as wait:
+            with heartbeat.beating(inbox or Inbox()) as wait:
                 while not heartbeat.enough:
                     wait(BEAT)
             if heartbeat.held is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -14,17 +13,25 @@ needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/
 
 
 @needs_linux
-def test_no_more_cpus_are_idle_than_there_are() -> None:
-    assert 0 <= SystemClock().idle_cpus() <= (os.cpu_count() or 1)
+def test_the_queue_that_is_watched_is_that_of_the_thread_that_watches() -> None:
+    clock = SystemClock()
+    before = clock.queued()
+    with clock.watch_queue() as queued:
+        watched = queued()
+    assert before <= watched <= clock.queued()
 
 
 @needs_linux
-def test_cpus_are_not_known_to_be_idle_where_others_may_fill_those_that_are_ours() -> None:
-    if (os.cpu_count() or 1) < 2:
-        pytest.skip("one CPU is all")
-    program = (
-        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from poolwise.timing.clock import SystemClock;"
-        "assert SystemClock().idle_cpus() == 0"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
+def test_a_thread_that_has_ended_queues_no_more() -> None:
+    clock, taken = SystemClock(), []
+
+    def watch() -> None:
+        context = clock.watch_queue()
+        taken.append((context, context.__enter__()))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    thread.join()
+    ((context, queued),) = taken
+    assert queued() == queued()
+    context.__exit__(None, None, None)

@@ -141,7 +141,9 @@ class Auto:
             if not self._dispatch.nothing_left and self._clearly_better(chosen):
                 if chosen.plan.mechanism == "process":
                     yield from self._make_way(chosen.plan, task)
-                yield from self._current.move(chosen.plan, task, chosen.startup)
+                lane = yield from self._current.move(chosen.plan, task, chosen.startup)
+                if lane.plan.mechanism != chosen.plan.mechanism:
+                    continue  # that could not be opened, and is refused from now on
             yield from self._run_for_a_while()
 
     def verify(self) -> Iterator[None]:
@@ -206,9 +208,10 @@ class Auto:
         # Calls under way end first. They take turns where they compute, and that is no loss.
         until_end = max(task.wall, lane.in_flight * task.cpu)
         if lane.inline or until_end <= _SOON_OVER:
-            yield from self._current.back_to_loop()
-            self._prepared = True
-            process.prepare(dispatch.workers.tasks)
+            yield from self._current.back_to_loop(2.0 * _SOON_OVER)
+            if not self._current.threads:
+                self._prepared = True
+                process.prepare(dispatch.workers.tasks)
 
     def _learn_if_it_could_pay(self) -> Iterator[None]:
         task = self.profile

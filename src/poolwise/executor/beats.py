@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from poolwise.ipc import Inbox
+from poolwise.probe.contention import MOSTLY, SELDOM
 from poolwise.timing.clock import Clock
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
@@ -24,9 +25,6 @@ _FRESH: Seconds = 2e-4
 #: Whatever has been heard after so long has to do.
 _LONG_ENOUGH: Seconds = 30e-3
 
-#: Shares of the beats that leave no doubt.
-_SELDOM, _MOSTLY = 0.2, 0.7
-
 #: Who waits for the GIL gets it after a turn; a timer is late by 0.1 ms. So late is what is late by
 #: so much of a turn, and turns must not be shorter than that takes.
 _LATE = 0.7
@@ -40,7 +38,9 @@ class Heartbeat:
     that does not let go, has to ask for it, and gets it after a turn. So one call that runs alone
     tells what would become of two, before there are two: all beats are late beside Python code, and
     one of twenty beside C code that releases the GIL (``benchmarks/bench_heartbeat.py``). That the
-    owner had no CPU is known, and does not count.
+    owner had no CPU is known (on Linux), and does not count.
+
+    Used by the owner only.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -60,14 +60,14 @@ class Heartbeat:
         try:
             read_at, before = clock.now() - _FRESH, 0.0
 
-            def wait(most: Seconds = BEAT) -> None:
+            def wait(most: Seconds) -> None:
                 nonlocal read_at, before
                 with QuickTurns():
                     if clock.now() - read_at > _FRESH:
                         before = queued()
                     began = clock.now()
                     if not inbox.wait(min(BEAT, most)) and most >= BEAT:
-                        late = clock.now() - began - BEAT
+                        late = clock.now() - began - inbox.lasts(BEAT)
                         after = queued()
                         read_at = clock.now()
                         self._count(late - (after - before))
@@ -91,7 +91,7 @@ class Heartbeat:
         if self._beats < _ENOUGH:
             return False
         held = self.held
-        return held is None or not _SELDOM < held < _MOSTLY or self._beats >= _DIVIDED
+        return held is None or not SELDOM < held < MOSTLY or self._beats >= _DIVIDED
 
     @property
     def held(self) -> float | None:

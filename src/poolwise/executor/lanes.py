@@ -88,16 +88,20 @@ class CurrentLane:
             self._take(new, old)
         return self.lane
 
-    def back_to_loop(self) -> Generator[None, None, None]:
-        """Leave what runs for the plain loop, and wait until its workers have ended."""
+    def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
+        """Leave what runs for the plain loop, and wait until its workers have ended, at most for so
+        long. The end of the calls under way wakes.
+        """
         dispatch, old = self._dispatch, self.lane
         if old.inline:
             return
+        self._note_work(old)
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
         dispatch.retire(old)
-        while old in dispatch.lanes:  # some call is under way, whose end wakes
-            dispatch.wait()
+        until = dispatch.clock.now() + most
+        while old in dispatch.lanes and (left := until - dispatch.clock.now()) > 0.0:
+            dispatch.wait(left)
             yield
 
     def adopt(self, lane: Lane) -> None:
@@ -106,9 +110,7 @@ class CurrentLane:
         self.lane, self.plan = lane, lane.plan
 
     def _take(self, new: Lane, old: Lane) -> None:
-        reading = old.observe(self._dispatch.clock.now())
-        if reading.busy > 0.0:
-            self._choice.note_work(old.plan.mechanism, reading.cpu / reading.busy)
+        self._note_work(old)
         self._dispatch.retire(old)
         self.lane, self.plan = new, new.plan
         self.moves += "process" in (old.plan.mechanism, new.plan.mechanism)
@@ -118,6 +120,11 @@ class CurrentLane:
             self._dispatch.note(f"moved to {new.plan} ({took} to start, while work went on)")
         else:
             self._dispatch.note(str(new.plan))
+
+    def _note_work(self, lane: Lane) -> None:
+        reading = lane.observe(self._dispatch.clock.now())
+        if reading.busy > 0.0:
+            self._choice.note_work(lane.plan.mechanism, reading.cpu / reading.busy)
 
     def _step_aside(self, lane: Lane, task: TaskProfile) -> Lane:
         """Go on in a way that lets new workers start, and that notices when they are ready."""

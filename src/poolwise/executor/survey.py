@@ -33,7 +33,7 @@ from poolwise.task import Columns, Refusal, Task
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds, duration, plural, rate
 
-#: Listening delays parallelism by so long at most: some beats, each prolonged by a turn.
+#: Listening mostly delays parallelism by so long: some beats, each prolonged by a turn.
 LISTENS_FOR: Seconds = 10e-3
 
 #: Threads are watched for so long before the GIL is taken to be free.
@@ -248,7 +248,7 @@ class Survey:
         elif self._facts.gil and self._facts.usable_cpus > 1.0:
             held, self.held = self.held, None  # what is learnt anew later is heard anew
             if held is not None:
-                self.hear(held)
+                yield from self._hear(held, 1)
             elif listen:
                 yield from self._listen(task)
             else:
@@ -279,10 +279,7 @@ class Survey:
                 wait(BEAT)  # not while the user does something with results
                 yield
         self._see_later_ones(start.until(lane.observe(dispatch.clock.now()), threads))
-        self.hear(beat.held, threads)
-        task = self.profile or task
-        if self.conclusive and task.gil_low < 0.5 * task.cpu:
-            yield from self._confirm(task)
+        yield from self._hear(beat.held, threads)
 
     def _see_later_ones(self, sample: Sample) -> None:
         """Believe these calls where the first one seems to have imported and connected for them."""
@@ -291,7 +288,7 @@ class Survey:
         if sample.calls and task.wall > _WARMER * sample.service / sample.calls:
             self.profile = self._first_profile(sample, task.payload)
 
-    def hear(self, held: float | None, threads: int = 1) -> None:
+    def _hear(self, held: float | None, threads: int) -> Iterator[None]:
         """Learn from the share of the time in which one of so many calls, of which hardly two
         computed at once, held the GIL.
         """
@@ -300,9 +297,11 @@ class Survey:
         self.conclusive = held is not None
         if held is None:
             return
-        self.profile = after_listening(task, held, threads)
+        task = self.profile = after_listening(task, held, threads)
         dispatch = self._dispatch
         dispatch.note(f"heard beside a call: the GIL is held {held:.0%} of the time")
+        if not dispatch.nothing_left and task.gil_low < 0.5 * task.cpu:
+            yield from self._confirm(task)
 
     def _confirm(self, task: TaskProfile) -> Iterator[None]:
         """Run so many calls at once as would use two CPUs if the GIL is free: do they?
@@ -322,6 +321,8 @@ class Survey:
                 with QuickTurns(), meter:
                     dispatch.wait(left)
                 yield
+            if dispatch.finished:
+                return
             demand = meter.demand
             if demand.at_once:
                 break

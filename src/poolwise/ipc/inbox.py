@@ -111,8 +111,7 @@ class Inbox:
         try:
             idle = not acted and self._posted.empty()
             for left in slices(timeout if idle else 0):
-                # Rounded up: what is waited for is due when this returns.
-                ready = self._poll.poll(None if left is None else max(0, ceil(left * 1e3)))
+                ready = self._poll.poll(None if left is None else max(0, _milliseconds(left)))
                 if ready:
                     break
         finally:
@@ -124,6 +123,10 @@ class Inbox:
         if not self._posted.empty():
             acted = self._act_on_posted() or acted
         return acted or bool(ready)
+
+    def lasts(self, timeout: Seconds) -> Seconds:
+        """Return how long a wait of so many seconds lasts if nothing comes."""
+        return timeout if self._poll is None else _milliseconds(timeout) * 1e-3
 
     def close(self) -> None:
         """Let go of the descriptors. Posting stays harmless and is ignored."""
@@ -161,3 +164,8 @@ class Inbox:
             action()
             acted = True
         return acted
+
+
+def _milliseconds(timeout: Seconds) -> int:
+    """Round up, as descriptors are polled: what is waited for is due when that returns."""
+    return ceil(timeout * 1e3)

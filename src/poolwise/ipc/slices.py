@@ -31,6 +31,7 @@ def _slices(timeout: Seconds | None) -> Iterator[Seconds]:
     if timeout is None:
         while True:
             yield LOOK_UP
-    until = monotonic() + timeout
-    while (left := until - monotonic()) > 0:
+    left, until = timeout, monotonic() + timeout
+    while left > 0:  # once at least, however long this thread is kept off
         yield min(left, LOOK_UP)
+        left = until - monotonic()

@@ -32,7 +32,7 @@ class ProcessMechanism:
     def readiness(self, options: WorkerOptions, /) -> Readiness:
         """Return whether a server runs, the idle workers that would do, and who is in its way."""
         if "poolwise.mechanisms.servers" not in sys.modules:
-            return Readiness(threads=threading.active_count())
+            return Readiness(threads=_threads())
         from poolwise.mechanisms import servers
 
         idle = 0
@@ -40,10 +40,17 @@ class ProcessMechanism:
             from poolwise.mechanisms import idle_workers
 
             idle = idle_workers.count(options.threads_per_worker)
-        return Readiness(servers.there_is(), idle, threading.active_count())
+        return Readiness(servers.there_is(), idle, _threads())
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
         """Return a pool without processes yet."""
         from poolwise.mechanisms.process_pool import ProcessPool
 
         return ProcessPool(options, sink, inbox)
+
+
+def _threads() -> int:
+    """Return how many threads are in the way of a fork; 0 where none is ever made, because the
+    system does not tell who else is there.
+    """
+    return threading.active_count() if os.path.isdir("/proc/self/task") else 0

@@ -148,8 +148,7 @@ class Fork(Server):
         try:
             pid = _fork()
             if not pid:
-                ours.close()
-                _serve(theirs.fileno(), tasks)
+                _serve(ours, theirs, tasks)
         except BaseException:
             ours.close()
             raise
@@ -178,7 +177,7 @@ class Fork(Server):
 
 
 def _fork() -> int:
-    """Fork, without what Python 3.12 and later say of any other thread: these are known."""
+    """Fork, without what Python 3.12 and later say of other threads: `is_alone` judges these."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # none, closed, or not to be written now
             stream.flush()  # or it would come out twice
@@ -187,16 +186,19 @@ def _fork() -> int:
         return os.fork()
 
 
-def _serve(front: int, tasks: Sequence[Task]) -> Never:
+def _serve(ours: socket, theirs: socket, tasks: Sequence[Task]) -> Never:
     """Be a server, in the child. What that takes is imported here, where nobody waits for it."""
     try:
+        ours.close()
         from _poolwise_worker import intake
         from _poolwise_worker.server import serve_as_fork
 
         intake.inherited.update((task.id, task.function) for task in tasks)
-        serve_as_fork(front, plain_output())
+        serve_as_fork(theirs.fileno(), plain_output())
+    except OSError:  # it may open no files; the caller finds it gone, and starts another
+        pass
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        sys.__excepthook__(*sys.exc_info())
     finally:
         os._exit(1)  # whatever has failed, here is no second caller
 
@@ -232,8 +234,8 @@ def _execute() -> Server:
 
 _fork_of_this: Fork | None = None
 _executed: Server | None = None
-#: The number of threads at which a fork has shown that some are not those of OpenBLAS.
-_strangers = 0
+#: Numbers of threads at which a fork has shown that some are not those of OpenBLAS.
+_strangers: set[int] = set()
 #: Servers that may still have workers; waited for when there is an occasion.
 _dismissed: list[Server] = []
 
@@ -282,15 +284,17 @@ def _forked(tasks: Sequence[Task]) -> Fork:
 
 def _forked_safely(tasks: Sequence[Task]) -> Fork | None:
     """Fork if no other thread is there; ``None`` if one is."""
-    global _fork_of_this, _strangers
+    global _fork_of_this
     count = threads()
-    if count == _strangers or not is_quiescent(count) or is_large():
+    if count in _strangers or not is_quiescent(count) or is_large():
         return None
-    fork = _forked(tasks)
-    if is_alone():
-        return fork
-    _fork_of_this, _strangers = None, count
-    fork.kill()
+    with no_signals():  # nobody may find it before it is known to have been alone
+        fork = _forked(tasks)
+        if is_alone():
+            return fork
+        _strangers.add(count)
+        _fork_of_this = None
+        fork.kill()
     return None
 
 
@@ -357,6 +361,7 @@ def _after_fork() -> None:
             server.forget()
     _fork_of_this = _executed = None
     _dismissed.clear()
+    _strangers.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -19,7 +19,7 @@ _PARALLEL = 0.75
 _HELPED = 0.5
 
 #: Who holds the GIL for so much of its computing takes turns; for so little, it runs at once.
-_MOSTLY, _SELDOM = 0.7, 0.2
+MOSTLY, SELDOM = 0.7, 0.2
 
 #: A throughput of so much of what is possible is not held back by anything.
 _FULL = 0.85
@@ -90,9 +90,9 @@ def after_listening(task: TaskProfile, held: float, threads: int = 1) -> TaskPro
     if task.helpers > _HELPED * task.cpu:
         return task.with_gil(0.0, max(0.0, task.cpu - task.helpers))
     share = min(1.0, held / min(1.0, threads * task.cpu / task.wall))
-    if share >= _MOSTLY:
+    if share >= MOSTLY:
         return task.with_gil(_HELD * task.cpu, task.cpu)
-    if share <= _SELDOM:
+    if share <= SELDOM:
         return task.with_gil(0.0, share * task.cpu)
     return task.with_gil(share * task.cpu, task.cpu)
 

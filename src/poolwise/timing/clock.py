@@ -36,7 +36,9 @@ class Clock(Protocol):
         ...
 
     def watch_queue(self) -> AbstractContextManager[Callable[[], Seconds]]:
-        """What reads `queued` with one system call, as long as the context lasts."""
+        """What reads `queued` of the thread that enters, with one system call, as long as the
+        context lasts.
+        """
         ...
 
     def process_queued(self) -> Seconds:
@@ -66,14 +68,22 @@ class SystemClock:
 
     @contextlib.contextmanager
     def watch_queue(self) -> Iterator[Callable[[], Seconds]]:
-        """Hold the file of `queued` open."""
+        """Hold the file of `queued` open. Once the thread has ended, it has queued for no more."""
         try:
             file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             yield lambda: 0.0
             return
+        last: Seconds = 0.0
+
+        def read() -> Seconds:
+            nonlocal last
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                last = _second(os.pread(file, 100, 0))
+            return last
+
         try:
-            yield lambda: _second(os.pread(file, 100, 0))
+            yield read
         finally:
             os.close(file)
 
