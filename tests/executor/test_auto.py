@@ -188,6 +188,15 @@ def test_limits_hold_for_every_plan_that_ran(most: int) -> None:
     assert all(plan.concurrency <= most for plan in result.plans)
 
 
+def test_limits_hold_while_learning_and_do_not_change_what_is_learnt() -> None:
+    """Calls that wait for some of their time would be watched in four threads; there may be two."""
+    works = [Work(wait=4e-3, free=6e-3)] * 400
+    result = simulate(works, limits=Limits(max_concurrency=2, max_workers=2))
+    assert result.values == works
+    assert result.plan == Plan("thread", 2), result.story
+    assert not any("4 threads" in line for line in result.story)
+
+
 def test_inputs_of_unknown_number_get_workers_once_they_have_paid() -> None:
     works = [Work(gil=8e-3)] * 400
     result = simulate(iter(works))

@@ -37,7 +37,7 @@ class Heartbeat:
     Who wakes while the GIL is free goes on at once. Who wakes while Python code runs, or C code
     that does not let go, has to ask for it, and gets it after a turn. So one call that runs alone
     tells what would become of two, before there are two: all beats are late beside Python code, and
-    one of twenty beside C code that releases the GIL (``benchmarks/bench_heartbeat.py``). That the
+    hardly any beside C code that releases the GIL (``benchmarks/bench_heartbeat.py``). That the
     owner had no CPU is known (on Linux), and does not count.
 
     Used by the owner only.

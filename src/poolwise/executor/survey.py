@@ -29,6 +29,7 @@ from poolwise.probe.contention import (
     after_widening,
     not_listened_to,
 )
+from poolwise.probe.pilot import WARMER
 from poolwise.task import Columns, Refusal, Task
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds, duration, plural, rate
@@ -41,9 +42,6 @@ _CONFIRMS_FOR: Seconds = 10e-3
 
 #: And so often, until they use more than one CPU: they have to start, and other load hides it.
 _CONFIRMS = 3
-
-#: A first call that took so many times as long as the next ones is not like them.
-_WARMER = 5.0
 
 #: Threads with which widening begins, at least and at most.
 _FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
@@ -234,7 +232,7 @@ class Survey:
         if task is None or not self.learned or plan.mechanism != "thread" or plan.workers < 2:
             return False
         used = sample.cpu / sample.wall
-        self.profile = after_a_while(task, used)
+        self.profile = after_a_while(task, used, plan.workers)
         if self.profile == task:
             return False
         self._dispatch.note(f"threads use {used:.1f} CPUs, whatever else runs here")
@@ -269,6 +267,7 @@ class Survey:
         """Hear whether calls hold the GIL: beside as many as would use one CPU."""
         dispatch = self._dispatch
         threads = max(1, round(task.wall / (task.cpu + task.helpers)))
+        threads = min(threads, self._most_threads())
         lane = yield from self._current.move(Plan("thread", threads), task)
         start, beat = lane.observe(dispatch.clock.now()), Heartbeat(dispatch.clock)
         with beat.beating(dispatch.inbox) as wait:
@@ -285,7 +284,7 @@ class Survey:
         """Believe these calls where the first one seems to have imported and connected for them."""
         task = self.profile
         assert task is not None
-        if sample.calls and task.wall > _WARMER * sample.service / sample.calls:
+        if sample.calls and task.wall > WARMER * sample.service / sample.calls:
             self.profile = self._first_profile(sample, task.payload)
 
     def _hear(self, held: float | None, threads: int) -> Iterator[None]:
@@ -311,6 +310,9 @@ class Survey:
         """
         dispatch = self._dispatch
         threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
+        threads = min(threads, self._most_threads())
+        if threads < 2:
+            return
         lane = yield from self._current.move(Plan("thread", threads), task)
         for _ in range(_CONFIRMS):
             meter = DemandMeter(dispatch.clock)
@@ -327,8 +329,9 @@ class Survey:
             if demand.at_once:
                 break
         self.profile = after_confirming(task, lane.width, demand)
-        word = "take turns" if demand.in_turn else "are hidden by other load"
-        word = "run at once" if demand.at_once else word
+        word = "run at once"
+        if self.profile.gil_low > task.gil_low:
+            word = "take turns" if demand.in_turn else "are hidden by other load"
         dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
 
     def _widen(self, task: TaskProfile) -> Iterator[None]:

@@ -101,17 +101,26 @@ def after_confirming(task: TaskProfile, threads: int, demand: Demand) -> TaskPro
     """Learn whether so many calls, which seemed to leave the GIL alone for some of the time, do run
     at once.
 
-    Alone, a call uses ``cpu / wall`` of a CPU. If each does so beside the others too, the GIL was
-    free meanwhile; if together they used about one CPU, they took turns, or other load hid it.
+    If each uses beside the others what it does alone, the GIL was free meanwhile; if together they
+    used about one CPU, they took turns, or other load hid it.
     """
-    alone = (task.cpu + task.helpers) / task.wall
-    if demand.at_once or demand.used >= _PARALLEL * alone * threads:
-        most = task.cpu / max(demand.used, 1.0)
-        return task.with_gil(min(task.gil_low, most), min(task.gil_high, most))
+    if demand.at_once or _all_at_work(task, demand.used, threads):
+        return _at_once(task, demand.used)
     if not demand.in_turn and _costs_much_to_send(task):
         return task  # a wrong process costs more than its start
     low, high = demand.share()
     return task.with_gil(low * task.cpu, high * task.cpu)
+
+
+def _all_at_work(task: TaskProfile, used: float, threads: int) -> bool:
+    """Whether so many calls use together what each uses of a CPU alone, ``cpu / wall``."""
+    return used >= _PARALLEL * threads * (task.cpu + task.helpers) / task.wall
+
+
+def _at_once(task: TaskProfile, used: float) -> TaskProfile:
+    """Bound the share of calls that run at once: so many CPUs could not be used with a larger."""
+    most = task.cpu / max(used, 1.0)
+    return task.with_gil(min(task.gil_low, most), min(task.gil_high, most))
 
 
 def _costs_much_to_send(task: TaskProfile) -> bool:
@@ -120,8 +129,8 @@ def _costs_much_to_send(task: TaskProfile) -> bool:
     return large and payload.caller + payload.worker > _MUCH * task.cpu
 
 
-def after_a_while(task: TaskProfile, used: float) -> TaskProfile:
-    """Learn from the CPUs that threads have used for some tenths of a second under a plan.
+def after_a_while(task: TaskProfile, used: float, threads: int) -> TaskProfile:
+    """Learn from the CPUs that so many threads have used for some tenths of a second under a plan.
 
     What listening could not tell, or only as a bound, a long look makes likely: the GIL kept
     threads from using more. And if others never leave a CPU free, processes get a larger share of
@@ -130,6 +139,8 @@ def after_a_while(task: TaskProfile, used: float) -> TaskProfile:
     known = task.gil_low >= _HELD * task.gil_high > 0.0
     if known or task.waits or _costs_much_to_send(task):
         return task
+    if _all_at_work(task, used, threads):
+        return _at_once(task, used)
     high = 1.0 if used <= _ONE_CPU[1] else min(task.gil_high / task.cpu, 1.0 / used)
     return task.with_gil(_HELD * high * task.cpu, high * task.cpu)
 

@@ -17,7 +17,7 @@ BUDGET: Seconds = 5e-3
 WARM_UP: Seconds = 20e-3
 
 #: It did if it took so many times as long.
-_WARMER = 5.0
+WARMER = 5.0
 
 #: Below this, a batch says more about reading the clock than about the calls.
 _SHORT: Seconds = 1e-4
@@ -91,7 +91,7 @@ class Pilot:
 
 
 def _was_warming_up(samples: list[Sample]) -> bool:
-    return samples[0].wall > _WARMER * _each(samples[1])
+    return samples[0].wall > WARMER * _each(samples[1])
 
 
 def _each(sample: Sample) -> Seconds:
