@@ -105,6 +105,22 @@ def test_what_waits_behind_another_can_be_cancelled(pool: poolwise.Executor) -> 
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("workers", [1, WORKERS])
+def test_cancelled_calls_hold_up_none_of_another_function(workers: int) -> None:
+    """Also where nothing else is left that would have the dispatcher look again."""
+    with poolwise.Executor(plan=f"thread:{workers}") as pool:
+        for _ in range(20):
+            release = threading.Event()
+            blocked = [pool.submit(step, release) for _ in range(workers)]
+            behind = [pool.submit(step) for _ in range(500)]
+            assert all(future.cancel() for future in behind)
+            other = pool.submit(pow, 2, 5)
+            release.set()
+            assert other.result(timeout=30) == 32
+            assert all(future.result(timeout=30) is None for future in blocked)
+
+
+@pytest.mark.fault
 def test_shutting_down_cancels_what_was_offered() -> None:
     release = threading.Event()
     with poolwise.Executor(WORKERS) as pool:

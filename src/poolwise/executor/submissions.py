@@ -150,20 +150,21 @@ class Submissions:
         seen: Seen | None = None
         while queue and len(taken) < limit:
             submission = queue[0]
+            assert submission.future is not None
+            if submission.future.cancelled():  # and says nothing of the function to come
+                submission.begin()
+                self.tallies.mine().cancelled += 1
+                queue.popleft()
+                continue
             if seen is None:
                 seen = submission.seen
                 limit = min(limit, self._router.most_in_thread(seen))
             elif submission.seen is not seen:
                 break
-            assert submission.future is not None
-            if submission.future.cancelled():
-                submission.begin()
-                self.tallies.mine().cancelled += 1
-            else:
-                submission.examined = self._router.examines(seen)
-                self._give_place(_Ticket(seen))
-                taken.append(seen)
-                self._offered.append(submission)
+            submission.examined = self._router.examines(seen)
+            self._give_place(_Ticket(seen))
+            taken.append(seen)
+            self._offered.append(submission)
             queue.popleft()
         self._crowded = self._crowded or len(taken) > 1
         return (self._here, (taken,)) if taken else None
