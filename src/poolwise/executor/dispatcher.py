@@ -222,10 +222,10 @@ class Dispatcher:
         return left if patience is None else min(patience, left)
 
     def _fill(self) -> None:
-        # Two lanes that share a limit take turns, so one pass may leave slots free.
-        dispatch, sent = self._dispatch, -1
-        while sent != dispatch.sent:
-            sent = dispatch.sent
+        # Two lanes that share a limit take turns, so one pass may leave slots free: what was sent,
+        # or passed over, may have been what the other lane waited for.
+        dispatch, gone = self._dispatch, -1
+        while gone != (gone := dispatch.sent + self._submissions.passed_over):
             dispatch.fill()
             if len(dispatch.lanes) < 2:
                 return

@@ -90,6 +90,7 @@ class Submissions:
         self._stuck = 0, 0.0  # calls delivered when the processes were last looked at, and when
         self._here = Task(self._run_here)
         self.delivered = 0
+        self.passed_over = 0  # calls that left a queue because they were cancelled
         self.pace = 0.0
 
     # ---- from any thread ---------------------------------------------------------------------
@@ -153,7 +154,7 @@ class Submissions:
             assert submission.future is not None
             if submission.future.cancelled():  # and says nothing of the function to come
                 submission.begin()
-                self.tallies.mine().cancelled += 1
+                self._pass_over(submission)
                 queue.popleft()
                 continue
             if seen is None:
@@ -268,9 +269,7 @@ class Submissions:
                     self.tallies.mine().waits.add(waited)
                     submission.arrived = 0.0
             else:
-                self.tallies.mine().cancelled += 1
-                if submission.fixed:
-                    self._router.dropped(submission.seen)
+                self._pass_over(submission)
             queue.popleft()
         if not taken:
             return None
@@ -333,6 +332,12 @@ class Submissions:
             queue and queue[0].number < first and self._router.has_room(other)
             for other, queue in self._waiting.items()
         )
+
+    def _pass_over(self, submission: Submission) -> None:
+        self.passed_over += 1
+        self.tallies.mine().cancelled += 1
+        if submission.fixed and submission.mechanism == "process":
+            self._router.dropped(submission.seen)
 
     def _give_place(self, sent: Submission | _Ticket) -> None:
         self._drawn[self._count] = sent
