@@ -271,6 +271,13 @@ def test_no_race_this_time_is_no_proof() -> None:
     assert kind("3.T.4", only_with_call) == "holds"
 
 
+def test_one_moment_on_two_cpus_shows_that_it_can_be() -> None:
+    """On a busy machine most moments have one."""
+    rarely = Sample("1", (1.0,) * 19 + (2.0,))
+    machine = having(as_the_article_says(), "concurrency.cpus_at_once", "process", figure=rarely)
+    assert kind("4.P.1", machine) == kind("4.P.4", machine) == "holds"
+
+
 @pytest.mark.parametrize(
     ("neighbour", "on"), [("memory", "memory bandwidth"), ("computing", "quota")]
 )

@@ -68,7 +68,7 @@ def test_cpus_are_counted_where_both_ran() -> None:
     found = cpus(first, second)
     assert isinstance(found, Sample)
     assert set(found.values) == {2.0}
-    assert found.count == 5
+    assert found.count == 20
 
 
 def test_those_that_take_turns_are_not_at_once() -> None:
@@ -76,6 +76,13 @@ def test_those_that_take_turns_are_not_at_once() -> None:
     first, second = ([(i * 1e-3 + 5e-4, n) for r in own for i in r] for n, own in enumerate(turns))
     second.insert(0, (20e-3, 1))  # moments are counted from here
     found = cpus(first, second)
+    assert isinstance(found, Sample)
+    assert set(found.values) == {1.0}
+
+
+def test_one_that_is_moved_is_not_at_two_places_at_once() -> None:
+    moved = [(i * 1e-5, i % 2) for i in range(1000)]
+    found = cpus(moved, [(i * 1e-4, 1) for i in range(100)])
     assert isinstance(found, Sample)
     assert set(found.values) == {1.0}
 

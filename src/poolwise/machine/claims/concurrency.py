@@ -11,6 +11,7 @@ from poolwise.machine.claims.rows import (
     both,
     busy,
     depends,
+    ever,
     fails,
     figure,
     first,
@@ -29,6 +30,7 @@ _HELD_BY_THREADS = Speedup("holds the GIL", "thread")
 _HELD_BY_PROCESSES = Speedup("holds the GIL", "process")
 _RELEASED_BY_THREADS = Speedup("releases the GIL", "thread")
 _WAITING_THREADS = Speedup("waits", "thread")
+_ON_TWO_CPUS = ever(figure("concurrency.cpus_at_once", "process"), above=1)
 _BESIDE_COMPUTING = figure("concurrency.neighbour", "computing")
 _BESIDE_MEMORY = figure("concurrency.neighbour", "memory")
 
@@ -37,7 +39,7 @@ CLAIMS = (
         "4.P.1",
         "On a system with several CPU cores, processes can run on different cores at once",
         "在多核 CPU 系统中，多个进程可以同时运行在不同的 CPU 核心上",
-        first(holds(above(figure("concurrency.cpus_at_once", "process"), 1)), one_cpu(), busy()),
+        first(holds(_ON_TWO_CPUS), one_cpu(), busy()),
     ),
     row(
         "4.P.2",
@@ -76,7 +78,7 @@ CLAIMS = (
         first(
             holds(
                 both(
-                    above(figure("concurrency.cpus_at_once", "process"), 1),
+                    _ON_TWO_CPUS,
                     less(
                         figure("suitability.makespan", "pure python", "process"),
                         figure("suitability.makespan", "pure python", "loop"),
@@ -89,7 +91,7 @@ CLAIMS = (
                 "how much there is to do: starting the processes takes what they win",
                 "工作量：启动进程的开销抵消了收益",
                 both(
-                    above(figure("concurrency.cpus_at_once", "process"), 1),
+                    _ON_TWO_CPUS,
                     not_less(
                         figure("suitability.makespan", "pure python", "process"),
                         figure("suitability.makespan", "pure python", "loop"),

@@ -70,9 +70,15 @@ def is_yes(sample: Sample) -> bool | None:
     return said.pop() if len(said) == 1 else None
 
 
-def was_above_zero(sample: Sample) -> bool:
-    """Whether any reading was: one lost update is proof, whatever the median."""
-    return max(sample.values) > 0
+@dataclass(frozen=True, slots=True)
+class WasAbove:
+    """Whether any reading was above a limit: one lost update is proof, whatever the median."""
+
+    limit: float
+
+    def __call__(self, sample: Sample) -> bool:
+        """Answer for these readings."""
+        return max(sample.values) > self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +95,6 @@ class IsAbove:
 
 
 YES = Question(Text("{} is yes", "{}为是"), Text("{} is no", "{}为否"), is_yes)
-EVER = Question(
-    Text("{} was above 0 at least once", "{}至少一次大于 0"),
-    Text("{} is always 0", "{}始终为 0"),
-    was_above_zero,
-)
 
 
 def is_above(limit: float) -> Question:
@@ -102,6 +103,15 @@ def is_above(limit: float) -> Question:
         Text(f"{{}} is clearly above {limit:g}", f"{{}}明显大于 {limit:g}"),
         Text(f"{{}} is at most {limit:g}", f"{{}}不大于 {limit:g}"),
         IsAbove(limit),
+    )
+
+
+def was_above(limit: float) -> Question:
+    """Return the question whether a figure was above a limit at least once."""
+    return Question(
+        Text(f"{{}} was above {limit:g} at least once", f"{{}}至少一次大于 {limit:g}"),
+        Text(f"{{}} is never above {limit:g}", f"{{}}从不大于 {limit:g}"),
+        WasAbove(limit),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from poolwise.machine.claims.claim import Claim
 from poolwise.machine.claims.conditions import (
-    EVER,
     YES,
     All,
     Asked,
@@ -12,6 +11,7 @@ from poolwise.machine.claims.conditions import (
     Less,
     NotClearly,
     is_above,
+    was_above,
 )
 from poolwise.machine.claims.readings import CpuFact, Field, Lowest, Reading
 from poolwise.machine.claims.rules import Case, Cases, Explained, Facets, Rule
@@ -82,14 +82,14 @@ def no_gain(reading: Reading) -> Condition:
     return at_most(reading, GAIN)
 
 
-def ever(reading: Reading) -> Condition:
-    """It happened at least once."""
-    return Asked(EVER, reading)
+def ever(reading: Reading, above: float = 0) -> Condition:
+    """It happened at least once: a count was above 0, or another number."""
+    return Asked(was_above(above), reading)
 
 
 def never(reading: Reading) -> Condition:
     """It did not happen a single time."""
-    return Asked(EVER, reading, wanted=False)
+    return Asked(was_above(0), reading, wanted=False)
 
 
 def both(*conditions: Condition) -> Condition:

@@ -20,8 +20,9 @@ _TICK: Seconds = 1e-3
 #: some ten ticks even where each waits 5 ms for the GIL.
 _BEATS = 3.0
 
-#: Computing ones are seen "at once" if both were within so long.
-_MOMENT: Seconds = 1e-3
+#: Computing ones are seen "at once" if both were within so long: less than a time slice, so that
+#: two that take turns are not.
+_MOMENT: Seconds = 0.25e-3
 
 #: On a busy machine one may have ended, and taken the other call too, before the other is awake.
 _MEETINGS = 5
@@ -101,8 +102,19 @@ def _cpus(workers: Workers, seconds: Seconds) -> Iterator[float]:
         end = min(trace[-1][0] for trace in traces)
         if begin < end:
             break
+    first, second = (_by_moment(trace, begin, end) for trace in traces)
+    for moment in first.keys() | second.keys():
+        here, there = first.get(moment, set()), second.get(moment, set())
+        # One that was moved to another CPU is still on one at a time.
+        yield 2.0 if here and there and here.isdisjoint(there) else 1.0
+
+
+def _by_moment(
+    trace: list[tuple[Seconds, int]], begin: Seconds, end: Seconds
+) -> dict[int, set[int]]:
+    """Return the CPUs on which one was seen, by moments since `begin`."""
     moments: dict[int, set[int]] = {}
-    for when, cpu in (seen for trace in traces for seen in trace):
+    for when, cpu in trace:
         if begin <= when <= end:
             moments.setdefault(int((when - begin) / _MOMENT), set()).add(cpu)
-    yield from (float(len(cpus)) for cpus in moments.values())
+    return moments
