@@ -113,6 +113,7 @@ def communication() -> Communication:
         lost_with_call=Sample("1", (0.0, 31_000.0, 28_000.0)),
         lost_with_lock=count(0),
         increments=600_000,
+        increments_with_lock=75_000,
     )
 
 

@@ -172,7 +172,8 @@ def _lost(record: Communication, name: str, language: Language) -> str:
     if name == "rlock_reentered":
         return cell(figure, language)
     # One attempt that lost is proof, so the worst is told.
-    return f"{max(figure.values):,.0f} / {record.increments:,}"
+    of = record.increments_with_lock if name == "lost_with_lock" else record.increments
+    return f"{max(figure.values):,.0f} / {of:,}"
 
 
 def _concurrency(record: Concurrency | None, cpus: int, language: Language) -> Iterable[str]:

@@ -78,7 +78,8 @@ class Communication:
     lost_plain: Figure  # 1: updates lost by `n += 1` in two threads, without a lock
     lost_with_call: Figure  # 1: the same with a call between reading and writing
     lost_with_lock: Figure  # 1: the same under a lock
-    increments: int  # how many each of these three counted
+    increments: int  # in each run of the first two
+    increments_with_lock: int  # and of the third
 
 
 @dataclass(frozen=True, slots=True)

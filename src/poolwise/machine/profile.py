@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from poolwise.machine.fingerprint import Fingerprint
 
 #: Grows when a key goes or changes its meaning; new keys may come without.
-FORMAT = 1
+FORMAT = 2
 
 DIMENSIONS = (
     "isolation",

@@ -39,4 +39,5 @@ def measure_communication(effort: Effort) -> Communication:
         lost_with_call=lost.with_call,
         lost_with_lock=lost.with_lock,
         increments=lost.increments,
+        increments_with_lock=lost.increments_with_lock,
     )

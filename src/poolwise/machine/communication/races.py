@@ -16,12 +16,16 @@ from poolwise.timing.clock import Clock, SystemClock
 from poolwise.timing.repeat import Effort, gather
 from poolwise.timing.sample import Figure
 
-#: Of both threads, at least: the same that the article's readers try.
-_INCREMENTS = 600_000
+#: Increments with which the time that they take is found out.
+_FIRST = 10_000
 
-#: So many turns each thread takes, at least. Who is done within its first turn has lost nothing:
-#: 150,000 increments take 5.6 ms here, and a turn 5 ms.
-_TURNS = 2
+#: So many turns each thread takes, at least, where a call stands in between: half of that without.
+#: Who is done within its first turn has lost nothing: 150,000 increments take 5.6 ms here, and a
+#: turn 5 ms.
+_TURNS = 4
+
+#: Under a lock that two want, an increment takes 16 times as long here, and turns end sooner.
+_FEWER_WITH_LOCK = 8
 
 #: In how many runs nothing may be lost before it is believed that nothing is, where much should be.
 #: A turn ends between reading and writing, or it does not: half of the runs lost something.
@@ -29,12 +33,13 @@ _ATTEMPTS = 20
 
 
 class Races(NamedTuple):
-    """Updates lost, run by run until some were, each of `increments`."""
+    """Updates lost, run by run until some were, and how many each run makes."""
 
     plain: Figure
     with_call: Figure
     with_lock: Figure
     increments: int
+    increments_with_lock: int
 
 
 class _Counter:
@@ -47,22 +52,25 @@ def race(effort: Effort) -> Races:
     """Have two threads count up the same variable in three ways."""
     each = _enough()
 
-    def lost(update: Callable[[_Counter, int], None], attempts: int) -> Figure:
+    locked = each // _FEWER_WITH_LOCK
+
+    def lost(update: Callable[[_Counter, int], None], attempts: int, each: int) -> Figure:
         return gather(_until_lost(update, attempts, each), "1")
 
     few = max(1, effort.least // 2)
     return Races(
-        plain=lost(_plainly, few),
-        with_call=lost(_with_call, _ATTEMPTS),
-        with_lock=lost(_with_lock, few),
+        plain=lost(_plainly, few, each),
+        with_call=lost(_with_call, _ATTEMPTS, each),
+        with_lock=lost(_with_lock, few, locked),
         increments=2 * each,
+        increments_with_lock=2 * locked,
     )
 
 
 def _enough(clock: Clock | None = None) -> int:
     """Return how many increments take one thread several turns."""
     clock = clock or SystemClock()
-    each, wanted = _INCREMENTS // 2, _TURNS * sys.getswitchinterval()
+    each, wanted = _FIRST, _TURNS * sys.getswitchinterval()
     while True:
         begin = clock.now()
         _with_call(_Counter(), each)
