@@ -7,7 +7,8 @@ How to read it: the ratio is the larger of two medians over the smaller, the fir
 before the bar. The worst rows come first. Figures without a unit of time or size that differ by
 one count (CPU numbers, switches) may be anything, and so may lost updates; a row that says
 "throttled" was measured while a quota took CPU time away. Other load shows here first: look at the
-load average in the head.
+load average in the head, and at the last line. It says by how much medians of one bare loop differ
+that are read before, between and after the runs: no figure can be steadier than the machine.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 
@@ -23,10 +25,13 @@ from _report import begin, median, options, table
 from poolwise import MachineProfile, measure
 from poolwise.machine.profile import DIMENSIONS
 from poolwise.timing.sample import Gap, Sample
-from poolwise.units import duration, rate, size
+from poolwise.units import Seconds, duration, rate, size
 
 #: What two runs on a quiet machine are to agree within.
 GOAL = 1.25
+
+#: Medians of a bare loop, each of some 50 ms, before and after each run.
+_CONTROLS = 5
 
 #: Answers are equal or not; counts below this differ by more than a quarter as soon as by one.
 _FEW = 4.0
@@ -76,12 +81,27 @@ def shown(figure: Sample) -> str:
             return f"{figure.median:.3g} {unit}".removesuffix(" 1")
 
 
+def bare_loops() -> list[Seconds]:
+    """Return some medians of what a loop of plain Python takes, read without any of our code."""
+
+    def loop() -> Seconds:
+        begin, total = time.perf_counter(), 0
+        for number in range(20_000):
+            total += number
+        return time.perf_counter() - begin
+
+    return [median([loop() for _ in range(50)]) for _ in range(_CONTROLS)]
+
+
 def main() -> None:
     """Measure twice or more often, compare each run with the first."""
     given = begin(options(__doc__, rounds=2))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["POOLWISE_CACHE"] = folder  # the user's profile stays what it is
-        runs = [of(measure(quick=given.smoke)) for _ in range(max(2, given.rounds))]
+        runs, loops = [], bare_loops()
+        for _ in range(max(2, given.rounds)):
+            runs.append(of(measure(quick=given.smoke)))
+            loops += bare_loops()
     rows: list[tuple[float, list[str]]] = []
     gaps = 0
     for place, first in runs[0].items():
@@ -116,7 +136,8 @@ def main() -> None:
     within = sum(ratio <= GOAL for ratio in ratios)
     print(
         f"\n{within} of {len(ratios)} medians agree within {GOAL - 1:.0%}; the middle ratio is "
-        f"{median(ratios):.2f}; {gaps} figures are gaps"
+        f"{median(ratios):.2f}; {gaps} figures are gaps\n"
+        f"{len(loops)} medians of one bare loop differ by {max(loops) / min(loops):.2f} x"
     )
 
 
