@@ -395,6 +395,7 @@ def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
         surroundings.note_levels()
         surroundings.plain_output = plain_output
         surroundings.arithmetic = surroundings.arithmetic_here()
+        surroundings.begin_with_one_inner_thread()
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

@@ -110,20 +110,48 @@ def take_arithmetic(wanted: Arithmetic | None) -> None:
 
 def _limit_inner_threads(inner: dict[str, int]) -> None:
     """Limit libraries that are loaded already; those that are not will read the environment."""
-    global _limited
-    if not inner or _limited == inner or not _WITH_THREADS & sys.modules.keys():
+    global _libraries, _searched, _limited, _unlimited
+    most = min(inner.values(), default=0)
+    if most == _limited or not have_inner_threads():
         return
-    from threadpoolctl import threadpool_limits
+    loaded = _WITH_THREADS & sys.modules.keys()
+    if loaded - _searched:
+        from threadpoolctl import ThreadpoolController
 
-    threadpool_limits(min(inner.values()))
-    _limited = inner
+        _libraries, _searched = ThreadpoolController(), loaded
+    if most:
+        before = _libraries.limit(limits=most)
+        _unlimited = _unlimited or before
+    elif _unlimited is not None:
+        _unlimited.restore_original_limits()
+    _limited = most
+
+
+def have_inner_threads() -> bool:
+    """Whether libraries are loaded that compute in threads of their own."""
+    return bool(_WITH_THREADS & sys.modules.keys())
+
+
+def begin_with_one_inner_thread() -> None:
+    """Limit libraries in a server that is a fork, as most of its workers are to be limited.
+
+    To find them takes some 10 ms if pandas is loaded, and each time that OpenBLAS is told a number
+    it starts its threads, which poll for work for some 30 ms. Those of a server end with its next
+    fork, before that; and a worker has nothing left to find or to start.
+    """
+    _limit_inner_threads({"": 1})
 
 
 #: Modules that load libraries with threads of their own.
 _WITH_THREADS = {"numpy", "scipy", "torch", "sklearn"}
 
-#: What was last limited: nothing.
-_limited: dict[str, int] = {}
+#: The libraries that were found when these modules had been loaded.
+_libraries: Any = None
+_searched: set[str] = set()
+
+#: Threads that they are limited to, 0 for none; and what restores the number they had before.
+_limited = 0
+_unlimited: Any = None
 
 
 def _take_locale(name: str) -> None:

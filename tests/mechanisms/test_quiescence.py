@@ -200,6 +200,36 @@ def test_a_thread_that_has_ended_does_not_count() -> None:
     assert before >= 1
 
 
+def test_who_waits_for_threads_to_go_finds_those_that_have_ended_gone() -> None:
+    program = """
+import threading
+from poolwise.mechanisms import quiescence
+for _ in range(200):
+    threads = [threading.Thread(target=int) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert quiescence.threads_that_stay() == 1
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+
+
+def test_threads_that_stay_are_not_waited_for_twice() -> None:
+    program = (
+        NATIVE
+        + """
+import os, time
+from poolwise.mechanisms import quiescence, servers
+native_thread()
+assert servers._forked_safely([]) is None
+assert servers._stay == {2}
+quiescence.threads_that_stay = servers.threads_that_stay = None
+assert servers._forked_safely([]) is None
+os._exit(0)
+"""
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+
+
 def test_threads_of_other_kinds_are_counted() -> None:
     program = (
         NATIVE

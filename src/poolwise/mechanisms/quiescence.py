@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+from poolwise.units import Seconds
 
 #: Beyond this resident size, in bytes, copying the page tables takes longer than starting a server
 #: anew: a fork of 2 GB took 21 ms here, a new server takes some 20 to 40.
@@ -22,6 +25,11 @@ _LARGE = 2 << 30
 #: The bit of a thread's flags in ``/proc`` that says that it is on its way out, inside the kernel:
 #: it holds no lock. See ``PF_EXITING`` in Linux' ``include/linux/sched.h``.
 _EXITING = 4
+
+#: In Python 3.11 a thread that has been joined is still on its way out for some 0.1 ms, longer
+#: where other threads have the CPUs. So long it is waited for, and looked at so often: nothing
+#: tells when a thread is gone.
+_GONE_AFTER, _LOOK_EACH = 20e-3, 2e-4
 
 
 def is_quiescent(count: int) -> bool:
@@ -44,6 +52,19 @@ def is_large() -> bool:
     except OSError:
         return True
     return resident > _LARGE
+
+
+def threads_that_stay() -> int:
+    """Return how many threads this process has, once those that Python has seen end are gone.
+
+    With NumPy loaded, what Python does not know of are most likely threads of OpenBLAS.
+    """
+    until: Seconds = time.perf_counter() + _GONE_AFTER
+    while (count := threads()) > 1 and "numpy" not in sys.modules:
+        if len(sys._current_frames()) > 1 or time.perf_counter() > until:
+            break
+        time.sleep(_LOOK_EACH)
+    return count
 
 
 def threads() -> int:

@@ -25,12 +25,19 @@ from contextlib import suppress
 from typing import Never
 
 from _poolwise_worker import front_door
+from _poolwise_worker import surroundings as own
 from _poolwise_worker.apply import apply
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.interpreter import interpreter
 from poolwise.mechanisms.module_state import state_for_fork
-from poolwise.mechanisms.quiescence import is_alone, is_large, is_quiescent, threads
+from poolwise.mechanisms.quiescence import (
+    is_alone,
+    is_large,
+    is_quiescent,
+    threads,
+    threads_that_stay,
+)
 from poolwise.mechanisms.signals import no_signals
 from poolwise.mechanisms.surroundings import plain_output, surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
@@ -236,6 +243,8 @@ _fork_of_this: Fork | None = None
 _executed: Server | None = None
 #: Numbers of threads at which a fork has shown that some are not those of OpenBLAS.
 _strangers: set[int] = set()
+#: Numbers of threads of which some are not Python's and have not gone when they were waited for.
+_stay: set[int] = set()
 #: Servers that may still have workers; waited for when there is an occasion.
 _dismissed: list[Server] = []
 
@@ -274,7 +283,8 @@ def _forked(tasks: Sequence[Task]) -> Fork:
             return _fork_of_this
         _fork_of_this.dismiss()
         _fork_of_this = None
-    payload = surroundings(1)
+    # Libraries of a fork are limited, and so it does not look like this process.
+    payload = b"" if own.have_inner_threads() else surroundings(1)
     # A handler that raises would make a child go on as a second caller, and leave a child here of
     # which nobody knows.
     with no_signals():
@@ -286,6 +296,10 @@ def _forked_safely(tasks: Sequence[Task]) -> Fork | None:
     """Fork if no other thread is there; ``None`` if one is."""
     global _fork_of_this
     count = threads()
+    if count not in _stay:
+        count = threads_that_stay()
+        if count > 1 and threading.active_count() == 1:
+            _stay.add(count)
     if count in _strangers or not is_quiescent(count) or is_large():
         return None
     with no_signals():  # nobody may find it before it is known to have been alone
@@ -362,6 +376,7 @@ def _after_fork() -> None:
     _fork_of_this = _executed = None
     _dismissed.clear()
     _strangers.clear()
+    _stay.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
