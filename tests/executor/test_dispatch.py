@@ -92,3 +92,26 @@ def test_all_that_comes_back_at_once_is_sent_again() -> None:
             results += part
     assert results == [1, 2, 3]
     assert pool.recalls
+
+
+def test_what_lies_at_processes_is_not_run_by_idle_threads() -> None:
+    """An executor has both; what it has sent to processes holds the GIL."""
+    world = World()
+    inbox = SimulatedInbox(world)
+    pools = {name: SlowToBegin(world) for name in ("process", "thread")}
+    dispatch = Dispatch(
+        Inputs(Task(abs), ([-1, -2],), SimulatedClock(world), None),
+        Ordered(return_errors=False),
+        mechanisms=pools.__getitem__,  # type: ignore[arg-type]
+        inbox=inbox,  # type: ignore[arg-type]
+        clock=SimulatedClock(world),
+    )
+    lanes = [dispatch.open(Plan(name, 2)) for name in ("process", "thread")]
+    lanes[1].width = 0  # until all has been sent
+    dispatch.fill()
+    lanes[1].width = 2
+    while not dispatch.finished:
+        dispatch.fill()
+        dispatch.wait()
+    assert pools["process"].recalls == 0
+    assert lanes[1].calls == 0

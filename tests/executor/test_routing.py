@@ -653,8 +653,9 @@ def test_calls_that_hold_the_gil_end_up_in_processes(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("poolwise.executor.executor.this_machine", machine)
     with poolwise.Executor() as pool:
         for _ in range(300):
-            # Fresh lambdas, as programs make them, and others that wait for the GIL beside them.
-            futures = [pool.submit(lambda seconds: compute(seconds), 3e-3) for _ in range(24)]
+            # Fresh lambdas, as programs make them, and others that wait for the GIL beside them. To
+            # send one takes up to 1 ms, so shorter calls had better stay.
+            futures = [pool.submit(lambda seconds: compute(seconds), 12e-3) for _ in range(12)]
             processes = {future.result(DEADLINE) for future in futures}
             if os.getpid() not in processes:
                 break

@@ -89,7 +89,8 @@ def test_at_most_one_batch_is_sent_ahead_for_each_worker(
     [
         ("process:4", 1e-3, 4),
         ("process:4", 9e-3, 4),
-        ("process:4", 20e-3, 0),
+        ("process:4", 20e-3, 4),
+        ("process:4", 100e-3, 0),
         ("process:4x8", 1e-3, 4),
         ("thread:4", 1e-3, 4),
         ("thread:4", 9e-3, 0),

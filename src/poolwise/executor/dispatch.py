@@ -302,7 +302,7 @@ class Dispatch:
     def wait(self, timeout: Seconds | None = None) -> None:
         """Wait until something has happened, at most `timeout` seconds."""
         if self.nothing_left and self._flights and (timeout is None or timeout > _LATE):
-            timeout = _LATE if self._idle_slots() else timeout
+            timeout = _LATE if self._straggling else timeout
         due = self._first_due()
         if due < math.inf:
             until_due = max(0.0, due - self.clock.now())
@@ -363,8 +363,20 @@ class Dispatch:
             default=ANY_SIZE,
         )
 
-    def _idle_slots(self) -> bool:
-        return any(lane.active and lane.in_flight < lane.width for lane in self.lanes)
+    @property
+    def _straggling(self) -> list[Lane]:
+        """The lanes that have something under way that someone idle could run."""
+        return [lane for lane in self.lanes if lane.in_flight and self._idle_beside(lane)]
+
+    def _idle_beside(self, lane: Lane) -> bool:
+        """Whether someone is idle who may run what lies in `lane`: of the same mechanism, for what
+        an executor has sent to processes does not belong into its threads.
+        """
+        mechanism = lane.plan.mechanism
+        return any(
+            each.active and each.in_flight < each.width and each.plan.mechanism == mechanism
+            for each in self.lanes
+        )
 
     def _first_due(self) -> Seconds:
         """When the next batch will be late."""
@@ -386,11 +398,10 @@ class Dispatch:
 
     def _chase_stragglers(self) -> None:
         """With nothing left to send and someone idle, take unstarted calls from the busy."""
-        if not self._idle_slots():
-            return
+        late = self._straggling
         now = self.clock.now()
-        for flight in list(self._flights.values()):
-            if not flight.recalled and now - flight.sent_at > _LATE:
+        for flight in list(self._flights.values()) if late else ():
+            if flight.lane in late and not flight.recalled and now - flight.sent_at > _LATE:
                 self._recall(flight)
 
     def _recall(self, flight: _Flight) -> None:

@@ -16,9 +16,10 @@ _FIRST_BATCH = 1
 #: The largest batch; its size in memory is bounded by it, and a start mark has 20 bits.
 _LARGEST = 50_000
 
-#: Calls longer than this make up for the round trip to a worker that waits for its next one
-#: (about 0.1 ms, so 1 %); for shorter ones the next batch is sent ahead.
-_LONG_CALL: Seconds = 10e-3
+#: Calls longer than this make up for the round trip to a worker that waits for its next one; for
+#: shorter ones the next batch is sent ahead. Where the workers keep all CPUs busy, the caller has
+#: to get one first: 0.8 ms on a slow machine, 6 % of calls of 13 ms.
+_LONG_CALL: Seconds = 80e-3
 
 #: Submitted calls shorter than this go to a thread several at a time, so many as take
 #: `_CROWD_FOR`: handing over costs some 15 µs. Longer ones go one by one, so that none waits for
