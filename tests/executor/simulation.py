@@ -203,8 +203,11 @@ class SimulatedInbox:
             self._posted.popleft()()
         return acted
 
-    def lasts(self, timeout: float) -> float:
-        return timeout
+    def sleep(self, seconds: float) -> None:
+        until = self._world.time + seconds
+        while self._world.time < until and self._world.step(until):
+            pass
+        self._world.wait_for_the_gil()
 
     def close(self) -> None:
         self._posted.clear()

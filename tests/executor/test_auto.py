@@ -204,6 +204,15 @@ def test_inputs_of_unknown_number_get_workers_once_they_have_paid() -> None:
     assert result.plan.mechanism == "process"
 
 
+def test_threads_are_thought_over_as_long_as_more_inputs_come() -> None:
+    """Half of each call holds the GIL: threads win at first, and processes when more has come."""
+    works = [Work(gil=4e-3, free=4e-3)] * 800
+    result = simulate(iter(works))
+    assert result.values == works
+    assert result.plan.mechanism == "process", result.story
+    assert result.makespan <= 0.65 * 800 * 8e-3
+
+
 def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:
     works = [Work(wait=10e-3, gil=1e-4)] * 600 + [Work(gil=10e-3)] * 400
     result = simulate(works)

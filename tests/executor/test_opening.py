@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from poolwise.executor.opening import Opening
 from poolwise.machine import this_machine
+from poolwise.probe.contention import Demand
 from programs import run
 
 needs_two_cpus = pytest.mark.skipif(
@@ -64,3 +68,32 @@ for _ in range(3):
         program = program.replace("(text,) = lost(found)", "text, *_ = lost(found)")
     wisdom = {"POOLWISE_WISDOM": "on", "POOLWISE_CACHE": str(tmp_path / "cache")}
     run(tmp_path, LONG + program, "default", **wisdom)
+
+
+@pytest.mark.parametrize(
+    ("used", "waits", "windows"),
+    [
+        ([0.1], True, 1),  # waits from the beginning
+        ([1.0, 0.1], True, 2),  # has imported something before
+        ([1.0, 0.9, 0.9, 0.2], True, 4),
+        ([1.0, 1.0, 1.0, 1.0], False, 4),  # computes
+    ],
+)
+def test_a_call_that_comes_to_wait_is_seen_to(
+    used: list[float], waits: bool, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`used` are the CPUs that it uses in each window of 5 ms."""
+    left: Iterator[float] = iter(used)
+    meter = SimpleNamespace(elapsed=0.0, demand=Demand(0.0, 0.0))
+
+    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+        cpu = meter.demand.used * meter.elapsed + next(left) * (until - meter.elapsed)
+        meter.elapsed = until
+        meter.demand = Demand(cpu / until, cpu / until)
+
+    opening = object.__new__(Opening)
+    opening._patience = 5e-3, 20e-3
+    monkeypatch.setattr(opening, "_watch", watch)
+    lane = SimpleNamespace(in_flight=1)
+    assert opening._waits(lane, meter, None) == waits  # type: ignore[arg-type]
+    assert meter.elapsed == pytest.approx(windows * 5e-3)

@@ -15,7 +15,10 @@ from poolwise.probe.contention import (
     after_a_while,
     after_confirming,
     after_listening,
+    after_progress,
     after_widening,
+    is_divided,
+    progress,
 )
 from poolwise.units import PerSecond, Seconds
 
@@ -112,6 +115,38 @@ def test_what_is_dear_to_send_is_not_sent_on_suspicion() -> None:
     dear = replace(SEEMS_FREE, payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
     assert after_confirming(dear, 2, Demand(1.0, 2.0)) == dear
     assert share(after_confirming(dear, 2, Demand(1.0, 1.0))) == (0.9, 1.0)
+
+
+@pytest.mark.parametrize(("held", "divided"), [(0.0, False), (0.4, True), (1.0, False)])
+def test_who_holds_the_gil_for_a_part_may_be_in_the_way_of_others(
+    held: float, divided: bool
+) -> None:
+    assert is_divided(after_listening(COMPUTES, held)) == divided
+
+
+def threads_of(task: TaskProfile, service: float, cpu: float) -> Sample:
+    """Two threads that have done ten calls, each of which took so long, and used so much CPU."""
+    return Sample(10, 2, 5 * service, 10 * service, 10 * cpu)
+
+
+def test_threads_that_use_two_cpus_and_do_no_more_than_one_take_turns() -> None:
+    task = after_listening(COMPUTES, 0.4)
+    gained = progress(task, threads_of(task, 2.0 * task.wall, 1.4 * task.cpu))
+    assert gained == pytest.approx(1.0)
+    assert share(after_progress(task, gained, 2)) == (pytest.approx(1.0), pytest.approx(1.0))
+
+
+def test_threads_that_do_twice_as_much_as_one_have_nothing_to_confess() -> None:
+    task = after_listening(COMPUTES, 0.4)
+    gained = progress(task, threads_of(task, 1.05 * task.wall, task.cpu))
+    assert gained == pytest.approx(1.9, abs=0.05)
+    assert after_progress(task, gained, 2) == task
+
+
+def test_a_first_call_that_warmed_up_does_not_make_threads_look_better() -> None:
+    task = after_listening(COMPUTES, 0.4)
+    gained = progress(task, threads_of(task, task.wall, 0.6 * task.cpu))
+    assert gained == pytest.approx(1.2, abs=0.01)
 
 
 @relaxed

@@ -11,6 +11,7 @@ from dataclasses import replace
 from poolwise.cost import Forecast
 from poolwise.executor.choice import CLEARLY_BETTER, Choice, Situation
 from poolwise.executor.conduct import step
+from poolwise.executor.demand import cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.opening import Opening
@@ -40,8 +41,10 @@ _SOME = 8
 #: counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 100e-3
 
-#: A fork saves so many seconds: for as long, calls under way may be waited for.
-_SOON_OVER: Seconds = 50e-3
+#: An executed server takes so many seconds more than a fork, besides the modules that its workers
+#: import anew: for as long, calls under way may be waited for. Little is lost meanwhile where they
+#: take turns; and as an estimate is one, they get twice as long.
+_SOON_OVER: Seconds = 0.15
 
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
@@ -162,7 +165,9 @@ class Auto:
             if plan.mechanism == "process":
                 yield from self._make_way(plan, task)
             lane = yield from self._current.move(plan, task)
-            sample = yield from self._survey.sample(lane, 4 * plan.concurrency, _VERIFY_FOR)
+            sample = yield from self._survey.sample(
+                lane, 4 * plan.concurrency, plan.concurrency, _VERIFY_FOR
+            )
             if lane.plan == plan and sample.calls >= plan.concurrency:
                 slices[plan] = sample
         mean = self._survey.profile = task.with_cpu(self._dispatch.cpu_per_call)
@@ -205,10 +210,9 @@ class Auto:
             return
         if ready.threads != 1 + self._current.threads:  # there are others, which stay
             return
-        # Calls under way end first. They take turns where they compute, and that is no loss.
         until_end = max(task.wall, lane.in_flight * task.cpu)
         if lane.inline or until_end <= _SOON_OVER:
-            yield from self._current.back_to_loop(2.0 * _SOON_OVER)
+            yield from self._current.back_to_loop(2.0 * until_end)
             if not self._current.threads:
                 self._prepared = True
                 process.prepare(dispatch.workers.tasks)
@@ -248,6 +252,7 @@ class Auto:
         dispatch, lane = self._dispatch, self._current.lane
         lane.settled = True
         start = looked = lane.observe(dispatch.clock.now())
+        others = cpu_of_others(dispatch.clock)
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
         least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
@@ -260,10 +265,11 @@ class Auto:
                 start, looked, warm = now, now, 0
                 continue
             if not warm and now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME:
-                recent = looked.until(now, lane.width)
-                if self._survey.drifted(lane.plan, recent) or self._survey.settled(
-                    lane.plan, recent
-                ):
+                recent, before = looked.until(now, lane.width), others
+                others = cpu_of_others(dispatch.clock)
+                # What computes for calls in threads of a library is not counted with them.
+                used = max(recent.cpu / recent.wall, (others - before) / (now.at - looked.at))
+                if self._survey.drifted(lane.plan, recent) or self._survey.settled(lane.plan, used):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:
@@ -278,9 +284,9 @@ class Auto:
                 if not self._choice.as_forecast(as_now, lane.plan, sample, left):
                     self._survey.doubt(sample.cpu / sample.calls)
                     return
-            if not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining) or (
-                lane.inline and dispatch.remaining is None  # more has come than was expected
-            ):
+            more = dispatch.remaining is None and lane.plan.mechanism in ("inline", "thread")
+            if more or not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining):
+                # More has come than was expected, or it goes otherwise.
                 self._survey.profile = as_now
                 return
             start, period = now, 2 * period

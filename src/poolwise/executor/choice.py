@@ -43,8 +43,9 @@ _LESS = 0.8
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the plan
-    in force and its throughput, whether a server of processes runs already, and how many threads
-    the run itself has. `whole`: all is still to be done, also what has been started by now.
+    in force and its throughput, whether a server of processes runs already, how many threads the
+    run itself has, and what it took to start one, if one was. `whole`: all is still to be done,
+    also what has been started by now.
     """
 
     left: int | None = None
@@ -53,6 +54,7 @@ class Situation:
     rate: PerSecond = 0.0
     served: bool = False
     threads: int = 0
+    thread_start: Seconds = 0.0
     whole: bool = False
 
     @property
@@ -233,6 +235,9 @@ class Choice:
     def _startup(self, plan: Plan, now: Situation) -> Seconds:
         if plan == now.plan:
             return 0.0
+        if plan.mechanism == "thread":
+            each = now.thread_start or self._machine.costs.thread_start
+            return each * max(0, plan.workers - now.threads)
         ready = self._mechanisms(plan.mechanism).readiness(
             WorkerOptions(threads_per_worker=plan.threads_per_worker)
         )
@@ -241,7 +246,9 @@ class Choice:
         # What runs in threads ends before a fork; see `Auto`.
         forks = not served and idle < plan.workers and ready.threads == 1 + now.threads
         took = startup(self._machine, plan, server_running=served or forks, idle=idle)
-        return took + _FORK if forks else took
+        # Where threads take longer to start than is known, so do processes.
+        slower = max(1.0, now.thread_start / self._machine.costs.thread_start)
+        return slower * (took + _FORK if forks else took)
 
 
 def _agree(ratio: float) -> bool:

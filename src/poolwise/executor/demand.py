@@ -62,3 +62,8 @@ class DemandMeter:
     def _queued_by_now(self) -> Seconds:
         with QuickTurns():
             return self._clock.process_queued()
+
+
+def cpu_of_others(clock: Clock) -> Seconds:
+    """Return the CPU time of all threads but this one, and of child processes that have ended."""
+    return clock.process_cpu() - clock.thread_cpu() + clock.children_cpu()

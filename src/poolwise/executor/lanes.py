@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import replace
 from pickle import PicklingError
 
 from poolwise.executor.choice import Choice, Situation
@@ -19,6 +20,9 @@ from poolwise.units import Seconds, duration
 #: notice that they are ready.
 _NOTICE_WITHIN: Seconds = 5e-3
 
+#: So many threads are started before the first of them get calls: to start one takes 0.1 to 0.4 ms.
+_AT_ONCE = 4
+
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
 #: for, for as long as a call: they would wait longer for the owner if it ran one.
 _WAIT_SHARE = 0.5
@@ -33,6 +37,7 @@ class CurrentLane:
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
         self.moves = 0  # to processes or back, after which going on costs a start
+        self.thread_start: Seconds = 0.0  # what one took that was started lately; 0 if none was
 
     @property
     def threads(self) -> int:
@@ -51,6 +56,7 @@ class CurrentLane:
             rate=self.lane.mean_rate,
             served=any(lane.plan.mechanism == "process" for lane in dispatch.lanes),
             threads=self.threads,
+            thread_start=self.thread_start,
         )
 
     def move(
@@ -65,14 +71,14 @@ class CurrentLane:
         if old.active and old.plan == plan:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
-            old.widen(plan)
             self.plan = plan
+            self._widen(old, plan)
             return old
         if plan.mechanism == "process":
             old = self._step_aside(old, task)
         try:
             with QuickTurns():
-                new = dispatch.open(plan)
+                new = self._open(plan)
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             return old
@@ -87,6 +93,25 @@ class CurrentLane:
         elif new.all_ready_at is not None:
             self._take(new, old)
         return self.lane
+
+    def _open(self, plan: Plan) -> Lane:
+        if plan.mechanism != "thread" or plan.workers <= _AT_ONCE:
+            return self._dispatch.open(plan)
+        lane = self._dispatch.open(replace(plan, workers=_AT_ONCE))
+        self._widen(lane, plan)
+        return lane
+
+    def _widen(self, lane: Lane, plan: Plan) -> None:
+        """Have another number of threads; those that are there have calls while others start."""
+        clock = self._dispatch.clock
+        while lane.active and (more := min(plan.workers - lane.plan.workers, _AT_ONCE)) > 0:
+            began, threads = clock.now(), lane.pool.workers
+            lane.widen(replace(plan, workers=lane.plan.workers + more))
+            if lane.pool.workers > threads:
+                self.thread_start = (clock.now() - began) / (lane.pool.workers - threads)
+            self._dispatch.pump()
+        if lane.active:  # no thread of it can be started otherwise
+            lane.widen(plan)
 
     def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
         """Leave what runs for the plain loop, and wait until its workers have ended, at most for so

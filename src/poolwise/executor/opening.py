@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pickle import PicklingError
 
-from poolwise.executor.beats import Heartbeat
+from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.executor.choice import Choice
-from poolwise.executor.demand import DemandMeter
+from poolwise.executor.demand import DemandMeter, cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
@@ -28,7 +28,6 @@ from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.payload import measure_payload
 from poolwise.probe.pilot import BUDGET
 from poolwise.task import Refusal
-from poolwise.timing.clock import Clock
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
@@ -127,14 +126,10 @@ class Opening:
                 dispatch.retire(beside)
             return
         clock = dispatch.clock
-        others = _cpu_of_others(clock)
+        others = cpu_of_others(clock)
         dispatch.send_next(first, 1)
         meter, beat = DemandMeter(clock), Heartbeat(clock)
-        waited, computed = self._patience
-        self._watch(first, meter, beat, waited)
-        waits = meter.demand.wanted < _WAITS
-        if not waits:
-            self._watch(first, meter, beat, computed)
+        waits = self._waits(first, meter, beat)
         computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
         if first.in_flight and beside is not None and computes and not waits:
             yield from self._in_processes(first, beside)
@@ -145,7 +140,7 @@ class Opening:
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
-            self._note(first, queued, _cpu_of_others(clock) - others)
+            self._note(first, queued, cpu_of_others(clock) - others)
             self.brief = meter.elapsed < BUDGET
             dispatch.retire(first)
             yield
@@ -156,11 +151,28 @@ class Opening:
             while first.in_flight:
                 dispatch.wait()
             self.held = beat.held
-            self._note(first, queued, _cpu_of_others(clock) - others)
+            self._note(first, queued, cpu_of_others(clock) - others)
             dispatch.retire(first)
+
+    def _waits(self, lane: Lane, meter: DemandMeter, beat: Heartbeat) -> bool:
+        """Whether the call in `lane` has come to wait, before it has computed for long. A first one
+        may import and connect before that.
+        """
+        waited, computed = self._patience
+        until, wanted = waited, 0.0
+        while True:
+            self._watch(lane, meter, beat, until)
+            before, wanted = wanted, meter.demand.wanted * meter.elapsed
+            if wanted - before < _WAITS * waited:
+                return True
+            if until >= computed or not lane.in_flight:
+                return False
+            until = min(until + waited, computed)
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
+        with QuickTurns(), meter:
+            self._dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
         with beat.beating(self._dispatch.inbox) as wait:
             while lane.in_flight and (left := until - meter.elapsed) > 0.0:
                 with meter:
@@ -269,7 +281,7 @@ class Opening:
 
     def _note(self, lane: Lane, queued: float = 0.0, others: Seconds = 0.0) -> None:
         """Keep what the calls were like; `queued` is the share of its time that one had no CPU,
-        `others` what `_cpu_of_others` grew by while it ran alone.
+        `others` what `cpu_of_others` grew by while it ran alone.
         """
         reading = lane.observe(self._dispatch.clock.now())
         if reading.calls:
@@ -277,8 +289,3 @@ class Opening:
             wall = max(reading.cpu, reading.service - lost)
             helpers = max(0.0, others - reading.cpu)
             self.sample = Sample(reading.calls, 1, wall, wall, reading.cpu, helpers)
-
-
-def _cpu_of_others(clock: Clock) -> Seconds:
-    """Return the CPU time of all threads but this one, and of child processes that have ended."""
-    return clock.process_cpu() - clock.thread_cpu() + clock.children_cpu()

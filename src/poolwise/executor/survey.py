@@ -26,8 +26,11 @@ from poolwise.probe.contention import (
     after_a_while,
     after_confirming,
     after_listening,
+    after_progress,
     after_widening,
+    is_divided,
     not_listened_to,
+    progress,
 )
 from poolwise.probe.pilot import WARMER
 from poolwise.task import Columns, Refusal, Task
@@ -40,8 +43,11 @@ LISTENS_FOR: Seconds = 10e-3
 #: Threads are watched for so long before the GIL is taken to be free.
 _CONFIRMS_FOR: Seconds = 10e-3
 
-#: And so often, until they use more than one CPU: they have to start, and other load hides it.
+#: And so often, until they use more than one CPU: they have to start, and other load hides it. With
+#: what it takes to read the clocks of many threads, each of which has to wait for the GIL, it ends
+#: after so many seconds.
 _CONFIRMS = 3
+_CONFIRMS_AT_MOST: Seconds = 50e-3
 
 #: Threads with which widening begins, at least and at most.
 _FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
@@ -226,12 +232,11 @@ class Survey:
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
         return True
 
-    def settled(self, plan: Plan, sample: Sample) -> bool:
-        """Whether threads at work have answered what was left open."""
+    def settled(self, plan: Plan, used: float) -> bool:
+        """Whether threads at work, which use so many CPUs, have answered what was left open."""
         task = self.profile
         if task is None or not self.learned or plan.mechanism != "thread" or plan.workers < 2:
             return False
-        used = sample.cpu / sample.wall
         self.profile = after_a_while(task, used, plan.workers)
         if self.profile == task:
             return False
@@ -314,6 +319,7 @@ class Survey:
         if threads < 2:
             return
         lane = yield from self._current.move(Plan("thread", threads), task)
+        until = dispatch.clock.now() + _CONFIRMS_AT_MOST
         for _ in range(_CONFIRMS):
             meter = DemandMeter(dispatch.clock)
             while not dispatch.finished and (left := _CONFIRMS_FOR - meter.elapsed) > 0.0:
@@ -326,13 +332,27 @@ class Survey:
             if dispatch.finished:
                 return
             demand = meter.demand
-            if demand.at_once:
+            if demand.at_once or dispatch.clock.now() > until:
                 break
+        divided = is_divided(task)
         self.profile = after_confirming(task, lane.width, demand)
         word = "run at once"
         if self.profile.gil_low > task.gil_low:
             word = "take turns" if demand.in_turn else "are hidden by other load"
         dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
+        if divided and demand.at_once:
+            yield from self._see_progress(lane, task)
+
+    def _see_progress(self, lane: Lane, task: TaskProfile) -> Iterator[None]:
+        """Look whether calls end as often as the CPUs that they use promise."""
+        limit = _START + _ROUNDS * task.wall
+        sample = yield from self.sample(lane, 2 * lane.width, lane.width, at_most=limit)
+        profile = self.profile
+        if not sample.calls or profile is None:
+            return
+        gained = progress(task, sample)
+        self.profile = after_progress(profile, gained, lane.width)
+        self._dispatch.note(f"{lane.width} threads do {gained:.1f} times as much as one")
 
     def _widen(self, task: TaskProfile) -> Iterator[None]:
         """Run waiting calls in more and more threads while throughput grows."""
@@ -348,13 +368,13 @@ class Survey:
         )
         width = min(width, self._most_threads())
         narrow: Sample | None = None
+        before = width if width > begun else 0  # calls that began under another width
         while True:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
             meter = DemandMeter(dispatch.clock)
-            sample = yield from self.sample(
-                lane, width, meter=meter, at_most=_START + _ROUNDS * task.wall
-            )
+            limit = _START + _ROUNDS * task.wall
+            sample = yield from self.sample(lane, width, before, meter=meter, at_most=limit)
             if not sample.calls or dispatch.nothing_left:
                 return
             task = task.with_cpu(dispatch.cpu_per_call)
@@ -368,13 +388,15 @@ class Survey:
             if not grows or task.gil_low or task.outside or not self._pays(task, width, wider):
                 return
             narrow, width = sample, wider
+            before = width
 
     def _pays(self, task: TaskProfile, width: int, wider: int) -> bool:
         """Whether more threads could win back what starting them takes, twice over."""
         if wider <= width:
             return False
         left = self._dispatch.workload.remaining
-        cost = 2.0 * self._machine.costs.thread_start * (wider - width)
+        start = self._current.thread_start or self._machine.costs.thread_start
+        cost = 2.0 * start * (wider - width)
         return left is None or left * task.wall * (1 / width - 1 / wider) > cost
 
     def _most_threads(self) -> int:
@@ -385,16 +407,18 @@ class Survey:
         self,
         lane: Lane,
         calls: int,
+        before: int,
         seconds: Seconds = 0.0,
         meter: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - reusable, stateless
         at_most: Seconds = math.inf,
     ) -> Generator[None, None, Sample]:
-        """Let `lane` work until it has done so many calls that began under its present width, for
-        so long; what it did is the value. `meter` runs while nothing else is done.
+        """Let `lane` work until it has done so many calls, for so long; what it did is the value.
+        The first that end do not count: those that began `before` it had its present width. `meter`
+        runs while nothing else is done.
         """
         dispatch = self._dispatch
         start = lane.observe(dispatch.clock.now())
-        began, settled = start.at, start.calls + lane.width  # the first to end began before
+        began, settled = start.at, start.calls + before if before else 0
         while not dispatch.finished:
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:

@@ -11,6 +11,7 @@ import os
 import queue
 import select
 import threading
+import time
 from collections.abc import Callable
 from math import ceil
 from typing import TypeAlias
@@ -124,9 +125,9 @@ class Inbox:
             acted = self._act_on_posted() or acted
         return acted or bool(ready)
 
-    def lasts(self, timeout: Seconds) -> Seconds:
-        """Return how long a wait of so many seconds lasts if nothing comes."""
-        return timeout if self._poll is None else _milliseconds(timeout) * 1e-3
+    def sleep(self, seconds: Seconds) -> None:
+        """Let some time pass, whatever comes. Interrupted by signal handlers that raise."""
+        time.sleep(seconds)
 
     def close(self) -> None:
         """Let go of the descriptors. Posting stays harmless and is ignored."""

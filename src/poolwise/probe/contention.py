@@ -112,6 +112,34 @@ def after_confirming(task: TaskProfile, threads: int, demand: Demand) -> TaskPro
     return task.with_gil(low * task.cpu, high * task.cpu)
 
 
+def is_divided(task: TaskProfile) -> bool:
+    """Whether calls were heard to hold the GIL for a part of their computing, neither much nor
+    little: each time that one wants it back it may have to wait for a turn of the others.
+    """
+    return SELDOM * task.cpu < task.gil_low < MOSTLY * task.cpu
+
+
+def progress(task: TaskProfile, sample: Sample) -> float:
+    """Return how many times as many calls end in a sample of threads as would one by one.
+
+    Alone a call uses as much CPU time as beside others at most: the first ones may have warmed up.
+    """
+    alone = task.with_cpu(min(task.cpu, sample.cpu / sample.calls))
+    return sample.steady_rate * alone.wall
+
+
+def after_progress(task: TaskProfile, gained: float, threads: int) -> TaskProfile:
+    """Learn from the `progress` of so many threads whose calls hold the GIL for a part.
+
+    The CPUs that they use say little: much of that may be spent on passing the GIL to and fro. The
+    GIL is taken to be what keeps them from more.
+    """
+    if gained >= _PARALLEL * threads:
+        return task
+    share = 1.0 / max(1.0, gained)
+    return task.with_gil(share * task.cpu, share * task.cpu)
+
+
 def _all_at_work(task: TaskProfile, used: float, threads: int) -> bool:
     """Whether so many calls use together what each uses of a CPU alone, ``cpu / wall``."""
     return used >= _PARALLEL * threads * (task.cpu + task.helpers) / task.wall
