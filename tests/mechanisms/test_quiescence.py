@@ -213,6 +213,19 @@ for _ in range(200):
     subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
 
 
+@NEEDS_NUMPY
+def test_threads_of_this_package_are_waited_for_also_beside_those_of_openblas() -> None:
+    program = """
+import numpy, poolwise
+from poolwise.mechanisms import quiescence
+before = quiescence.threads()
+for _ in range(100):
+    assert list(poolwise.map(abs, range(8), plan="thread:8")) == list(range(8))
+    assert quiescence.threads_that_stay() == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_threads_that_stay_are_not_waited_for_twice() -> None:
     program = (
         NATIVE

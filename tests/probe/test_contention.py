@@ -117,7 +117,9 @@ def test_what_is_dear_to_send_is_not_sent_on_suspicion() -> None:
     assert share(after_confirming(dear, 2, Demand(1.0, 1.0))) == (0.9, 1.0)
 
 
-@pytest.mark.parametrize(("held", "divided"), [(0.0, False), (0.4, True), (1.0, False)])
+@pytest.mark.parametrize(
+    ("held", "divided"), [(0.0, False), (1 / 16, False), (3 / 16, True), (0.4, True), (1.0, False)]
+)
 def test_who_holds_the_gil_for_a_part_may_be_in_the_way_of_others(
     held: float, divided: bool
 ) -> None:
@@ -140,7 +142,12 @@ def test_threads_that_do_twice_as_much_as_one_have_nothing_to_confess() -> None:
     task = after_listening(COMPUTES, 0.4)
     gained = progress(task, threads_of(task, 1.05 * task.wall, task.cpu))
     assert gained == pytest.approx(1.9, abs=0.05)
-    assert after_progress(task, gained, 2) == task
+    assert share(after_progress(task, gained, 2))[1] == pytest.approx(0.525, abs=0.01)
+
+
+def test_what_is_dear_to_send_needs_more_than_a_lack_of_progress() -> None:
+    dear = replace(after_listening(COMPUTES, 0.4), payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
+    assert after_progress(dear, 1.0, 2) == dear
 
 
 def test_a_first_call_that_warmed_up_does_not_make_threads_look_better() -> None:

@@ -319,6 +319,9 @@ class Survey:
         if threads < 2:
             return
         lane = yield from self._current.move(Plan("thread", threads), task)
+        if is_divided(task):
+            yield from self._see_progress(lane, task)
+            return
         until = dispatch.clock.now() + _CONFIRMS_AT_MOST
         for _ in range(_CONFIRMS):
             meter = DemandMeter(dispatch.clock)
@@ -334,25 +337,21 @@ class Survey:
             demand = meter.demand
             if demand.at_once or dispatch.clock.now() > until:
                 break
-        divided = is_divided(task)
         self.profile = after_confirming(task, lane.width, demand)
         word = "run at once"
         if self.profile.gil_low > task.gil_low:
             word = "take turns" if demand.in_turn else "are hidden by other load"
         dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
-        if divided and demand.at_once:
-            yield from self._see_progress(lane, task)
 
     def _see_progress(self, lane: Lane, task: TaskProfile) -> Iterator[None]:
-        """Look whether calls end as often as the CPUs that they use promise."""
-        limit = _START + _ROUNDS * task.wall
-        sample = yield from self.sample(lane, 2 * lane.width, lane.width, at_most=limit)
-        profile = self.profile
-        if not sample.calls or profile is None:
+        """Look how many calls end, of such as hold the GIL for a part."""
+        width, limit = lane.width, _START + _ROUNDS * task.wall
+        sample = yield from self.sample(lane, 2 * width, width, _CONFIRMS_FOR, at_most=limit)
+        if not sample.calls:
             return
         gained = progress(task, sample)
-        self.profile = after_progress(profile, gained, lane.width)
-        self._dispatch.note(f"{lane.width} threads do {gained:.1f} times as much as one")
+        self.profile = after_progress(task, gained, width)
+        self._dispatch.note(f"{width} threads do {gained:.1f} times as much as one")
 
     def _widen(self, task: TaskProfile) -> Iterator[None]:
         """Run waiting calls in more and more threads while throughput grows."""

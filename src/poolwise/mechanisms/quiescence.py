@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 
 from poolwise.units import Seconds
@@ -30,6 +31,10 @@ _EXITING = 4
 #: where other threads have the CPUs. So long it is waited for, and looked at so often: nothing
 #: tells when a thread is gone.
 _GONE_AFTER, _LOOK_EACH = 20e-3, 2e-4
+
+#: The system's numbers of threads of this package that have been joined and may not be gone. Any
+#: thread adds to it, which is atomic; who is about to fork takes them out.
+_leaving: set[str] = set()
 
 
 def is_quiescent(count: int) -> bool:
@@ -54,12 +59,21 @@ def is_large() -> bool:
     return resident > _LARGE
 
 
+def note_joined(thread: threading.Thread) -> None:
+    """Take note that a thread has been joined: a fork is to wait until it is gone."""
+    _leaving.add(str(thread.native_id))
+
+
 def threads_that_stay() -> int:
     """Return how many threads this process has, once those that Python has seen end are gone.
 
-    With NumPy loaded, what Python does not know of are most likely threads of OpenBLAS.
+    With NumPy loaded, what Python does not know of are most likely threads of OpenBLAS: then only
+    those of this package are waited for.
     """
     until: Seconds = time.perf_counter() + _GONE_AFTER
+    while not all(map(_is_exiting, _leaving)) and time.perf_counter() < until:
+        time.sleep(_LOOK_EACH)
+    _leaving.clear()
     while (count := threads()) > 1 and "numpy" not in sys.modules:
         if len(sys._current_frames()) > 1 or time.perf_counter() > until:
             break

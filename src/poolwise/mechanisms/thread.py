@@ -10,6 +10,7 @@ from functools import partial
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
+from poolwise.mechanisms.quiescence import note_joined
 from poolwise.mechanisms.running import Running, initialize
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
@@ -134,6 +135,8 @@ class ThreadPool:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(None if until is None else max(0.0, until - clock.now()))
+                if not thread.is_alive():
+                    note_joined(thread)
         self._threads.clear()
 
     def _serve(self, number: int) -> None:

@@ -21,6 +21,9 @@ _HELPED = 0.5
 #: Who holds the GIL for so much of its computing takes turns; for so little, it runs at once.
 MOSTLY, SELDOM = 0.7, 0.2
 
+#: One late beat among many is nobody's call.
+_HARDLY = 0.1
+
 #: A throughput of so much of what is possible is not held back by anything.
 _FULL = 0.85
 
@@ -113,10 +116,10 @@ def after_confirming(task: TaskProfile, threads: int, demand: Demand) -> TaskPro
 
 
 def is_divided(task: TaskProfile) -> bool:
-    """Whether calls were heard to hold the GIL for a part of their computing, neither much nor
-    little: each time that one wants it back it may have to wait for a turn of the others.
+    """Whether calls were heard to hold the GIL for a part of their computing, neither most of it
+    nor none: each time that one wants it back it may have to wait for a turn of the others.
     """
-    return SELDOM * task.cpu < task.gil_low < MOSTLY * task.cpu
+    return task.gil_high > _HARDLY * task.cpu and task.gil_low < MOSTLY * task.cpu
 
 
 def progress(task: TaskProfile, sample: Sample) -> float:
@@ -135,7 +138,9 @@ def after_progress(task: TaskProfile, gained: float, threads: int) -> TaskProfil
     GIL is taken to be what keeps them from more.
     """
     if gained >= _PARALLEL * threads:
-        return task
+        return _at_once(task, gained)
+    if _costs_much_to_send(task):
+        return task  # a wrong process costs more than its start
     share = 1.0 / max(1.0, gained)
     return task.with_gil(share * task.cpu, share * task.cpu)
 
