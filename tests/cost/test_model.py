@@ -171,6 +171,13 @@ def test_queueing_never_exceeds_the_lowest_ceiling(
     assert 0.0 < queued(task, plan, limits) <= limits.lowest
 
 
+@pytest.mark.parametrize("plan", ["inline", "thread:4", "process:2x2"])
+@pytest.mark.parametrize("nothing", ["gil", "concurrency", "outside"])
+def test_what_lets_nothing_through_lets_nothing_through(plan: str, nothing: str) -> None:
+    limits = replace(Ceilings(gil=1.0), **{nothing: 0.0})
+    assert queued(a_task(gil=1e-3), Plan.parse(plan), limits) == 0.0
+
+
 @relaxed
 @given(machines, profiles(), thread_plans | process_plans)
 def test_one_more_at_once_never_lowers_the_throughput(

@@ -62,7 +62,7 @@ def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
     waiting find the GIL taken. Mean value analysis of a closed network with one station (Reiser
     and Lavenberg 1980); its exponential service times fit calls whose lengths differ widely.
     """
-    if plan.mechanism == "inline" or math.isinf(limits.gil):
+    if plan.mechanism == "inline" or math.isinf(limits.gil) or not limits.lowest:
         return limits.lowest
     stations = plan.workers if plan.mechanism == "process" else 1
     service = stations / limits.gil
