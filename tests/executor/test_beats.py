@@ -17,6 +17,9 @@ from probe.fake_clock import FakeClock
 
 TURN = sys.getswitchinterval()
 
+#: On a machine that other work keeps busy, one in some hearings says something else.
+_TRIES = 50
+
 
 class Late:
     """An inbox in which nothing is ever posted; each wait takes longer than it should."""
@@ -143,13 +146,13 @@ def beside(call: Callable[[], object], inbox: Inbox | None = None) -> float:
     not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="there is no GIL to be held"
 )
 def test_python_code_is_heard() -> None:
-    assert max(beside(lambda: sum(range(100_000))) for _ in range(5)) >= 0.7
+    assert any(beside(lambda: sum(range(100_000))) >= 0.7 for _ in range(_TRIES))
 
 
 def test_c_code_that_lets_go_is_not() -> None:
     data = bytes(4_000_000)
-    assert min(beside(lambda: hashlib.sha256(data).digest()) for _ in range(5)) <= 0.2
+    assert any(beside(lambda: hashlib.sha256(data).digest()) <= 0.2 for _ in range(_TRIES))
 
 
 def test_calls_that_wait_are_not() -> None:
-    assert min(beside(lambda: time.sleep(0.01)) for _ in range(5)) <= 0.2
+    assert any(beside(lambda: time.sleep(0.01)) <= 0.2 for _ in range(_TRIES))
