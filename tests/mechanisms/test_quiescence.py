@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import select
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -224,6 +226,29 @@ for _ in range(100):
     assert quiescence.threads_that_stay() == before
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_pools_may_end_elsewhere_while_somebody_is_about_to_fork(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reading the state of a thread lets others run, which note theirs."""
+    numbers = itertools.count(1 << 30)
+
+    def look(thread: str) -> bool:
+        note_one()
+        return True
+
+    def note_one() -> None:
+        quiescence.note_joined(SimpleNamespace(native_id=next(numbers)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(quiescence, "_is_exiting", look)
+    for _ in range(10):
+        note_one()
+    assert quiescence.threads_that_stay() >= 1
+    for _ in range(10_000):  # a program that never forks does not grow by it
+        note_one()
+    assert len(quiescence._leaving) <= 256
+    quiescence._leaving.clear()
 
 
 def test_threads_that_stay_are_not_waited_for_twice() -> None:

@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 
 from poolwise.units import Seconds
 
@@ -32,9 +33,11 @@ _EXITING = 4
 #: tells when a thread is gone.
 _GONE_AFTER, _LOOK_EACH = 20e-3, 2e-4
 
-#: The system's numbers of threads of this package that have been joined and may not be gone. Any
-#: thread adds to it, which is atomic; who is about to fork takes them out.
-_leaving: set[str] = set()
+#: The system's numbers of threads of this package that have been joined and may not be gone; of the
+#: latest, for older ones are. Any thread appends, which is atomic; who is about to fork copies and
+#: clears, under the lock of `servers`. One that is appended in between is not waited for, and a
+#: fork may be given up then.
+_leaving: deque[str] = deque(maxlen=256)
 
 
 def is_quiescent(count: int) -> bool:
@@ -61,7 +64,7 @@ def is_large() -> bool:
 
 def note_joined(thread: threading.Thread) -> None:
     """Take note that a thread has been joined: a fork is to wait until it is gone."""
-    _leaving.add(str(thread.native_id))
+    _leaving.append(str(thread.native_id))
 
 
 def threads_that_stay() -> int:
@@ -71,9 +74,10 @@ def threads_that_stay() -> int:
     those of this package are waited for.
     """
     until: Seconds = time.perf_counter() + _GONE_AFTER
-    while not all(map(_is_exiting, _leaving)) and time.perf_counter() < until:
-        time.sleep(_LOOK_EACH)
+    leaving = _leaving.copy()  # others append while files are read
     _leaving.clear()
+    while not all(map(_is_exiting, leaving)) and time.perf_counter() < until:
+        time.sleep(_LOOK_EACH)
     while (count := threads()) > 1 and "numpy" not in sys.modules:
         if len(sys._current_frames()) > 1 or time.perf_counter() > until:
             break
