@@ -129,6 +129,8 @@ class Opening:
         others = cpu_of_others(clock)
         dispatch.send_next(first, 1)
         meter, beat = DemandMeter(clock), Heartbeat(clock)
+        with QuickTurns(), meter:
+            dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
         waits = self._waits(first, meter, beat)
         computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
         if first.in_flight and beside is not None and computes and not waits:
@@ -171,8 +173,6 @@ class Opening:
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
-        with QuickTurns(), meter:
-            self._dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
         with beat.beating(self._dispatch.inbox) as wait:
             while lane.in_flight and (left := until - meter.elapsed) > 0.0:
                 with meter:
