@@ -280,7 +280,15 @@ def test_the_interrupt_button_ends_the_run_at_the_first_press(
     assert notebook.run("print(mapped(abs, [-1, 2]), len(poolwise.last_run().results()))") == (
         "[1, 2] 0\n"
     )
-    assert notebook.run("import threading; print(threading.active_count() < 30)") == "True\n"
+    # Threads of its last calls may be about to end; one with another call to come never would.
+    notebook.run(
+        """
+        import threading
+        for thread in threading.enumerate():
+            if thread.name.startswith("poolwise"):
+                thread.join()
+        """
+    )
 
 
 @pytest.mark.fault
