@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from poolwise import Executor
+from poolwise.mechanisms import worker_link
 
 SOURCE = """
 TABLE = None
@@ -71,3 +72,153 @@ def test_code_that_is_replaced_is_seen(module: ModuleType) -> None:
         assert executor.submit(module.step).result() == "as it was"
         module.step.__code__ = (lambda: "another").__code__
         assert executor.submit(module.step).result() == "another"
+
+
+CHANGING = """
+import functools
+import math
+from collections import Counter
+
+LIMIT = 3
+TABLE = [1]
+NOTHING = None
+
+class Rule:
+    level = 1
+    kinds = []
+    def apply(self):
+        return self.level, list(self.kinds), LIMIT
+
+class Callable:
+    def __init__(self):
+        self.step = 1
+    def __call__(self):
+        return self.step
+
+RULE = Rule()
+CALLED = Callable()
+PARTIAL = functools.partial(max, 1)
+
+def helper():
+    return LIMIT
+
+def wrap(function):
+    @functools.wraps(function)
+    def wrapped():
+        return function(), LIMIT
+    return wrapped
+
+@wrap
+def decorated():
+    return TABLE[0]
+
+def constant():
+    return LIMIT, NOTHING
+
+def through_another():
+    return helper()
+
+def default(values=[1], *, more={"a": 1}):
+    return list(values), dict(more)
+
+def method():
+    return RULE.apply(), Rule.level
+
+def absent():
+    return MISSING
+
+def standard():
+    return math.floor(2.5), sorted(Counter("aab"))
+
+def through_an_object():
+    return CALLED(), PARTIAL(2)
+
+def bound():
+    return RULE.apply()
+"""
+
+
+def _later(tmp_path: Path, module: ModuleType) -> None:
+    module.MISSING = "there now"
+
+
+def _reload(tmp_path: Path, module: ModuleType) -> None:
+    (tmp_path / "watched.py").write_text(CHANGING.replace("LIMIT = 3", "LIMIT = 333_333"))
+    importlib.reload(module)
+
+
+#: What a program may do between two calls.
+CHANGES: dict[str, Callable[[Path, ModuleType], object]] = {
+    "constant": lambda _, m: setattr(m, "LIMIT", 4),
+    "other type": lambda _, m: setattr(m, "LIMIT", [4]),
+    "none": lambda _, m: setattr(m, "NOTHING", 0),
+    "in place": lambda _, m: m.TABLE.__setitem__(0, 5),
+    "added": _later,
+    "function": lambda _, m: setattr(m, "helper", lambda: "another"),
+    "code": lambda _, m: setattr(m.helper, "__code__", (lambda: "other code").__code__),
+    "default list": lambda _, m: m.default.__defaults__[0].append(2),
+    "defaults": lambda _, m: setattr(m.default, "__defaults__", ([9],)),
+    "keyword default": lambda _, m: m.default.__kwdefaults__["more"].update(b=2),
+    "keyword default set": lambda _, m: m.default.__kwdefaults__.update(more={"c": 3}),
+    "class attribute": lambda _, m: setattr(m.Rule, "level", 2),
+    "class list": lambda _, m: m.Rule.kinds.append("kind"),
+    "method": lambda _, m: setattr(m.Rule, "apply", lambda self: "patched"),
+    "instance": lambda _, m: setattr(m.RULE, "level", 7),
+    "attribute of what is called": lambda _, m: setattr(m.CALLED, "step", 2),
+    "partial": lambda _, m: setattr(m, "PARTIAL", m.functools.partial(max, 6)),
+    "reload": _reload,
+}
+
+
+def _outcome(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_after_many_calls_is_seen_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    (tmp_path / "watched.py").write_text(CHANGING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("watched")
+    names = (
+        "constant", "through_another", "default", "method", "absent", "standard", "decorated",
+        "through_an_object",
+    )  # fmt: skip
+    try:
+        with Executor(plan="process:1") as executor:
+            for changed in (False, True):
+                if changed:
+                    CHANGES[change](tmp_path, module)
+                for _ in range(3):
+                    for name in names:
+                        function = getattr(module, name)
+                        there = _outcome(executor.submit(function).result)
+                        assert there == _outcome(function), name
+    finally:
+        del sys.modules["watched"]
+
+
+def test_a_function_that_is_found_no_more_stays_what_it_was(module: ModuleType) -> None:
+    step = module.step
+    with Executor(plan="process:1") as executor:
+        for _ in range(3):
+            assert executor.submit(step).result() == "as it was"
+        module.step = module.read
+        assert executor.submit(step).result() == "as it was"
+        assert executor.submit(module.step).result() is None
+
+
+def test_workers_forget_what_was_long_ago(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_link, "_MOST_TASKS", 3)
+    with Executor(plan="process:1") as executor:
+        for number in range(10):
+            module.TABLE = number
+            # The second call is of a task of its own, the third finds it known.
+            for function in (module.read, module.other) * 3:
+                assert executor.submit(function).result() == number

@@ -27,6 +27,7 @@ from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import APPLY, Submissions
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
+from poolwise.mechanisms.carried import Applied
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
 from poolwise.task import Outcomes
@@ -505,10 +506,11 @@ class Queued:
         if drawn is None:
             return []
         task, columns = drawn
-        assert (task is APPLY) == (mechanism == "process")
+        to_process = task is APPLY or isinstance(task.function, Applied)
+        assert to_process == (mechanism == "process")
         if mechanism == "thread":
             return [self.submissions._offered.popleft() for _ in columns[0]]
-        return [args[0] for args in columns[1]]
+        return [args[0] for args in columns[-2]]
 
 
 def test_calls_that_wait_follow_their_function() -> None:

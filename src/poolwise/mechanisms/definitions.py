@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import TypeAlias
 
-from poolwise.mechanisms.module_state import is_the_users, names_reached_by
+from poolwise.mechanisms.reached import is_the_users, names_reached_by
 from poolwise.task import Task
 
 #: What each name of a module meant.

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import itertools
 import marshal
-import os
 import sys
-from abc import ABCMeta
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from collections.abc import Callable, Iterator
 from inspect import isroutine
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeAlias
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from _poolwise_worker import parts, transfer
 from _poolwise_worker.snapshots import SharedPickle
 from _poolwise_worker.state import CODE, MODULE, VALUE, Data, ModuleState, Places
 from poolwise.mechanisms import snapshots
-
-#: Module, path in it, and what is there.
-Place: TypeAlias = tuple[str, str, object]
+from poolwise.mechanisms.reached import home_of, is_the_users, names_reached_by
+from poolwise.mechanisms.reads import Reads, keeps
 
 _versions = itertools.count(1)
 
@@ -40,18 +35,85 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     installed. Of ``__main__``, whose functions travel with their variables, only those that are
     large. What does not pickle (locks, open files) is left out; a worker has its own.
     """
-    places: Places = {}
-    version = next(_versions)
-    pickles = _Pickles()
-    for module, path, value in names_reached_by(function):
-        entry = None
-        if module == "__main__":
-            entry = _large_variable(path, value, pickles)
-        elif module and is_the_users(module):
+    return Watched(function).state()
+
+
+class Watched:
+    """A function whose state is taken again and again, which costs little while little changes.
+
+    What `module_state` says holds here. Definitions and small constants are pickled once, and
+    again when one of them has changed; all else each time, for it may change in place.
+    """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+        self._reads: Reads | None = None
+        self._settled: Places = {}
+        self._open: list[tuple[str, str]] = []  # module and path of what may change in place
+
+    def state(self) -> ModuleState:
+        """Take the state, with a version that is higher than all before."""
+        version = next(_versions)
+        if self._reads is None or not self._reads.hold():
+            return version, self._look()
+        if not self._open:
+            return version, self._settled
+        pickles = _Pickles()
+        places = {module: entries.copy() for module, entries in self._settled.items()}
+        for module, path in self._open:
+            _put(places, module, path, _entry(module, path, _value_at(module, path), pickles))
+        return version, places
+
+    def _look(self) -> Places:
+        self._reads = None  # of a walk that fails, nothing is known
+        reads, pickles = Reads(), _Pickles()
+        places: Places = {}
+        settled: Places = {}
+        self._open = []
+        for module, path, value in names_reached_by(self._function, reads):
+            if not (module == "__main__" or (module and is_the_users(module))):
+                continue
             entry = _entry(module, path, value, pickles)
-        if entry is not None:
-            places.setdefault(module, {})[path] = entry
-    return version, places
+            _put(places, module, path, entry)
+            if _is_settled(module, path, value, reads):
+                _put(settled, module, path, entry)
+            elif _value_at(module, path) is value:
+                self._open.append((module, path))
+            else:
+                reads.unsure()
+        self._settled, self._reads = settled, reads
+        return places
+
+
+def _put(places: Places, module: str, path: str, entry: tuple[int, Data] | None) -> None:
+    if entry is not None:
+        places.setdefault(module, {})[path] = entry
+
+
+def _value_at(module: str, path: str) -> object:
+    """Return what lies there now, ``None`` if nothing does."""
+    thing: object = sys.modules.get(module)
+    for name in path.split("."):
+        thing = vars(thing).get(name) if isinstance(thing, ModuleType | type) else None
+    return thing
+
+
+def _is_settled(module: str, path: str, value: object, reads: Reads) -> bool:
+    """Whether the entry of a value is the same for as long as `reads` hold: it is a constant, or
+    code, or what is found by its name on the other side as well.
+    """
+    if isinstance(value, FunctionType):
+        home = home_of(value, reads)
+        if home == (module, path):
+            return all(
+                map(keeps, [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()])
+            )
+        return home == (value.__module__, value.__qualname__)
+    if isinstance(value, type | BuiltinFunctionType):
+        found = sys.modules.get(value.__module__)
+        name = value.__qualname__
+        return isinstance(found, ModuleType) and reads.get(vars(found), name) is value
+    return isinstance(value, ModuleType) or keeps(value)
 
 
 class _Pickles:
@@ -135,6 +197,8 @@ def mock_in(function: Callable[..., object]) -> str | None:
 
 
 def _entry(module: str, path: str, value: object, pickles: _Pickles) -> tuple[int, Data] | None:
+    if module == "__main__":
+        return _large_variable(path, value, pickles)
     if isinstance(value, ModuleType):
         return MODULE, value.__name__.encode()
     if isinstance(value, FunctionType) and home_of(value) == (module, path):
@@ -147,186 +211,9 @@ def _entry(module: str, path: str, value: object, pickles: _Pickles) -> tuple[in
         return None
 
 
-def home_of(function: FunctionType) -> tuple[str, str] | None:
-    """Return module and path by which a function is found, if it is where its name says: there, or
-    inside what a decorator has put there. Runs no code of the user's.
-    """
-    found: object = sys.modules.get(function.__module__)
-    path = function.__qualname__
-    if isinstance(found, ModuleType) and vars(found).get(path) is function:
-        return function.__module__, path
-    for name in path.split("."):
-        found = vars(found).get(name) if isinstance(found, ModuleType | type) else None
-    for suffix, part in _parts(found):
-        while part is not function:
-            if not isinstance(part, FunctionType | _Cached) or not hasattr(part, "__wrapped__"):
-                break
-            part, suffix = part.__wrapped__, f"{suffix}.__wrapped__"
-        else:
-            return function.__module__, path + suffix
-    return None
-
-
 def _code_of(function: FunctionType) -> bytes:
     """Return the code, and the defaults if they are plain constants: others have an identity."""
     try:
         return marshal.dumps((function.__code__, function.__defaults__, function.__kwdefaults__))
     except ValueError:
         return marshal.dumps((function.__code__, ..., None))
-
-
-# ---- what a function can reach -------------------------------------------------------------------
-
-
-def names_reached_by(function: Callable[..., object]) -> Iterator[Place]:
-    """Yield each place of the user's that calls of `function` may look at by name: directly, as
-    an attribute of a module, in methods of classes, or through functions that they call. What
-    closures and objects hold has no place; it is yielded with an empty module and path.
-
-    Runs no code of the user's. Names that are made up at run time are not seen.
-    """
-    waiting: list[object] = [function]
-    visited: dict[int, object] = {}  # which keeps them alive, so that ids stay theirs
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in visited:
-            continue
-        visited[id(thing)] = thing
-        for module, path, value in _places_at(thing, waiting):
-            # What is not called itself may have methods that are.
-            waiting.append(value if callable(value) else type(value))
-            yield module, path, value
-
-
-def _places_at(thing: object, waiting: list[object]) -> Iterable[Place]:
-    """Return the places that one thing names; put into `waiting` what else it consists of."""
-    if isinstance(thing, FunctionType):
-        return _places_of_function(thing)
-    if isinstance(thing, type):
-        return _places_of_class(thing, waiting)
-    held: list[object] = []
-    if isinstance(thing, partial):
-        held += thing.func, *thing.args, *thing.keywords.values()
-    elif isinstance(thing, MethodType):
-        held += thing.__func__, thing.__self__, type(thing.__self__)
-    elif isinstance(thing, _Cached):
-        held.append(thing.__wrapped__)
-    elif not isroutine(thing):  # an object with `__call__`
-        held += type(thing), thing, *_attributes(thing).values()
-    return [("", "", each) for each in held]
-
-
-def _places_of_function(function: FunctionType) -> Iterator[Place]:
-    if function.__module__ != "__main__" and not is_the_users(function.__module__):
-        return
-    home = home_of(function)
-    if home is not None:
-        yield *home, function
-    names = set(_names(function.__code__))
-    held: list[object] = []
-    if function.__closure__:
-        held += [cell.cell_contents for cell in function.__closure__ if _is_filled(cell)]
-    held += vars(function).values()  # what it decorates, if it says so
-    held += *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
-    modules = list(_imported(names, function.__globals__))
-    for each in held:
-        yield "", "", each
-        if isinstance(each, ModuleType):
-            modules.append(each)
-    for name, value in _found(names, function.__globals__):
-        if isinstance(value, ModuleType):
-            modules.append(value)
-        yield str(function.__globals__.get("__name__")), name, value
-    for module in modules:  # which grows: a module may hold another
-        if is_the_users(module.__name__):
-            for name, value in _found(names, vars(module)):
-                if isinstance(value, ModuleType) and value not in modules:
-                    modules.append(value)
-                yield module.__name__, name, value
-
-
-def _found(names: set[str], variables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield those variables; another thread may delete some meanwhile."""
-    for name in names & variables.keys():
-        value = variables.get(name, _found)
-        if value is not _found:
-            yield name, value
-
-
-def _places_of_class(cls: type, waiting: list[object]) -> Iterator[Place]:
-    if cls.__module__ != "__main__" and not is_the_users(cls.__module__):
-        return
-    waiting += cls.__bases__
-    at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
-    for name, value in list(vars(cls).items()):  # other threads may set more
-        path = f"{cls.__qualname__}.{name}"
-        functions = [part for _, part in _parts(value) if isinstance(part, FunctionType)]
-        waiting += functions
-        if functions:
-            homes = map(home_of, functions)
-            strange = not all(home and f"{home[1]}.".startswith(f"{path}.") for home in homes)
-        else:  # data, but not what is the machinery of classes
-            strange = not (name.startswith("_") or hasattr(type(value), "__get__"))
-        if at_home and strange:
-            yield cls.__module__, path, value
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """Take a class attribute apart: where its functions are, seen from the class."""
-    if isinstance(value, staticmethod | classmethod):
-        yield "", value.__func__
-    elif isinstance(value, property):
-        for name in ("fget", "fset", "fdel"):
-            if getattr(value, name) is not None:
-                yield f".{name}", getattr(value, name)
-    else:
-        yield "", value
-
-
-def _imported(names: set[str], variables: dict[str, Any]) -> Iterator[ModuleType]:
-    """Yield modules that a function imports itself."""
-    package = variables.get("__package__") or ""
-    for name in names:
-        for full in (name, f"{package}.{name}"):
-            module = sys.modules.get(full)
-            if module is not None and name not in variables:
-                yield module
-
-
-def _attributes(thing: object) -> dict[str, object]:
-    try:
-        return object.__getattribute__(thing, "__dict__")  # type: ignore[no-any-return]
-    except AttributeError:
-        return {}
-
-
-def _is_filled(cell: CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:  # a variable that has no value yet
-        return False
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # functions and comprehensions inside
-            yield from _names(constant)
-
-
-_Cached = type(cache(len))
-
-
-#: Not from `sysconfig`, which takes some milliseconds to import and to answer.
-_STANDARD = os.path.dirname(os.__file__) + os.sep
-
-
-@cache
-def is_the_users(module: str) -> bool:
-    """Whether a module is the user's own code, in a file that workers can import too."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if module == "__main__" or file is None or file.startswith(_STANDARD):
-        return False
-    if module.partition(".")[0] in ("poolwise", "_poolwise_worker"):
-        return False
-    return "site-packages" not in file and "dist-packages" not in file

@@ -15,7 +15,8 @@ from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
 
-from poolwise.mechanisms.module_state import names_reached_by, variables_of
+from poolwise.mechanisms.module_state import variables_of
+from poolwise.mechanisms.reached import names_reached_by
 from poolwise.task import Columns, Task
 
 _FIXED = (type(None), bool, int, float, complex, str, bytes, range, re.Pattern)

@@ -13,7 +13,8 @@ from types import FunctionType, ModuleType
 
 from _poolwise_worker import transfer
 from _poolwise_worker.seeded import Seeded
-from poolwise.mechanisms.module_state import is_the_users, mock_in, names_reached_by
+from poolwise.mechanisms.module_state import mock_in
+from poolwise.mechanisms.reached import is_the_users, names_reached_by
 from poolwise.probe.picture import TooLarge, picture
 from poolwise.task import Refusal, Task, TaskTraits
 from poolwise.units import Bytes
