@@ -120,9 +120,12 @@ class CallFuture(Future[T]):
             BaseException: what the call raised.
         """
         with self._guard:
+            ended = self._state in _ENDED
+        if not ended:
+            self._wait(timeout)
+        with self._guard:
             if self._state == standard.FINISHED and self._exception is None:
                 return self._result  # type: ignore[return-value]
-        self._wait(timeout)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
