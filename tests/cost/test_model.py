@@ -68,6 +68,16 @@ def test_the_table_of_processes() -> None:
     )
 
 
+def test_half_of_what_libraries_do_beside_a_call_is_done_for_it() -> None:
+    """In workers they do not run beside calls; what runs instead of a call stays."""
+    machine, plan = a_machine(2.0, ROUND), Plan("process", 2)
+    beside = replace(a_task(free=0.1), helpers=0.1)
+    assert ceilings(machine, beside, plan).cores == pytest.approx(2 / 0.15)
+    assert ceilings(machine, beside, Plan("thread", 2)).cores == pytest.approx(2 / 0.2)
+    instead = replace(a_task(wait=0.1), helpers=0.1)
+    assert ceilings(machine, instead, plan).cores == pytest.approx(2 / 0.1)
+
+
 def test_the_table_of_a_loop() -> None:
     limits = ceilings(a_machine(), a_task(wait=0.05, gil=0.05, pickling=1.0), Plan("inline"))
     assert limits == Ceilings(concurrency=pytest.approx(10.0))

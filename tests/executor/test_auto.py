@@ -213,6 +213,14 @@ def test_threads_are_thought_over_as_long_as_more_inputs_come() -> None:
     assert result.makespan <= 0.65 * 800 * 8e-3
 
 
+def test_what_is_not_worth_finding_out_is_not_hoped_for() -> None:
+    """Nobody has heard whether these calls hold the GIL; that they do not was once half believed."""
+    works = [Work(gil=1e-4)] * 70
+    result = simulate(works)
+    assert result.values == works
+    assert all(plan.concurrency == 1 for plan in result.plans), result.plans
+
+
 def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:
     works = [Work(wait=10e-3, gil=1e-4)] * 600 + [Work(gil=10e-3)] * 400
     result = simulate(works)
@@ -220,7 +228,7 @@ def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:
     assert result.plan.mechanism == "process", result.story
 
 
-@pytest.mark.parametrize("inputs", [2, 3, 4])
+@pytest.mark.parametrize("inputs", [2, 3, 4, 5, 8, 15])
 def test_few_long_calls_that_compute_run_at_once_soon(inputs: int) -> None:
     works = [Work(gil=0.5)] * inputs
     result = simulate(works)

@@ -228,6 +228,9 @@ class Auto:
 
     def _decide(self, task: TaskProfile) -> Forecast:
         favourite, self._favourite = self._favourite, None  # only at first
+        if not (task.waits or task.gil_known or self._survey.learned):
+            # It is not worth finding out, even if nothing held the GIL; then nothing is hoped for.
+            task = task.with_gil(task.cpu, task.cpu)
         with QuickTurns():  # to see what is there already takes system calls
             self.forecasts = self._choice.rank(task, self._current.situation, favourite)
         chosen = self.forecasts[0]

@@ -48,11 +48,12 @@ _CONFIRMED: Seconds = 3e-3
 _FEW = 256
 
 #: With so few inputs for each CPU a fork is made before the first call, 2–3 ms: there are too few
-#: calls to make up for one that ran alone. (It cannot be made while that one runs.)
-_FEW_FOR_A_CPU = 2
+#: calls to make up for one that ran alone, which may cost a round of so many. (It cannot be made
+#: while that one runs.)
+_FEW_FOR_A_CPU = 8
 
-#: A call that uses less of a CPU than this waits.
-_WAITS = 0.5
+#: A call that uses less of a CPU than this waits; than that, it does nothing else.
+_WAITS, _LIGHT = 0.5, 0.05
 
 #: Where a call had no CPU: for so many times what it computed, and so many seconds, at most. What
 #: all threads have queued for is not the call's own.
@@ -166,6 +167,8 @@ class Opening:
             self._watch(lane, meter, beat, until)
             before, wanted = wanted, meter.demand.wanted * meter.elapsed
             if wanted - before < _WAITS * waited:
+                if wanted - before < _LIGHT * waited:
+                    self._width = max(self._width, _WIDTH)
                 return True
             if until >= computed or not lane.in_flight:
                 return False

@@ -49,6 +49,10 @@ _CONFIRMS_FOR: Seconds = 10e-3
 _CONFIRMS = 3
 _CONFIRMS_AT_MOST: Seconds = 50e-3
 
+#: Calls so short that so many of them fit into that time are counted instead: what many threads of
+#: them use of the CPUs is mostly what it takes to pass the GIL to and fro.
+_COUNTED = 25
+
 #: Threads with which widening begins, at least and at most.
 _FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
 
@@ -319,7 +323,7 @@ class Survey:
         if threads < 2:
             return
         lane = yield from self._current.move(Plan("thread", threads), task)
-        if is_divided(task):
+        if is_divided(task) or _COUNTED * task.wall < _CONFIRMS_FOR:
             yield from self._see_progress(lane, task)
             return
         until = dispatch.clock.now() + _CONFIRMS_AT_MOST
@@ -344,7 +348,7 @@ class Survey:
         dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
 
     def _see_progress(self, lane: Lane, task: TaskProfile) -> Iterator[None]:
-        """Look how many calls end, of such as hold the GIL for a part."""
+        """Look how many calls end, of such as hold the GIL for a part, or again and again."""
         width, limit = lane.width, _START + _ROUNDS * task.wall
         sample = yield from self.sample(lane, 2 * width, width, _CONFIRMS_FOR, at_most=limit)
         if not sample.calls:
@@ -360,11 +364,8 @@ class Survey:
         # With these the GIL would be full if it is held, and one sample tells.
         filling = math.ceil(1.5 * task.wall / max(task.cpu, 1e-6))
         begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
-        width = max(filling, _FIRST_WIDTH)
-        # Many that take turns keep the owner from its own; few that only wait have to be opened.
-        width = (
-            max(begun, min(width, _FIRST_WIDTH_MOST)) if light else min(width, _FIRST_WIDTH_MOST)
-        )
+        # Those that are there have shown that they mostly wait, whatever the first call did.
+        width = max(begun, min(max(filling, _FIRST_WIDTH), _FIRST_WIDTH_MOST))
         width = min(width, self._most_threads())
         narrow: Sample | None = None
         before = width if width > begun else 0  # calls that began under another width
@@ -376,6 +377,8 @@ class Survey:
             sample = yield from self.sample(lane, width, before, meter=meter, at_most=limit)
             if not sample.calls or dispatch.nothing_left:
                 return
+            # The first calls may have imported and connected for the others.
+            light = min(sample.cpu / sample.calls, task.cpu) < _LIGHT * task.wall
             task = task.with_cpu(dispatch.cpu_per_call)
             task = after_widening(task, narrow, sample, meter.demand, cpus)
             self.profile = task

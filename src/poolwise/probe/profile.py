@@ -82,6 +82,11 @@ class TaskProfile:
         return max(0.0, self.wall - self.cpu - self.helpers)
 
     @property
+    def beside(self) -> Seconds:
+        """CPU time of helpers while a call itself computes, at least."""
+        return max(0.0, self.cpu + self.helpers - self.wall)
+
+    @property
     def waits(self) -> bool:
         """Whether a call waits for longer than it computes."""
         return self.waiting > 0.5 * self.wall
