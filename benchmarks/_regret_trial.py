@@ -37,6 +37,19 @@ def poolwise() -> Iterator[Maps]:
     shutdown()
 
 
+def poolwise_under(plan: str) -> Callable[[], Any]:
+    """`poolwise.map` under a plan of its own that nobody has to find out."""
+
+    @contextmanager
+    def opened() -> Iterator[Maps]:
+        from poolwise import map, shutdown
+
+        yield lambda function, items: list(map(function, items, plan=plan))
+        shutdown()
+
+    return opened
+
+
 def threads(count: int) -> Callable[[], Any]:
     """`ThreadPoolExecutor` with so many threads."""
 
@@ -140,6 +153,14 @@ CONTESTANTS: dict[str, Callable[[], Any]] = {
     "mpire": mpire,
     "poolwise": poolwise,
 }
+
+#: What the best plan of poolwise itself takes where there is nothing to learn: the limit of what
+#: `poolwise` can reach by choosing.
+PINNED = {
+    f"pinned {plan}": poolwise_under(plan)
+    for plan in ("thread:2", "thread:8", "thread:32", "thread:64", "process:2", "process:2x8")
+}
+CONTESTANTS |= PINNED
 
 
 def story() -> dict[str, Any]:

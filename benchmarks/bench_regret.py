@@ -5,8 +5,13 @@ best fixed plan of a row is the contestant with the least median; regret is the 
 divided by that. Who took more than three times as long as the best in the first round is not
 measured again, except for the loop, poolwise and what the textbook says.
 
+With `--limits` poolwise's own plans are contestants too, each pinned, so that nothing has to be
+learnt. The best fixed plan is none of them. They show how far choosing can come at all, and so what
+of a shortfall is the time that learning took.
+
     python benchmarks/bench_regret.py                          # some ten minutes
     python benchmarks/bench_regret.py --wisdom                 # poolwise after a first run of each
+    python benchmarks/bench_regret.py --limits                 # with poolwise's plans, pinned
     python benchmarks/bench_regret.py --only sleep HTTP --explain
 """
 
@@ -25,7 +30,7 @@ from pathlib import Path
 from statistics import fmean, geometric_mean, median
 from typing import Any
 
-from _regret_trial import CONTESTANTS
+from _regret_trial import CONTESTANTS, PINNED
 from _report import begin, interleaved, options, table
 from _workloads import MODULES, NAMES, load
 
@@ -127,7 +132,12 @@ def measure(
 
 def best_fixed(row: Mapping[str, float]) -> float:
     """Return the seconds of the best plan that somebody could have picked by hand."""
-    return min(taken for each, taken in row.items() if each != "poolwise")
+    return min(taken for each, taken in row.items() if each != "poolwise" and each not in PINNED)
+
+
+def best_pinned(row: Mapping[str, float]) -> float:
+    """Return the seconds of the best of poolwise's own plans; the loop is one."""
+    return min(row["loop"], *(row[each] for each in PINNED))
 
 
 def line_of(name: str, row: Mapping[str, float], story: Mapping[str, Any]) -> str:
@@ -145,6 +155,8 @@ def summary(seconds: Mapping[str, Mapping[str, float]], contestants: Sequence[st
     """Compare choices: the geometric mean of their distance to the best, and the worst row."""
     choices = {each: {name: row[each] for name, row in seconds.items()} for each in contestants}
     choices["textbook"] = {name: row[textbook(name)] for name, row in seconds.items()}
+    if PINNED.keys() <= {*contestants}:
+        choices["best pinned"] = {name: best_pinned(row) for name, row in seconds.items()}
     rows: list[tuple[float, list[str]]] = []
     for each, taken in choices.items():
         ratios = {name: taken[name] / best_fixed(row) for name, row in seconds.items()}
@@ -169,7 +181,14 @@ def shortfalls(seconds: Mapping[str, Mapping[str, float]]) -> list[str]:
             result.append(f"{name}: {ours / loop:.2f} x a loop ({duration(ours - loop)} more)")
         allowed = best + _SHORT_MAY if best < _SHORT else 1.15 * best
         if ours > allowed:
-            result.append(f"{name}: {ours / best:.2f} x the best ({duration(ours - best)} more)")
+            text = f"{name}: {ours / best:.2f} x the best ({duration(ours - best)} more)"
+            if PINNED.keys() <= row.keys():
+                limit = best_pinned(row)
+                text += (
+                    f"; its best plan, pinned, {limit / best:.2f} x,"
+                    f" and {duration(max(0.0, ours - limit))} for choosing it"
+                )
+            result.append(text)
     return result
 
 
@@ -203,10 +222,12 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="+", choices=[*CONTESTANTS], metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0, help="inputs, as a multiple (1)")
     parser.add_argument("--wisdom", action="store_true", help="measure poolwise's second run")
+    parser.add_argument("--limits", action="store_true", help="measure poolwise's plans, too")
     parser.add_argument("--explain", action="store_true", help="print what poolwise says of a run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     given = begin(parser)
-    contestants = given.contestants or (_IN_SMOKE if given.smoke else [*CONTESTANTS])
+    usual = [each for each in CONTESTANTS if given.limits or each not in PINNED]
+    contestants = given.contestants or (_IN_SMOKE if given.smoke else usual)
     names = given.only or ([each[0] for each in NAMES.values()] if given.smoke else [*MODULES])
     names = [name for name in names if can_run(name)]
     with tempfile.TemporaryDirectory() as cache:

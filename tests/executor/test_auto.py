@@ -214,11 +214,29 @@ def test_threads_are_thought_over_as_long_as_more_inputs_come() -> None:
 
 
 def test_what_is_not_worth_finding_out_is_not_hoped_for() -> None:
-    """Nobody has heard whether these calls hold the GIL; that they do not was once half believed."""
+    """Nobody has heard whether these calls hold the GIL; that they do not was half believed."""
     works = [Work(gil=1e-4)] * 70
     result = simulate(works)
     assert result.values == works
     assert all(plan.concurrency == 1 for plan in result.plans), result.plans
+
+
+def test_threads_that_ran_before_do_nothing_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenBLAS's, which poll for a while after it was loaded."""
+
+    def polled(clock: SimulatedClock) -> float:
+        return clock.now() + clock.thread_cpu()
+
+    monkeypatch.setattr(SimulatedClock, "process_cpu", polled)
+    works = [Work(gil=4e-3)] * 300
+    deceived = simulate(works)
+    assert deceived.taught is not None
+    assert deceived.taught.profile.helpers > 3e-3
+    monkeypatch.setattr(SimulatedClock, "others_running", lambda _: 1)
+    result = simulate(works)
+    assert result.taught is not None
+    assert result.taught.profile.helpers < 0.5e-3
+    assert result.plan.mechanism == "process", result.story
 
 
 def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:

@@ -95,5 +95,21 @@ def test_a_call_that_comes_to_wait_is_seen_to(
     opening._patience = 5e-3, 20e-3
     monkeypatch.setattr(opening, "_watch", watch)
     lane = SimpleNamespace(in_flight=1)
-    assert opening._waits(lane, meter, None) == waits  # type: ignore[arg-type]
+    assert opening._waits(lane, meter, None, None) == waits  # type: ignore[arg-type]
     assert meter.elapsed == pytest.approx(windows * 5e-3)
+
+
+def test_where_workers_wait_a_call_that_computes_is_soon_a_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meter = SimpleNamespace(elapsed=0.0, demand=Demand(1.0, 1.0))
+    opening = object.__new__(Opening)
+    opening._patience = 5e-3, 20e-3
+
+    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+        meter.elapsed = until
+
+    monkeypatch.setattr(opening, "_watch", watch)
+    lane = SimpleNamespace(in_flight=1)
+    assert not opening._waits(lane, meter, None, object())  # type: ignore[arg-type]
+    assert meter.elapsed == pytest.approx(10e-3)

@@ -80,6 +80,9 @@ class World:
     def process_cpu(self) -> float:
         return self.cpu
 
+    def others_running(self) -> int:
+        return 0
+
     def process_queued(self) -> float:
         return self.waited
 

@@ -51,6 +51,9 @@ class FakeClock:
     def watch_queue(self) -> Iterator[Callable[[], float]]:
         yield self.queued
 
+    def others_running(self) -> int:
+        return 0
+
     def process_queued(self) -> Seconds:
         return self.queued()
 

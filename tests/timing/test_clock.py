@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 
@@ -35,3 +36,32 @@ def test_a_thread_that_has_ended_queues_no_more() -> None:
     ((context, queued),) = taken
     assert queued() == queued()
     context.__exit__(None, None, None)
+
+
+@needs_linux
+def test_other_threads_count_while_they_run_and_not_while_they_wait() -> None:
+    clock, begun, data = SystemClock(), threading.Event(), bytes(1 << 20)
+    goes_on = True
+
+    def compute() -> None:  # without the GIL
+        while goes_on:
+            hashlib.sha256(data)
+            begun.set()
+
+    woken = threading.Event()
+    threads = [threading.Thread(target=compute), threading.Thread(target=woken.wait)]
+    for thread in threads:
+        thread.start()
+    try:
+        begun.wait()
+        # Between two hashes it may wait for the GIL.
+        assert any(clock.others_running() == 1 for _ in range(1_000))
+        goes_on = False
+        threads[0].join()
+        # Python 3.11 lets `join` return while the thread is still on its way out.
+        assert any(clock.others_running() == 0 for _ in range(1_000))
+    finally:
+        goes_on = False
+        woken.set()
+        for thread in threads:
+            thread.join()

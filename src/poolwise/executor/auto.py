@@ -119,7 +119,8 @@ class Auto:
         if known is not None:
             self._spent = spent(known)
             self._prepare(known.profile)
-        yield from self._opening.steps(known)
+        self._survey.strangers = strangers = self._dispatch.clock.others_running()
+        yield from self._opening.steps(known, strangers)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
         self._survey.held = self._opening.held
         if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
@@ -223,7 +224,9 @@ class Auto:
             return
         if self._choice.could_pay(task, self._current.situation):
             now = self._current.situation
-            listen = not self._choice.processes_will_do(task, now, LISTENS_FOR)
+            # Of inputs whose end is not in sight there may be many.
+            few = now.left is not None
+            listen = not (few and self._choice.processes_will_do(task, now, LISTENS_FOR))
             yield from self._survey.learn(task, listen)
 
     def _decide(self, task: TaskProfile) -> Forecast:

@@ -36,6 +36,14 @@ _AGREES = (0.75, 1.33)
 #: shorter: each move waits for workers and costs what the forecast cannot know.
 CLEARLY_BETTER = 0.85
 
+#: Where the end of the inputs is not in sight, so many times as many are expected as have been. Who
+#: has been there for a while stays for as long again, as a rule; and to start workers in vain costs
+#: some milliseconds, to start them late up to half of what has been computed until then.
+_YET_TO_COME = 2.0
+
+#: Machines differ by so much, in how long they take to start a process.
+_SLOWER = 3.0
+
 #: Processes that do less than this share of what threads did are not worth having.
 _LESS = 0.8
 
@@ -59,8 +67,8 @@ class Situation:
 
     @property
     def expected(self) -> float:
-        """Calls to plan for: of a workload whose end is not in sight, as many as have been."""
-        return float(self.left if self.left is not None else max(1, self.ended))
+        """Calls to plan for: where the end is not in sight, twice as many as have been."""
+        return float(self.left if self.left is not None else _YET_TO_COME * max(1, self.ended))
 
 
 class Choice:
@@ -246,8 +254,10 @@ class Choice:
         # What runs in threads ends before a fork; see `Auto`.
         forks = not served and idle < plan.workers and ready.threads == 1 + now.threads
         took = startup(self._machine, plan, server_running=served or forks, idle=idle)
-        # Where threads take longer to start than is known, so do processes.
-        slower = max(1.0, now.thread_start / self._machine.costs.thread_start)
+        # Where threads take longer to start than is known, so do processes; but one that had to
+        # wait for calls that hold the GIL says nothing of them.
+        slower = now.thread_start / self._machine.costs.thread_start
+        slower = min(max(1.0, slower), _SLOWER)
         return slower * (took + _FORK if forks else took)
 
 

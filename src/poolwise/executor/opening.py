@@ -35,8 +35,10 @@ from poolwise.wisdom import Entry
 #: A call that has waited so long is a long one: what threads for others cost, several times.
 _WAITED: Seconds = 5e-3
 
-#: One that has computed so long is a long one: ten times what a worker costs.
+#: One that has computed so long is a long one: ten times what a worker costs. Less where there are
+#: workers already: only long enough for it to import and connect before it comes to wait.
 _COMPUTED: Seconds = 20e-3
+_COMPUTED_BESIDE: Seconds = 10e-3
 
 #: A call that lasted so long in an earlier run is expected to be long, and is taken for a long one
 #: when so much of it has shown whether it waits or computes.
@@ -96,10 +98,11 @@ class Opening:
         self._cautious = False
         self._width = _FIRST_WIDTH
 
-    def steps(self, known: Entry | None = None) -> Iterator[None]:
+    def steps(self, known: Entry | None = None, strangers: int = 0) -> Iterator[None]:
         """Run the first call, and others beside it if it is a long one.
 
-        Calls that are `known` to be long have to last only until that seems to be true.
+        So many threads are `strangers` to it: they ran before. Calls that are `known` to be long
+        have to last only until that seems to be true.
         """
         self._cautious = known is not None and not known.profile.payload.carried
         if known is not None and known.profile.wall >= _LONG:
@@ -113,11 +116,11 @@ class Opening:
         beside = self._workers() if few else None
         dispatch.keep_specimen = True
         try:
-            yield from self._first_call(beside)
+            yield from self._first_call(beside, strangers)
         finally:
             dispatch.keep_specimen = False
 
-    def _first_call(self, beside: Lane | None) -> Iterator[None]:
+    def _first_call(self, beside: Lane | None, strangers: int) -> Iterator[None]:
         dispatch = self._dispatch
         first = dispatch.open(Plan("thread", 1))
         while first.active and not first.ready_workers:
@@ -132,8 +135,9 @@ class Opening:
         meter, beat = DemandMeter(clock), Heartbeat(clock)
         with QuickTurns(), meter:
             dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
-        waits = self._waits(first, meter, beat)
-        computes = meter.demand.wanted < 1.0 + _WAITS  # and by itself, not with helpers
+        waits = self._waits(first, meter, beat, beside)
+        # And by itself, not with helpers.
+        computes = meter.demand.wanted < 1.0 + strangers + _WAITS
         if first.in_flight and beside is not None and computes and not waits:
             yield from self._in_processes(first, beside)
             return
@@ -157,11 +161,13 @@ class Opening:
             self._note(first, queued, cpu_of_others(clock) - others)
             dispatch.retire(first)
 
-    def _waits(self, lane: Lane, meter: DemandMeter, beat: Heartbeat) -> bool:
+    def _waits(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, beside: Lane | None) -> bool:
         """Whether the call in `lane` has come to wait, before it has computed for long. A first one
         may import and connect before that.
         """
         waited, computed = self._patience
+        if beside is not None:
+            computed = min(computed, _COMPUTED_BESIDE)
         until, wanted = waited, 0.0
         while True:
             self._watch(lane, meter, beat, until)

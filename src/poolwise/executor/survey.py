@@ -49,8 +49,9 @@ _CONFIRMS_FOR: Seconds = 10e-3
 _CONFIRMS = 3
 _CONFIRMS_AT_MOST: Seconds = 50e-3
 
-#: Calls so short that so many of them fit into that time are counted instead: what many threads of
-#: them use of the CPUs is mostly what it takes to pass the GIL to and fro.
+#: Calls so short that so many of them fit into that time are counted instead: what threads of them
+#: use of the CPUs may be what it takes to pass the GIL to and fro. (Of two to ten, a count says too
+#: little: calls that run at once seemed to do between 1.1 and 1.9 times as much.)
 _COUNTED = 25
 
 #: Threads with which widening begins, at least and at most.
@@ -100,6 +101,9 @@ class Survey:
         self.refusal: Refusal | None = None  # of everything but the plain loop
         self.unsendable = False  # something of a call was found not to pickle
         self.held: float | None = None  # for what share of its time the first call held the GIL
+        #: Other threads that ran before any call did: OpenBLAS lets its own poll for 0.1 s after it
+        #: was loaded. What they use is not used for calls.
+        self.strangers = 0
         self.learned = False
         self.conclusive = True  # false: there were too few calls to learn from
         self._dispatch = dispatch
@@ -168,7 +172,8 @@ class Survey:
         dispatch.note(text)
 
     def _first_profile(self, sample: Sample, payload: Payload = _UNKNOWN) -> TaskProfile:
-        return TaskProfile.of(sample, payload, gil=self._facts.gil)
+        helpers = sample.helpers - self.strangers * sample.wall
+        return TaskProfile.of(replace(sample, helpers=helpers), payload, gil=self._facts.gil)
 
     def take_up(self, known: TaskProfile, learned: bool) -> bool:
         """Go on from what an earlier run has learnt, if the first calls do not contradict it.
