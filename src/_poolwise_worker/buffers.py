@@ -139,22 +139,27 @@ def loads(message: bytes | bytearray, reader: Reader | None = None) -> object:
     """
     if message[0] != LARGE:
         return _loads(message)
-    if reader is None:
+    if reader is None and slots(message):
         raise OSError("its shared memory could not be opened here: no descriptor was left")
     places = deque(_places(message))
     here = memoryview(message)[_HEAD.size + len(places) * _PLACE.size :]
     offset, size, _ = places.popleft()
-    pickled = here[:size] if offset == _HERE else reader.borrow(offset, size)
+    if offset == _HERE:
+        pickled = here[:size]
+    else:
+        assert reader is not None
+        pickled = reader.borrow(offset, size)
     try:
         rest = here[size:] if offset == _HERE else here
         return _loads(pickled, buffers=_views(places, rest, reader))
     finally:
         pickled.release()
-        reader.discard([each[0] for each in [(offset, size), *places] if each[0] != _HERE])
+        if reader is not None:
+            reader.discard([each[0] for each in [(offset, size), *places] if each[0] != _HERE])
 
 
 def _views(
-    places: deque[tuple[int, int, bool]], here: memoryview, reader: Reader
+    places: deque[tuple[int, int, bool]], here: memoryview, reader: Reader | None
 ) -> Iterator[memoryview]:
     """Make each view when it is asked for, so that nobody else has it; take its place out."""
     while places:
@@ -167,6 +172,7 @@ def _views(
             yield own.toreadonly() if readonly else own
             del own
         else:
+            assert reader is not None
             view = reader.view(offset, size, readonly=readonly)
             places.popleft()
             yield view

@@ -17,6 +17,7 @@ import pytest
 from _poolwise_worker import buffers, transfer
 from _poolwise_worker.arena import Reader, Writer, create
 from _poolwise_worker.buffers import THRESHOLD
+from _poolwise_worker.exchange import Exchange
 
 MIB = 1 << 20
 
@@ -238,6 +239,22 @@ def test_a_bytearray_that_grows_while_it_is_pickled_makes_no_nonsense(roomy: End
     came = roomy.carry([victim, Meddling(victim), "end"])
     assert came[1:] == [0, "end"]
     assert came[0].startswith(b"v" * MIB)
+
+
+def test_where_there_is_no_arena_large_things_go_through_the_socket() -> None:
+    """Or not yet: while one thread of a worker makes it, others send what they have."""
+    sender = Exchange(transfer.TO_CALLER, lambda: 0, os.close)
+    receiver = Exchange(transfer.TO_WORKER, lambda: 0, os.close)
+    values = {"array": np.arange(100_000.0), "bytes": bytes(200_000)}
+    arrived = receiver.loads(sender.dumps(values))
+    np.testing.assert_equal(arrived, values)
+    arrived["array"][0] = 1.0
+
+
+def test_what_lies_in_an_arena_that_could_not_be_opened_says_so(roomy: Ends) -> None:
+    message = buffers.dumps(np.arange(100_000.0), roomy.writer)
+    with pytest.raises(OSError, match="no descriptor was left"):
+        buffers.loads(message, None)
 
 
 def test_lambdas_travel_beside_large_things(roomy: Ends) -> None:
