@@ -13,15 +13,6 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return function(*args, **kwargs)
 
 
-def applied(pickled: bytes) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    """Return what calls the function that was pickled, as `apply` does."""
-    from functools import partial
-
-    from _poolwise_worker import transfer
-
-    return partial(apply, transfer.loads(pickled))
-
-
 def second(_: None, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function`, before which something else has been read."""
     return function

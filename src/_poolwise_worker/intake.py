@@ -50,8 +50,7 @@ class Intake:
         self._poll.register(self._bell_read, select.POLLIN)
         self._socket_poll = select.poll()
         self._socket_poll.register(sock.fileno(), select.POLLIN)
-        #: With its function each, which may be forgotten before it is run.
-        self._pending: deque[tuple[wire.Frame, Callable[..., Any]]] = deque()
+        self._pending: deque[wire.Frame] = deque()
         self._tasks: dict[int, Callable[..., Any]] = {}
         self._patience: float | None = None  # milliseconds until an idle worker ends itself
         self._over = False
@@ -68,7 +67,9 @@ class Intake:
                     if silent and self._patience is not None:  # and nothing came since
                         self._over = True
                     if self._pending:
-                        runner.accept(*self._pending.popleft())
+                        frame = self._pending.popleft()
+                        prime = frame.kind == wire.PRIME
+                        runner.accept(frame, _nothing if prime else self._tasks[frame.first])
                         return True
                     if self._reader.closed or self._over:
                         return False
@@ -96,14 +97,14 @@ class Intake:
         """Return false if the batch is still arriving."""
         with self.lock:
             self._pull()
-            kept: deque[tuple[wire.Frame, Callable[..., Any]]] = deque()
-            for frame, function in self._pending:
+            kept: deque[wire.Frame] = deque()
+            for frame in self._pending:
                 if batch in (frame.key, wire.ALL):
                     self._exchange.drop_received(frame.payload)
                     frame.drop()
                     self._outbox.send(wire.pack(wire.RETURNED, frame.key, count=frame.count))
                 else:
-                    kept.append((frame, function))
+                    kept.append(frame)
             self._pending = kept
             for runner in runners:
                 if runner.batch and batch in (runner.batch, wire.ALL):
@@ -124,10 +125,10 @@ class Intake:
         while not self._over:
             while (frame := self._reader.pop()) is not None:
                 self._patience = None
-                if frame.kind in (wire.RUN, wire.SINGLY):
-                    self._pending.append((frame, self._tasks[frame.first]))
-                elif frame.kind == wire.PRIME and frame.payload:
-                    self._pending.append((frame, _nothing))
+                if frame.kind in (wire.RUN, wire.SINGLY) or (
+                    frame.kind == wire.PRIME and frame.payload
+                ):
+                    self._pending.append(frame)
                 elif frame.kind == wire.TASK:
                     self._tasks[frame.key] = _load_task(frame)
                 elif frame.kind == wire.ADOPT:
@@ -139,8 +140,6 @@ class Intake:
                 elif frame.kind == wire.ARENA:
                     for descriptor in frame.descriptors:
                         self._exchange.accept(descriptor)
-                elif frame.kind == wire.FORGET:
-                    self._tasks.clear()
                 elif frame.kind == wire.REST:
                     self._tasks.clear()
                     self._patience = frame.service * 1000

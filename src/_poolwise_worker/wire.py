@@ -7,7 +7,6 @@ kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
 TASK       →         task id      –                –       pickled function
 ADOPT      →         –            –                –       surroundings
-FORGET     →         –            –                –       –
 PRIME      →         –            –                –       pickled initializer, module state, or –
 REST       →         –            –                –       –
 RUN        →         batch id     task id          calls   the pickled columns
@@ -32,8 +31,6 @@ unpickle as a whole; the caller sends them again as SINGLY. PRIME is answered by
 initializer has run, or by UNREADY; by UNABLE, with what the system lacks, if the worker cannot
 begin. It has taken nothing then, and exits.
 
-FORGET says that all tasks are to be forgotten; those of batches that came before stay theirs.
-
 The caller ends a worker by closing its own sending direction: the worker finishes what it has read,
 then exits. REST says that nobody has work for it now: it forgets its tasks, and exits by itself if
 nothing else comes within the seconds in the header's field for service.
@@ -47,7 +44,7 @@ from _struct import Struct
 from collections import deque
 
 ARENA, RELEASED = 32, 33
-TASK, ADOPT, PRIME, REST, RUN, SINGLY, FORGET = 1, 2, 3, 4, 5, 6, 7
+TASK, ADOPT, PRIME, REST, RUN, SINGLY = 1, 2, 3, 4, 5, 6
 READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 SAID, LOGGED, WARNED = 22, 23, 24
 UNABLE = 25

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import importlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +14,6 @@ from types import ModuleType
 import pytest
 
 from poolwise import Executor
-from poolwise.mechanisms import worker_link
 
 SOURCE = """
 TABLE = None
@@ -24,6 +26,18 @@ def other():
 
 def step():
     return "as it was"
+
+def called():
+    return TABLE()
+
+class Rule:
+    kind = 0
+
+def kind():
+    return Rule().kind
+
+def reaches():
+    return TABLE is None, other is None
 """
 
 
@@ -212,13 +226,67 @@ def test_a_function_that_is_found_no_more_stays_what_it_was(module: ModuleType) 
         assert executor.submit(module.step).result() is None
 
 
-def test_workers_forget_what_was_long_ago(
+def _three_times(function: Callable[..., object], executor: Executor) -> list[object]:
+    return [executor.submit(function).result() for _ in range(3)]
+
+
+def test_what_hooks_hold_is_seen_to_change(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_link, "_MOST_TASKS", 3)
+    """Functions of ``__main__``, closures and properties that a program puts into a module."""
+    main = vars(sys.modules["__main__"])
+    table = [1]
+    monkeypatch.setitem(main, "table_of_a_test", table)
+    monkeypatch.setitem(main, "hook_of_a_test", None)
+    exec("def hook_of_a_test():\n    return table_of_a_test[0]", main)
+    for put in (main["hook_of_a_test"], lambda: table[0]):
+        table[0] = 1
+        module.TABLE = put
+        with Executor(plan="process:1") as executor:
+            assert _three_times(module.called, executor) == [1, 1, 1]
+            table[0] = 2
+            assert _three_times(module.called, executor) == [2, 2, 2]
+    module.Rule.kind = property(lambda self: table[0])
     with Executor(plan="process:1") as executor:
-        for number in range(10):
-            module.TABLE = number
-            # The second call is of a task of its own, the third finds it known.
-            for function in (module.read, module.other) * 3:
-                assert executor.submit(function).result() == number
+        assert _three_times(module.kind, executor) == [2, 2, 2]
+        table[0] = 3
+        assert _three_times(module.kind, executor) == [3, 3, 3]
+
+
+def test_a_cached_function_that_was_reloaded_is_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = "import functools\n@functools.lru_cache\ndef helper(x):\n    return x + 1\n"
+    (tmp_path / "caching.py").write_text(source)
+    (tmp_path / "using.py").write_text(
+        "import caching\ndef use(x):\n    return caching.helper(x)\n"
+    )
+    using = importlib.import_module("using")
+    try:
+        with Executor(plan="process:1") as executor:
+            for x in range(3):
+                assert executor.submit(using.use, x).result() == x + 1
+            (tmp_path / "caching.py").write_text(source.replace("x + 1", "x + 22_222"))
+            importlib.reload(using.caching)
+            assert executor.submit(using.use, 3).result() == 22_225
+    finally:
+        del sys.modules["using"], sys.modules["caching"]
+
+
+def test_nothing_of_the_users_is_kept_alive(module: ModuleType) -> None:
+    class Large:
+        pass
+
+    large, held = Large(), [Large()]
+    gone = weakref.ref(large), weakref.ref(held[0])
+    module.TABLE = large
+    module.other = functools.partial(lambda thing: None, held[0])
+    with Executor(plan="process:1") as executor:
+        executor.submit(module.reaches).result()
+        executor.submit(module.reaches).result()
+        module.TABLE = module.other = None
+        del large
+        held.clear()
+        gc.collect()
+        assert [each() for each in gone] == [None, None]

@@ -27,7 +27,6 @@ from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import APPLY, Submissions
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
-from poolwise.mechanisms.carried import Applied
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
 from poolwise.task import Outcomes
@@ -79,9 +78,6 @@ class World:
 
     def process_cpu(self) -> float:
         return self.cpu
-
-    def others_running(self) -> int:
-        return 0
 
     def process_queued(self) -> float:
         return self.waited
@@ -509,11 +505,10 @@ class Queued:
         if drawn is None:
             return []
         task, columns = drawn
-        to_process = task is APPLY or isinstance(task.function, Applied)
-        assert to_process == (mechanism == "process")
+        assert (task is APPLY) == (mechanism == "process")
         if mechanism == "thread":
             return [self.submissions._offered.popleft() for _ in columns[0]]
-        return [args[0] for args in columns[-2]]
+        return [args[0] for args in columns[1]]
 
 
 def test_calls_that_wait_follow_their_function() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import perf_counter
-from types import BuiltinFunctionType, FunctionType
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from _poolwise_worker.apply import apply
 from _poolwise_worker.state import ModuleState, Places
-from poolwise.mechanisms.carried import Applied, Applying, Brought, Carried
+from poolwise.mechanisms.carried import Applying, Brought, Carried
 from poolwise.mechanisms.module_state import Watched, module_state
 from poolwise.task import Task
 from poolwise.units import Bytes
@@ -23,7 +23,7 @@ _ALONG: Bytes = 64 << 10
 #: that it costs a per cent of the time: before almost every batch, if what they hold is small.
 _LOOK_AFTER = 100
 
-#: The task of calls whose functions travel as arguments.
+#: The task of most calls that go to processes: functions travel as arguments.
 APPLY = Task(apply)
 
 
@@ -41,38 +41,21 @@ def _signs_of(places: Places) -> Told:
 
 
 class Reach:
-    """What one function can reach, as it was when it was last looked at.
-
-    What changes from look to look goes along with every batch; a worker may not know it. What is
-    as it was goes to each worker once, and the function with it if workers find it by its name:
-    then its calls are those of a task of their own, `applied`, and bring nothing but arguments.
-    """
+    """What one function can reach, as it was when it was last looked at."""
 
     __slots__ = (
-        "_along",
-        "_heavy",
-        "_light",
-        "_look_at",
-        "_places",
-        "_signs",
-        "_told",
-        "_watched",
-        "applied",
-        "function",
-        "task",
+        "_along", "_heavy", "_light", "_look_at", "_places", "_signs", "_told", "_watched", "task",
     )  # fmt: skip
 
     def __init__(self, told: Told) -> None:
-        self.task = APPLY  # of calls that bring their functions
-        self.applied: Task | None = None  # of calls of `function`, for as long as nothing changes
-        self.function: Callable[..., Any] | None = None  # the last one that is found by its name
+        self.task = APPLY  # that its calls are of
         self._told = told
         self._along: Brought | None = None
         self._places: Places = {}
         self._signs: Told = {}
         self._light: Places = {}
         self._heavy: Places = {}
-        self._watched: Watched | None = None  # that function
+        self._watched: Watched | None = None  # the function that was looked at last
         self._look_at = 0.0
 
     def look(self, function: Callable[..., Any], *, idle: bool) -> None:
@@ -86,58 +69,40 @@ class Reach:
             version, places = self._state_of(function)
         except Exception:  # whatever a thing that looks like a function does
             version, places = 0, {}
-        same, bring = places is self._places or places == self._places, False
-        if not same:
+        changed = False
+        if places is not self._places and places != self._places:
             light, heavy = _split(places)
-            bring = heavy != self._heavy
+            changed = heavy != self._heavy
             self._places, self._signs = places, _signs_of(places)
             self._light, self._heavy = light, heavy
-        # Meanwhile another function may have told otherwise of the same places.
-        steady = same and self._is_what_was_told(self._signs)
-        if not steady:
-            bring = bring or not self._is_what_was_told(_signs_of(self._heavy))
-            self._along = Brought((version, self._light)) if self._light else None
-            self._told.update(self._signs)
-        if bring:
-            name, heavy = Task(function).name, self._heavy
+        # Told anew even if it is the same: meanwhile another function may have told otherwise.
+        self._along = Brought((version, self._light)) if self._light else None
+        if self._heavy and not changed:
+            told, signs = self._told, _signs_of(self._heavy)
+            changed = any(told.get(place) != sign for place, sign in signs.items())
+        self._told.update(self._signs)
+        if changed:
+            name = Task(function).name
+            heavy = self._heavy
             self.task = Task(Applying((version, heavy), name)) if heavy else APPLY
-        self._apply(function, steady=steady)
         self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
 
     def _state_of(self, function: Callable[..., Any]) -> ModuleState:
         """Take the state. Only a function that its module keeps anyway is kept here."""
-        if function is not self.function:
-            found = _is_found_by_name(function)
-            self.function = function if found else None
-            self._watched = Watched(function) if found else None
-            self.applied = None
+        if self._watched is None or self._watched.function is not function:
+            self._watched = Watched(function) if _is_kept_by_its_module(function) else None
         return module_state(function) if self._watched is None else self._watched.state()
-
-    def _is_what_was_told(self, signs: Told) -> bool:
-        return signs.items() <= self._told.items()
-
-    def _apply(self, function: Callable[..., Any], *, steady: bool) -> None:
-        if not steady:
-            self.applied = None
-        elif self.applied is None and self.function is not None:
-            try:
-                self.applied = Task(Applied(function, Task(function).name))
-            except Exception:  # its name has come to mean something else
-                self.function = None
 
     def carried(self, function: Callable[..., Any]) -> object:
         """Return what to send for `function`: itself, if nothing has to go along."""
         return Carried(self._along, function) if self._along is not None else function
 
 
-def _is_found_by_name(function: Callable[..., Any]) -> bool:
-    """Whether it is a function that workers can import: not one of ``__main__``."""
-    if type(function) is not FunctionType and type(function) is not BuiltinFunctionType:
+def _is_kept_by_its_module(function: Callable[..., Any]) -> bool:
+    if type(function) is not FunctionType:
         return False
     module = sys.modules.get(function.__module__)
-    if module is None or function.__module__ == "__main__":
-        return False
-    return vars(module).get(function.__name__) is function
+    return module is not None and vars(module).get(function.__qualname__) is function
 
 
 def _split(places: Places) -> tuple[Places, Places]:

@@ -273,15 +273,15 @@ class Submissions:
             queue.popleft()
         if not taken:
             return None
-        reach, function = taken[0].seen.reach, taken[0].function
-        assert function is not None
-        reach.look(function, idle=not self._away)
+        reach = taken[0].seen.reach
+        assert taken[0].function is not None
+        reach.look(taken[0].function, idle=not self._away)
         self._away += len(taken)
-        args: list[object] = [each.args for each in taken]
-        kwargs: list[object] = [each.kwargs for each in taken]
-        if reach.applied is not None and all(each.function is reach.function for each in taken):
-            return reach.applied, (args, kwargs)
-        return reach.task, (_functions_of(taken), args, kwargs)
+        return reach.task, (
+            _functions_of(taken),
+            [each.args for each in taken],
+            [each.kwargs for each in taken],
+        )
 
     def _take_in(self, mechanism: str) -> None:
         """Put calls that arrived into their queues; sort the queues when routes have changed."""

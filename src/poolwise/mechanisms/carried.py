@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from _poolwise_worker import transfer
-from _poolwise_worker.apply import applied, apply, second
+from _poolwise_worker.apply import apply, second
 from _poolwise_worker.state import ModuleState, bring
 
 
@@ -60,25 +59,3 @@ class Applying:
     ) -> Any:
         """Call `function`."""
         return apply(function, args, kwargs)
-
-
-class Applied:
-    """The function of a task whose calls come as arguments and keyword arguments, all of one
-    function that workers find by its name.
-    """
-
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        """Pickle it now: what its name means may be something else when it is sent.
-
-        Raises whatever pickling raises, of what its name does not lead to.
-        """
-        self.function = function
-        self._pickled = transfer.dumps(function)
-        self.__qualname__ = name
-
-    def __reduce__(self) -> tuple[object, tuple[bytes]]:
-        return applied, (self._pickled,)
-
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function."""
-        return self.function(*args, **kwargs)

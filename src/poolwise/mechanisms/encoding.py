@@ -12,7 +12,7 @@ from _poolwise_worker.apply import apply
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms import snapshots
-from poolwise.mechanisms.carried import Applied, Applying, Brought, Carried
+from poolwise.mechanisms.carried import Applying, Brought, Carried
 from poolwise.mechanisms.definitions import Meanings
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.protocol import Initializer
@@ -117,9 +117,7 @@ class Encoder:
         self, way: Pickling, function: Callable[..., Any], *others: object
     ) -> tuple[bytes, list[int]]:
         """Pickle a function that brings the modules that it uses along, alone or with others."""
-        # A fork may be older than what an executor's functions read by name.
-        older = isinstance(function, Applied)
-        state = state_for_fork if self._for_forks and not older else module_state
+        state = state_for_fork if self._for_forks else module_state
 
         def dumps() -> bytes:
             version, places = state(function) or (0, {})
@@ -150,8 +148,9 @@ class Encoder:
         way = self._way_of(batch)
 
         def dumps() -> bytes:
+            applied = _applies(batch.task)
             calls = zip(*batch.columns, strict=True)
-            return exchange.dumps([_call(way, batch.task, each) for each in calls])
+            return exchange.dumps([_call(way, each, applied=applied) for each in calls])
 
         return _batch(wire.SINGLY, batch, *transfer.dump(dumps))
 
@@ -168,33 +167,30 @@ def _applies(task: Task) -> bool:
     return task.function is apply or isinstance(task.function, Applying)
 
 
-def _call(way: Pickling, task: Task, arguments: tuple[Any, ...]) -> bytes:
+def _call(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> bytes:
     try:
         return way.dumps(arguments)
     except Exception as error:
         with transfer.looking():
-            why = _which(way, _named(task, arguments))
+            why = _which(way, arguments, applied=applied)
         why = why or f"its arguments cannot be pickled: {transfer.describe(error)}"
         return transfer.dumps(transfer.Unsendable(why))
 
 
-def _named(task: Task, arguments: tuple[Any, ...]) -> dict[str, object]:
-    """Return what a call consists of, as the user knows it."""
-    named: dict[str, object] = {}
-    positional, keywords = arguments, {}
-    if isinstance(task.function, Applied):
-        positional, keywords = arguments
-    elif _applies(task):
-        named["the function"], positional, keywords = arguments
-    named.update((f"keyword argument {name}", each) for name, each in keywords.items())
-    named.update((f"argument {place}", each) for place, each in enumerate(positional, 1))
-    return named
-
-
-def _which(way: Pickling, named: dict[str, object]) -> str | None:
-    """Say which part of which of these does not pickle."""
+def _which(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> str | None:
+    """Say which part of which argument does not pickle; with `applied`, those of the user's call
+    are among them.
+    """
     from _poolwise_worker.culprit import explain
 
+    named: dict[str, object] = {}
+    if applied:
+        function, positional, keywords = arguments
+        named["the function"] = function
+        named.update((f"keyword argument {name}", each) for name, each in keywords.items())
+    else:
+        positional = arguments
+    named.update((f"argument {place}", each) for place, each in enumerate(positional, 1))
     for name, value in named.items():
         try:
             way.dumps(value)

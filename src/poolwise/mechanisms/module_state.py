@@ -20,7 +20,7 @@ from _poolwise_worker.snapshots import SharedPickle
 from _poolwise_worker.state import CODE, MODULE, VALUE, Data, ModuleState, Places
 from poolwise.mechanisms import snapshots
 from poolwise.mechanisms.reached import home_of, is_the_users, names_reached_by
-from poolwise.mechanisms.reads import Reads, keeps
+from poolwise.mechanisms.reads import ABSENT, Reads, is_constant, keeps
 
 _versions = itertools.count(1)
 
@@ -46,7 +46,7 @@ class Watched:
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
+        self.function = function
         self._reads: Reads | None = None
         self._settled: Places = {}
         self._open: list[tuple[str, str]] = []  # module and path of what may change in place
@@ -61,7 +61,9 @@ class Watched:
         pickles = _Pickles()
         places = {module: entries.copy() for module, entries in self._settled.items()}
         for module, path in self._open:
-            _put(places, module, path, _entry(module, path, _value_at(module, path), pickles))
+            value = _value_at(module, path)
+            if value is not ABSENT:  # another thread may delete it
+                _put(places, module, path, _entry(module, path, value, pickles))
         return version, places
 
     def _look(self) -> Places:
@@ -70,7 +72,7 @@ class Watched:
         places: Places = {}
         settled: Places = {}
         self._open = []
-        for module, path, value in names_reached_by(self._function, reads):
+        for module, path, value in names_reached_by(self.function, reads):
             if not (module == "__main__" or (module and is_the_users(module))):
                 continue
             entry = _entry(module, path, value, pickles)
@@ -91,10 +93,10 @@ def _put(places: Places, module: str, path: str, entry: tuple[int, Data] | None)
 
 
 def _value_at(module: str, path: str) -> object:
-    """Return what lies there now, ``None`` if nothing does."""
+    """Return what lies there now, `ABSENT` if nothing does."""
     thing: object = sys.modules.get(module)
     for name in path.split("."):
-        thing = vars(thing).get(name) if isinstance(thing, ModuleType | type) else None
+        thing = vars(thing).get(name, ABSENT) if isinstance(thing, ModuleType | type) else ABSENT
     return thing
 
 
@@ -102,6 +104,12 @@ def _is_settled(module: str, path: str, value: object, reads: Reads) -> bool:
     """Whether the entry of a value is the same for as long as `reads` hold: it is a constant, or
     code, or what is found by its name on the other side as well.
     """
+    if module == "__main__" and not _is_variable(value):
+        return True  # it has none
+    if not isinstance(value, FunctionType | BuiltinFunctionType | type):
+        return isinstance(value, ModuleType) or is_constant(value)
+    if value.__module__ == "__main__":
+        return False  # it goes by value
     if isinstance(value, FunctionType):
         home = home_of(value, reads)
         if home == (module, path):
@@ -109,11 +117,9 @@ def _is_settled(module: str, path: str, value: object, reads: Reads) -> bool:
                 map(keeps, [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()])
             )
         return home == (value.__module__, value.__qualname__)
-    if isinstance(value, type | BuiltinFunctionType):
-        found = sys.modules.get(value.__module__)
-        name = value.__qualname__
-        return isinstance(found, ModuleType) and reads.get(vars(found), name) is value
-    return isinstance(value, ModuleType) or keeps(value)
+    found = sys.modules.get(value.__module__)
+    name = value.__qualname__
+    return isinstance(found, ModuleType) and reads.get(vars(found), name) is value
 
 
 class _Pickles:

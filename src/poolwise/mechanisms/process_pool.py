@@ -393,9 +393,7 @@ class ProcessPool:
         """Send a batch that did not unpickle again, so that only the call at fault fails."""
         batch, count = sent.batch, len(sent.batch)
         if not sent.singly and not sent.recalled:
-            encoder = self._encoders[worker.server]
-            worker.introduce(batch.task, encoder)  # it may have forgotten the task
-            worker.send_again(sent, encoder.singly(batch, worker.exchange))
+            worker.send_again(sent, self._encoders[worker.server].singly(batch, worker.exchange))
             return
         del worker.sent[batch.id]
         if sent.recalled:  # the worker found nothing that could be given back

@@ -8,7 +8,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache, partial
 from inspect import isroutine
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TypeAlias
 
 from poolwise.mechanisms.reads import ABSENT, Reads
@@ -77,7 +77,8 @@ def _places_at(thing: object, waiting: list[object], reads: Reads) -> Iterable[P
         reads.unsure()
         held += thing.__func__, thing.__self__, type(thing.__self__)
     elif isinstance(thing, _Cached):
-        held.append(reads.get(vars(thing), "__wrapped__"))
+        reads.unsure()  # to keep it would keep all that it has cached
+        held.append(vars(thing).get("__wrapped__"))
     elif not isroutine(thing):  # an object with `__call__`
         attributes = _attributes(thing)
         if attributes is not None:
@@ -95,7 +96,9 @@ def _places_of_function(function: FunctionType, reads: Reads) -> Iterator[Place]
         yield *home, function
     names = _names_in(function.__code__)
     variables = function.__globals__
-    held = [reads.cell(cell) for cell in function.__closure__ or ()]
+    held = [_content_of(cell) for cell in function.__closure__ or ()]
+    if held:  # which may change unseen, and is not to be kept
+        reads.unsure()
     held += [value for _, value in reads.all(vars(function))]  # what it decorates, if it says so
     held += function.__defaults__ or ()
     if function.__kwdefaults__:
@@ -156,6 +159,13 @@ def parts_of(value: object) -> Iterator[tuple[str, object]]:
                 yield f".{name}", getattr(value, name)
     else:
         yield "", value
+
+
+def _content_of(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that has no value yet
+        return ABSENT
 
 
 def _attributes(thing: object) -> dict[str, object] | None:

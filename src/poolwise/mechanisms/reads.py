@@ -12,7 +12,6 @@ from itertools import repeat
 from operator import is_
 from types import (
     BuiltinFunctionType,
-    CellType,
     ClassMethodDescriptorType,
     FunctionType,
     GetSetDescriptorType,
@@ -76,7 +75,6 @@ class Reads:
     def __init__(self) -> None:
         self._mappings: dict[int, _Mapping] = {}
         self._functions: list[tuple[FunctionType, tuple[object, ...]]] = []
-        self._cells: list[tuple[CellType, object, type]] = []
         self._sure = True
 
     def unsure(self) -> None:
@@ -116,15 +114,8 @@ class Reads:
         return items
 
     def function(self, function: FunctionType) -> None:
-        """Note what a function consists of, but for its own variables and what its cells hold."""
+        """Note what a function consists of, but for its own variables; it is no closure."""
         self._functions.append((function, _parts_of(function)))
-
-    def cell(self, cell: CellType) -> Any:
-        """Return what a cell holds, or `ABSENT`."""
-        value = content_of(cell)
-        kept = value if keeps(value) else ABSENT
-        self._cells.append((cell, kept, type(value)))
-        return value
 
     def hold(self) -> bool:
         """Whether all of it is the same now."""
@@ -134,7 +125,6 @@ class Reads:
             and all(
                 all(map(is_, _parts_of(function), parts)) for function, parts in self._functions
             )
-            and all(map(_is_as_it_was, self._cells))
         )
 
     def _of(self, mapping: Mapping[str, object]) -> _Mapping:
@@ -144,20 +134,6 @@ class Reads:
         return read
 
 
-def content_of(cell: CellType) -> Any:
-    """Return what a cell holds; `ABSENT` while its variable has no value."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return ABSENT
-
-
-def _is_as_it_was(read: tuple[CellType, object, type]) -> bool:
-    cell, kept, kind = read
-    value = content_of(cell)
-    return type(value) is kind and (kept is ABSENT or value is kept)
-
-
 def _parts_of(function: FunctionType) -> tuple[object, ...]:
     return (
         function.__code__, function.__defaults__, function.__kwdefaults__, function.__module__,
@@ -165,18 +141,25 @@ def _parts_of(function: FunctionType) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def keeps(value: object) -> bool:
-    """Whether a value is kept to compare with: it is a definition, or a small constant."""
+def is_constant(value: object) -> bool:
+    """Whether a value cannot change in place, and is small."""
     if isinstance(value, str | bytes):
         return type(value) in (str, bytes) and len(value) <= _SHORT
-    return value is None or type(value) in _NUMBERS or isinstance(value, _DEFINITIONS)
+    return value is None or type(value) in _NUMBERS
 
 
-#: Compared by identity. An `int` may be long, but not by accident.
+def keeps(value: object) -> bool:
+    """Whether a value is kept to compare with: it is a constant, or a definition."""
+    if isinstance(value, BuiltinFunctionType):  # else it is a method, and has its object with it
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
+    return is_constant(value) or isinstance(value, _DEFINITIONS)
+
+
+#: An `int` may be long, but not by accident.
 _NUMBERS = (bool, int, float, complex)
 
+#: Compared by identity.
 _DEFINITIONS = (
-    FunctionType, type, ModuleType, BuiltinFunctionType, staticmethod, classmethod, property,
-    GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType,
-    ClassMethodDescriptorType,
+    FunctionType, type, ModuleType, staticmethod, classmethod, property, GetSetDescriptorType,
+    MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType,
 )  # fmt: skip

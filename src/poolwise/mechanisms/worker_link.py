@@ -79,10 +79,6 @@ class _Outgoing:
 #: give all back later.
 _KEPT = (64 << 20) // (os.cpu_count() or 1)
 
-#: A worker knows so many tasks at most. An executor has new ones whenever variables of its
-#: functions change.
-_MOST_TASKS = 256
-
 
 class WorkerLink:
     """One worker, of one pool or of none. Belongs to the pool's owner; idle, to the stock."""
@@ -157,9 +153,6 @@ class WorkerLink:
             TransferError: the function itself cannot be pickled.
         """
         if task.id not in self._tasks:
-            if len(self._tasks) >= _MOST_TASKS:
-                self._tasks.clear()
-                self._write(wire.pack(wire.FORGET, 0))
             packed = encoder.task(task)
             self._tasks.add(task.id)
             self.knows.note(encoder.noted)
