@@ -376,6 +376,20 @@ def test_short_maps_again_and_again_are_worth_workers(monkeypatch: pytest.Monkey
     assert third.values == works
 
 
+def test_as_many_inputs_are_expected_as_came_before() -> None:
+    works = [Work(gil=5e-4)] * 600
+    taught = simulate(works).taught
+    counted, uncounted = simulate(works, known=taught), simulate(iter(works), known=taught)
+    assert uncounted.values == works
+    assert uncounted.makespan <= 1.02 * counted.makespan, uncounted.story
+
+
+def test_a_first_call_that_imports_is_known_again() -> None:
+    works = [Work(wait=10e-3, gil=2e-3)] + [Work(wait=10e-3, gil=3e-4)] * 79
+    first = simulate(works)
+    assert simulate(works, known=first.taught).remembered is first.taught
+
+
 def test_known_calls_go_to_idle_workers_after_the_first() -> None:
     known = simulate([Work(gil=1e-3)] * 2_000).taught
     assert known is not None

@@ -187,6 +187,7 @@ class Auto:
             return
         decided = known.learned and (known.profile.waits or known.profile.gil_known)
         self.remembered, self._favourite = known, known.plan if decided else None
+        self._current.earlier = known.calls
         self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
         self._on_trust = self._survey.learned
 

@@ -53,7 +53,7 @@ class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the plan
     in force and its throughput, whether a server of processes runs already, how many threads the
     run itself has, and what it took to start one, if one was. `whole`: all is still to be done,
-    also what has been started by now.
+    also what has been started by now. `earlier`: calls of an earlier run that this one goes on from.
     """
 
     left: int | None = None
@@ -64,11 +64,16 @@ class Situation:
     threads: int = 0
     thread_start: Seconds = 0.0
     whole: bool = False
+    earlier: int = 0
 
     @property
     def expected(self) -> float:
-        """Calls to plan for: where the end is not in sight, twice as many as have been."""
-        return float(self.left if self.left is not None else _YET_TO_COME * max(1, self.ended))
+        """Calls to plan for: where the end is not in sight, as many as in an earlier run, and at
+        least twice as many as have been.
+        """
+        if self.left is not None:
+            return float(self.left)
+        return max(_YET_TO_COME * max(1, self.ended), float(self.earlier - self.ended))
 
 
 class Choice:

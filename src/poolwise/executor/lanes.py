@@ -36,6 +36,7 @@ class CurrentLane:
         self._choice = choice
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
+        self.earlier = 0  # calls of an earlier run that this one goes on from
         self.moves = 0  # to processes or back, after which going on costs a start
         self.thread_start: Seconds = 0.0  # what one took that was started lately; 0 if none was
 
@@ -57,6 +58,7 @@ class CurrentLane:
             served=any(lane.plan.mechanism == "process" for lane in dispatch.lanes),
             threads=self.threads,
             thread_start=self.thread_start,
+            earlier=self.earlier,
         )
 
     def move(

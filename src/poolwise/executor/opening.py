@@ -42,7 +42,7 @@ _COMPUTED_BESIDE: Seconds = 10e-3
 
 #: A call that lasted so long in an earlier run is expected to be long, and is taken for a long one
 #: when so much of it has shown whether it waits or computes.
-_LONG: Seconds = 20e-3
+_LONG: Seconds = 8e-3
 _CONFIRMED: Seconds = 3e-3
 
 #: With more inputs than this, one call more or less in the beginning does not matter; and whoever
@@ -104,7 +104,8 @@ class Opening:
         So many threads are `strangers` to it: they ran before. Calls that are `known` to be long
         have to last only until that seems to be true.
         """
-        self._cautious = known is not None and not known.profile.payload.carried
+        if known is not None:  # what cannot be sent, or waits, needs no processes at first
+            self._cautious = known.profile.waits or not known.profile.payload.carried
         if known is not None and known.profile.wall >= _LONG:
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW

@@ -444,9 +444,12 @@ class Survey:
 
 
 def _alike(new: TaskProfile, old: TaskProfile) -> bool:
-    """Whether such calls take about as long, waiting and computing."""
+    """Whether such calls take about as long, waiting and computing. One alone may have imported and
+    connected besides.
+    """
     longest, shortest = max(new.wall, old.wall), min(new.wall, old.wall)
-    computing = _near(new.cpu + new.helpers, old.cpu + old.helpers, new.wall)
+    first = new.calls == 1 and new.waits and new.cpu > old.cpu
+    computing = first or _near(new.cpu + new.helpers, old.cpu + old.helpers, new.wall)
     return new.waits == old.waits and longest <= _DRIFT * shortest and computing
 
 
