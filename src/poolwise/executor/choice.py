@@ -53,7 +53,7 @@ class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the plan
     in force and its throughput, whether a server of processes runs already, how many threads the
     run itself has, and what it took to start one, if one was. `whole`: all is still to be done,
-    also what has been started by now. `earlier`: calls of an earlier run that this one goes on from.
+    also what has been started by now. `earlier`: calls of the run that this one goes on from.
     """
 
     left: int | None = None
