@@ -49,10 +49,10 @@ _CONFIRMED: Seconds = 3e-3
 #: has less of them would not wish to pay for the thread: 0.2 ms.
 _FEW = 256
 
-#: With so few inputs for each CPU a fork is made before the first call, 2–3 ms: there are too few
-#: calls to make up for one that ran alone, which may cost a round of so many. (It cannot be made
-#: while that one runs.)
-_FEW_FOR_A_CPU = 8
+#: With so few inputs for each CPU workers are started before the first call: there are too few
+#: calls to make up for one that ran alone. They cannot be forked while that one runs, and cost some
+#: 8 ms, with the pages that are copied after a fork: too much for more calls, which may be short.
+_FEW_FOR_A_CPU = 2
 
 #: A call that uses less of a CPU than this waits; than that, it does nothing else.
 _WAITS, _LIGHT = 0.5, 0.05

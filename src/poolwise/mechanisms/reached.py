@@ -54,6 +54,8 @@ def home_of(function: FunctionType, reads: Reads | None = None) -> tuple[str, st
         while part is not function:
             if not isinstance(part, FunctionType | _Cached):
                 break
+            if isinstance(part, _Cached):
+                reads.unsure()  # another may take its place unseen
             wrapped = reads.get(vars(part), "__wrapped__")
             if wrapped is ABSENT:
                 break
