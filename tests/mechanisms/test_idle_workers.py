@@ -17,7 +17,7 @@ def test_idle_workers_are_used_again(method: str, tmp_path: Path) -> None:
 first = set(mapped(pid, range(20)))
 assert len(first) == 2 and idle_workers.count(1) == 2
 for _ in range(5):
-    assert set(mapped(pid, range(20))) == first
+    assert set(mapped(pid, range(20))) <= first
 assert set(mapped(lambda x: pid(x), range(20))) <= first or method == "fork" or method is None
 """
     run(tmp_path, program, method)
@@ -46,11 +46,12 @@ def test_workers_that_are_changed_or_counted_serve_one_pool(
     option: str, method: str, tmp_path: Path
 ) -> None:
     program = f"""
-idle = set(mapped(pid, range(20)))
-own = set(mapped(pid, range(20), {option}))
-assert len(own) == 2 and not own & idle
-assert set(mapped(pid, range(20))) == idle
-assert not set(mapped(pid, range(20), {option})) & (own | idle)
+one = range(4), "process:1"  # of several, one that gets no CPU may have no call
+idle = set(mapped(pid, *one))
+own = set(mapped(pid, *one, {option}))
+assert len(own) == 1 and not own & idle
+assert set(mapped(pid, *one)) == idle
+assert not set(mapped(pid, *one, {option})) & (own | idle)
 """
     run(tmp_path, program, method)
 
