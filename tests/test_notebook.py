@@ -289,6 +289,7 @@ def test_the_interrupt_button_ends_the_run_at_the_first_press(
                 thread.join()
         """
     )
+    assert notebook.run("print(threading.active_count() < 30)") == "True\n"
 
 
 @pytest.mark.fault

@@ -20,7 +20,7 @@ from _poolwise_worker.snapshots import SharedPickle
 from _poolwise_worker.state import CODE, MODULE, VALUE, Data, ModuleState, Places
 from poolwise.mechanisms import snapshots
 from poolwise.mechanisms.reached import home_of, is_the_users, names_reached_by
-from poolwise.mechanisms.reads import ABSENT, Reads, is_constant, keeps
+from poolwise.mechanisms.reads import ABSENT, READER, Reader, Reads, is_constant, keeps
 
 _versions = itertools.count(1)
 
@@ -35,14 +35,19 @@ def module_state(function: Callable[..., object]) -> ModuleState:
     installed. Of ``__main__``, whose functions travel with their variables, only those that are
     large. What does not pickle (locks, open files) is left out; a worker has its own.
     """
-    return Watched(function).state()
+    places: Places = {}
+    version = next(_versions)
+    for module, path, _, entry in _entries(function, READER, _Pickles()):
+        _put(places, module, path, entry)
+    return version, places
 
 
 class Watched:
     """A function whose state is taken again and again, which costs little while little changes.
 
-    What `module_state` says holds here. Definitions and small constants are pickled once, and
-    again when one of them has changed; all else each time, for it may change in place.
+    Belongs to one thread. What `module_state` says holds here. Definitions and small constants are
+    pickled once, and again when one of them has changed; all else each time, for it may change in
+    place.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -72,10 +77,7 @@ class Watched:
         places: Places = {}
         settled: Places = {}
         self._open = []
-        for module, path, value in names_reached_by(self.function, reads):
-            if not (module == "__main__" or (module and is_the_users(module))):
-                continue
-            entry = _entry(module, path, value, pickles)
+        for module, path, value, entry in _entries(self.function, reads, pickles):
             _put(places, module, path, entry)
             if _is_settled(module, path, value, reads):
                 _put(settled, module, path, entry)
@@ -85,6 +87,17 @@ class Watched:
                 reads.unsure()
         self._settled, self._reads = settled, reads
         return places
+
+
+def _entries(
+    function: Callable[..., object], reads: Reader, pickles: _Pickles
+) -> Iterator[tuple[str, str, object, tuple[int, Data] | None]]:
+    """Yield module, path and value of each place that has a name, and what to send of it, if it is
+    to be sent.
+    """
+    for module, path, value in names_reached_by(function, reads):
+        if module == "__main__" or (module and is_the_users(module)):
+            yield module, path, value, _entry(module, path, value, pickles)
 
 
 def _put(places: Places, module: str, path: str, entry: tuple[int, Data] | None) -> None:

@@ -11,23 +11,20 @@ from inspect import isroutine
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TypeAlias
 
-from poolwise.mechanisms.reads import ABSENT, Reads
+from poolwise.mechanisms.reads import ABSENT, READER, Reader
 
 #: Module, path in it, and what is there.
 Place: TypeAlias = tuple[str, str, object]
 
 
-def names_reached_by(
-    function: Callable[..., object], reads: Reads | None = None
-) -> Iterator[Place]:
+def names_reached_by(function: Callable[..., object], reads: Reader = READER) -> Iterator[Place]:
     """Yield each place of the user's that calls of `function` may look at by name: directly, as
     an attribute of a module, in methods of classes, or through functions that they call. What
     closures and objects hold has no place; it is yielded with an empty module and path.
 
-    Runs no code of the user's. Names that are made up at run time are not seen. While `reads` hold,
-    the places are the same.
+    Runs no code of the user's. Names that are made up at run time are not seen. While `Reads` hold
+    that were given, the places are the same.
     """
-    reads = Reads() if reads is None else reads
     waiting: list[object] = [function]
     visited: dict[int, object] = {}  # which keeps them alive, so that ids stay theirs
     while waiting:
@@ -41,11 +38,10 @@ def names_reached_by(
             yield module, path, value
 
 
-def home_of(function: FunctionType, reads: Reads | None = None) -> tuple[str, str] | None:
+def home_of(function: FunctionType, reads: Reader = READER) -> tuple[str, str] | None:
     """Return module and path by which a function is found, if it is where its name says: there, or
     inside what a decorator has put there. Runs no code of the user's.
     """
-    reads = Reads() if reads is None else reads
     found = reads.get(sys.modules, function.__module__)
     path = function.__qualname__
     for name in path.split("."):
@@ -65,7 +61,7 @@ def home_of(function: FunctionType, reads: Reads | None = None) -> tuple[str, st
     return None
 
 
-def _places_at(thing: object, waiting: list[object], reads: Reads) -> Iterable[Place]:
+def _places_at(thing: object, waiting: list[object], reads: Reader) -> Iterable[Place]:
     """Return the places that one thing names; put into `waiting` what else it consists of."""
     if isinstance(thing, FunctionType):
         return _places_of_function(thing, reads)
@@ -89,7 +85,7 @@ def _places_at(thing: object, waiting: list[object], reads: Reads) -> Iterable[P
     return [("", "", each) for each in held]
 
 
-def _places_of_function(function: FunctionType, reads: Reads) -> Iterator[Place]:
+def _places_of_function(function: FunctionType, reads: Reader) -> Iterator[Place]:
     if function.__module__ != "__main__" and not is_the_users(function.__module__):
         return
     reads.function(function)
@@ -124,7 +120,7 @@ def _places_of_function(function: FunctionType, reads: Reads) -> Iterator[Place]
 
 
 def _imported(
-    names: frozenset[str], variables: dict[str, object], reads: Reads
+    names: frozenset[str], variables: dict[str, object], reads: Reader
 ) -> list[ModuleType]:
     """Return modules that a function imports itself."""
     package = variables.get("__package__") or ""
@@ -133,7 +129,7 @@ def _imported(
     return [module for _, module in reads.some(sys.modules, wanted) if module is not None]
 
 
-def _places_of_class(cls: type, waiting: list[object], reads: Reads) -> Iterator[Place]:
+def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterator[Place]:
     if cls.__module__ != "__main__" and not is_the_users(cls.__module__):
         return
     waiting += cls.__bases__

@@ -65,8 +65,37 @@ class _Mapping:
         )
 
 
-class Reads:
-    """What one walk has read.
+class Reader:
+    """Reads what a walk asks for, and notes nothing: to note it takes as long as to walk."""
+
+    def unsure(self) -> None:
+        """Be told that something was read that may change unseen."""
+
+    def get(self, mapping: Mapping[str, Any], key: str) -> Any:
+        """Return what is at `key`, or `ABSENT`."""
+        return mapping.get(key, ABSENT)
+
+    def some(self, mapping: Mapping[str, Any], keys: Set[str]) -> Iterator[tuple[str, Any]]:
+        """Yield what there is at `keys`; another thread may delete some meanwhile."""
+        for key in mapping.keys() & keys:
+            value = mapping.get(key, ABSENT)
+            if value is not ABSENT:
+                yield key, value
+
+    def all(self, mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """Return everything in `mapping`; other threads may set more meanwhile."""
+        return list(mapping.items())
+
+    def function(self, function: FunctionType) -> None:
+        """Be told that what a function consists of is looked at, but for its own variables."""
+
+
+#: It has no state, so there is one for all threads.
+READER = Reader()
+
+
+class Reads(Reader):
+    """Notes what one walk has read. Belongs to whoever walks; other threads change what is read.
 
     Of what may be large or belongs to the user's data nothing is kept but its type: it would be
     kept alive. So what a walk reads of it must depend on its type only, or it says so (`unsure`).
@@ -78,11 +107,11 @@ class Reads:
         self._sure = True
 
     def unsure(self) -> None:
-        """Say that something was read that may change unseen."""
+        """Hold no more: something was read that may change unseen."""
         self._sure = False
 
     def get(self, mapping: Mapping[str, Any], key: str) -> Any:
-        """Return what is at `key`, or `ABSENT`."""
+        """Return what is at `key`, or `ABSENT`, and note it."""
         value = mapping.get(key, ABSENT)
         read = self._of(mapping)
         if value is ABSENT:
@@ -92,7 +121,7 @@ class Reads:
         return value
 
     def some(self, mapping: Mapping[str, Any], keys: Set[str]) -> Iterator[tuple[str, Any]]:
-        """Yield what there is at `keys`; another thread may delete some meanwhile."""
+        """Yield what there is at `keys`, and note it with what is not there."""
         read = self._of(mapping)
         there = mapping.keys() & keys
         read.absent |= keys - there
@@ -105,7 +134,7 @@ class Reads:
                 yield key, value
 
     def all(self, mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """Return everything in `mapping`; other threads may set more meanwhile."""
+        """Return everything in `mapping`, and note it with how much that is."""
         items = list(mapping.items())
         read = self._of(mapping)
         read.length = len(items)
