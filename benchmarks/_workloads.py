@@ -14,7 +14,8 @@ from _workload import Workload
 NAMES: dict[str, tuple[str, ...]] = {
     "_workloads_python": (
         "tiny calls", "parse JSON", "count primes", "skewed lengths", "two long inputs",
-        "a handful", "generator", "regular expressions", "large results", "drift",
+        "a handful", "few short calls", "generator", "regular expressions", "large results",
+        "drift",
     ),
     "_workloads_c": ("SHA-256", "compress", "derive keys", "query SQLite"),
     "_workloads_arrays": (

@@ -111,6 +111,7 @@ WORKLOADS = {
         primes_below, lambda scale: _same(int(2_000 + 288_000 * scale), 2), True
     ),
     "a handful": Workload(primes_below, lambda scale: _same(int(2_000 + 128_000 * scale), 5), True),
+    "few short calls": Workload(primes_below, lambda scale: _same(3_000, 4), True),
     "generator": Workload(primes_below, numbers, True),
     "regular expressions": Workload(addresses, pages, True),
     "large results": Workload(table_of, lambda scale: _same(12_000, times(scale, 100)), True),
