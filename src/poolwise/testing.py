@@ -560,6 +560,20 @@ def what_has_not_started_can_be_taken_back(subject: Subject) -> None:
         assert [end.kind for end in opened.run(_same, [1, 2])] == ["done"] * 2
 
 
+def what_comes_after_all_is_run(subject: Subject) -> None:
+    """A batch that was not to be expected is run too, beside workers that are busy."""
+    with subject.open().start() as opened, _Gate(opened.inbox) as gate:
+        others = [] if opened.runs_in_send else list(range(subject.concurrency - 1))
+        busy = [opened.send(_stop_at, [gate.path], [number]) for number in others]
+        opened.wait(lambda: len(gate.arrived) == len(others))
+        for _ in range(2):
+            opened.pool.nothing_more()
+            assert [end.value for end in opened.run(_same, [1, 2])] == [1, 2]
+            assert opened.pool.workers == subject.workers
+        gate.let_pass(len(others))
+        opened.wait(lambda: opened.sink.has_ended(*busy))
+
+
 def closing_waits_for_what_runs(subject: Subject) -> None:
     """Within its grace, `close` waits for running calls; what has not started never does."""
     with tempfile.TemporaryDirectory() as folder, subject.open().start() as opened:
@@ -636,6 +650,7 @@ LAWS: tuple[Law, ...] = (
     service_is_the_time_in_calls,
     reports_come_to_the_waiting_owner,
     what_has_not_started_can_be_taken_back,
+    what_comes_after_all_is_run,
     closing_waits_for_what_runs,
     closing_leaves_nothing,
 )

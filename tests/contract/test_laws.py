@@ -271,6 +271,11 @@ def starting_one_more(pool: Any, grow: Any, workers: int) -> None:
     grow(workers + 1)
 
 
+def ending_for_good(pool: Any, nothing_more: Any) -> None:
+    nothing_more()
+    pool._wanted = 0
+
+
 def growing_when_closed(pool: Any, grow: Any, workers: int) -> None:
     if not pool._closed:
         grow(workers)
@@ -305,6 +310,7 @@ left: list[int] = []
         ("service_is_the_time_in_calls", {"_finish": counting_twice}),
         ("what_has_not_started_can_be_taken_back", {"_return": returning_too_much}),
         ("reports_come_to_the_waiting_owner", {"_post": reporting_by_itself}),
+        ("what_comes_after_all_is_run", {"nothing_more": ending_for_good}),
         ("closing_waits_for_what_runs", {"close": not_waiting}),
         ("closing_leaves_nothing", {"grow": growing_when_closed}),
         ("closing_leaves_nothing", {"close": leaving_a_descriptor}),

@@ -242,6 +242,7 @@ class SimulatedPool:
         self, world: World, inbox: SimulatedInbox, name: str, options: WorkerOptions, sink: Sink
     ) -> None:
         self.world, self.inbox, self.name, self.sink = world, inbox, name, sink
+        self.first_free = name == "thread"
         self.threads = options.threads_per_worker
         self.workers = 0
         self.free: list[object] = []  # one entry for each idle slot: its address space
@@ -338,6 +339,9 @@ class SimulatedPool:
             if queued.id == batch:
                 self.queue.remove((queued, first))
                 self.sink.returned(batch, first, len(queued) - first)
+
+    def nothing_more(self) -> None:
+        """Nobody ends before the pool does."""
 
     def close(self, *, grace: float | None) -> None:
         if self.name == "thread" and not self.closed:

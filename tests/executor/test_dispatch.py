@@ -23,6 +23,7 @@ class SlowToBegin:
     """
 
     largest_batch = ANY_SIZE
+    first_free = False
     idle = 0
     workers = 0
     name = "thread"
@@ -65,6 +66,9 @@ class SlowToBegin:
             self.sink.returned(batch, 0, len(self.queued.pop(batch)))
 
     def kill(self, batch: BatchId, /) -> None:
+        pass
+
+    def nothing_more(self) -> None:
         pass
 
     def close(self, *, grace: float | None) -> None:

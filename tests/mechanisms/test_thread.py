@@ -151,6 +151,37 @@ def test_threads_without_a_call_have_ended_when_close_returns() -> None:
         assert set(threading.enumerate()) == before
 
 
+def test_threads_that_find_nothing_to_do_end_while_others_run(gate: Gate) -> None:
+    before = set(threading.enumerate())
+    with opened(4) as pool:
+        started = set(threading.enumerate()) - before
+        running = pool.send(gate, [1])
+        gate.wait()
+        ahead = [pool.send(lambda value: value, [number]) for number in range(9)]
+        pool.pool.nothing_more()
+        pool.wait(lambda: pool.sink.has_ended(*ahead))
+        (busy,) = wait_for_all_but_one(started)
+        late = pool.send(lambda _: threading.current_thread(), [0])
+        pool.wait(lambda: pool.sink.has_ended(late))
+        assert pool.sink.ends_of(late)[0].value not in started
+        assert busy.is_alive()
+        gate.open()
+        pool.wait(lambda: pool.sink.has_ended(running))
+        pool.pool.close(grace=None)
+        assert set(threading.enumerate()) == before
+
+
+def wait_for_all_but_one(threads: set[threading.Thread]) -> set[threading.Thread]:
+    """Wait until only one of them is left, and return it in a set."""
+    until = time.monotonic() + DEADLINE
+    left = set(threads)
+    while len(left) > 1 and time.monotonic() < until:
+        for thread in left:
+            thread.join(0.01)
+        left = {thread for thread in left if thread.is_alive()}
+    return left
+
+
 def test_an_initializer_that_lasts_holds_up_no_end(gate: Gate) -> None:
     options = WorkerOptions(initializer=(gate, (None,)))
     inbox = Inbox()

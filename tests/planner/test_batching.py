@@ -76,12 +76,11 @@ def test_of_calls_that_nobody_knows_one_is_sent(plan: Plan, remaining: int | Non
 
 @relaxed
 @given(thread_plans | process_plans, st.data(), services)
-def test_at_most_one_batch_is_sent_ahead_for_each_worker(
+def test_at_most_one_batch_is_sent_ahead_for_each_call_at_once(
     plan: Plan, data: st.DataObject, service: Seconds | None
 ) -> None:
     slots = data.draw(st.integers(1, plan.concurrency))
-    ahead = in_flight_batches(plan, slots, service) - slots
-    assert 0 <= ahead <= plan.workers
+    assert in_flight_batches(plan, slots, service) in (slots, 2 * slots)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_at_most_one_batch_is_sent_ahead_for_each_worker(
         ("process:4", 9e-3, 4),
         ("process:4", 20e-3, 4),
         ("process:4", 100e-3, 0),
-        ("process:4x8", 1e-3, 4),
+        ("process:4x8", 1e-3, 32),
         ("thread:4", 1e-3, 4),
         ("thread:4", 9e-3, 0),
         ("process:4", None, 0),
@@ -103,6 +102,11 @@ def test_long_calls_are_not_sent_ahead_nor_those_that_may_be(
 ) -> None:
     plan = Plan.parse(spec)
     assert in_flight_batches(plan, plan.concurrency, service) == plan.concurrency + ahead
+
+
+@pytest.mark.parametrize("service", [None, 1e-3, 9e-3, 100.0])
+def test_more_is_sent_ahead_where_the_first_free_takes_it(service: Seconds | None) -> None:
+    assert in_flight_batches(Plan("thread", 4), 3, service, first_free=True) == 12
 
 
 def test_a_loop_runs_one_batch_at_a_time() -> None:

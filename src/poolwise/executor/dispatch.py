@@ -264,6 +264,8 @@ class Dispatch:
                 self._chase_stragglers()
             # What no worker had begun is back at once, and nobody may be left to wake the owner.
             if not self._returned:
+                for lane in self.lanes:
+                    lane.pool.nothing_more()
                 return
         for lane in self.lanes:
             while not lane.inline and self._can_send(lane) and self.send_next(lane):
@@ -409,7 +411,11 @@ class Dispatch:
         flight.lane.recalled += 1
         flight.lane.pool.take_back(flight.batch.id)
 
-    # ---- what lanes report -------------------------------------------------------------------
+    # ---- what lanes ask and report -----------------------------------------------------------
+
+    def has_only(self, lane: Lane) -> bool:
+        """Whether no other lane could run what is sent down this one."""
+        return not any(each.active for each in self.lanes if each is not lane)
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Settle calls that ran, but for those that are to run again."""

@@ -26,7 +26,7 @@ from poolwise.ipc.slices import slices
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named
 from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
-from poolwise.task import Batch, BatchId
+from poolwise.task import BatchId
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -270,24 +270,21 @@ class _Threads(ThreadPool):
     elsewhere is to lose what it shares with the program.
     """
 
-    _most = 0
+    first_free = False
 
     def grow(self, workers: int) -> None:
-        """Start the first thread, and the others on demand."""
+        """Start the first thread; `send` starts the others on demand."""
         if not self._threads:
-            super().grow(1)
-        for number in range(self._most, self._most + workers):
+            self._start(0)
+        for number in range(self._wanted, self._wanted + workers):
             self._sink.ready(number)
-        self._most += workers
-
-    def send(self, batch: Batch, /) -> None:
-        """Queue the batch, and start a thread for it if all may be busy."""
-        super().send(batch)
-        if len(self._threads) < min(len(self._open), self._most):
-            super().grow(1)
+        self._wanted += workers
 
     def take_back(self, batch: BatchId, /) -> None:
         """Do nothing: every call ends here."""
+
+    def nothing_more(self) -> None:
+        """Do nothing: more may be submitted."""
 
     def _announce(self, number: int) -> None:
         """Do nothing: all have been announced."""

@@ -26,6 +26,10 @@ class Settler(Protocol):
     clock: Clock
     workers: WorkerOptions
 
+    def has_only(self, lane: Lane) -> bool:
+        """Whether no other lane could run what is sent down this one."""
+        ...
+
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Settle calls that ran."""
         ...
@@ -95,7 +99,11 @@ class Lane:
             return min(slots, self.ready_workers) - self.in_flight
         if self.ready_workers < self.plan.workers:
             slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
-        room = in_flight_batches(self.plan, slots, self.mean_service) - self.in_flight
+        # While something is learnt, calls are kept for those who run them then; and where there is
+        # another lane, who is free first may be there.
+        first_free = self.settled and self.pool.first_free and self._dispatch.has_only(self)
+        most = in_flight_batches(self.plan, slots, self.mean_service, first_free=first_free)
+        room = most - self.in_flight
         if room <= 0 and self.recalled and self.width == self.plan.concurrency:
             # Several may be at one worker that does not answer, stopped or in C code with the GIL.
             return self.pool.idle

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import replace
 from pickle import PicklingError
 
 from poolwise.executor.choice import Choice, Situation
+from poolwise.executor.conduct import opened, widen
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.plan import Plan
@@ -19,9 +19,6 @@ from poolwise.units import Seconds, duration
 #: Calls longer than this do not run in the owner's thread while workers start: it would not
 #: notice that they are ready.
 _NOTICE_WITHIN: Seconds = 5e-3
-
-#: So many threads are started before the first of them get calls: to start one takes 0.1 to 0.4 ms.
-_AT_ONCE = 4
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
 #: for, for as long as a call: they would wait longer for the owner if it ran one.
@@ -74,13 +71,14 @@ class CurrentLane:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
             self.plan = plan
-            self._widen(old, plan)
+            self._note_start(widen(dispatch, old, plan))
             return old
         if plan.mechanism == "process":
             old = self._step_aside(old, task)
         try:
             with QuickTurns():
-                new = self._open(plan)
+                new, took = opened(dispatch, plan)
+            self._note_start(took)
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             return old
@@ -96,24 +94,9 @@ class CurrentLane:
             self._take(new, old)
         return self.lane
 
-    def _open(self, plan: Plan) -> Lane:
-        if plan.mechanism != "thread" or plan.workers <= _AT_ONCE:
-            return self._dispatch.open(plan)
-        lane = self._dispatch.open(replace(plan, workers=_AT_ONCE))
-        self._widen(lane, plan)
-        return lane
-
-    def _widen(self, lane: Lane, plan: Plan) -> None:
-        """Have another number of threads; those that are there have calls while others start."""
-        clock = self._dispatch.clock
-        while lane.active and (more := min(plan.workers - lane.plan.workers, _AT_ONCE)) > 0:
-            began, threads = clock.now(), lane.pool.workers
-            lane.widen(replace(plan, workers=lane.plan.workers + more))
-            if lane.pool.workers > threads:
-                self.thread_start = (clock.now() - began) / (lane.pool.workers - threads)
-            self._dispatch.pump()
-        if lane.active:  # no thread of it can be started otherwise
-            lane.widen(plan)
+    def _note_start(self, thread_start: Seconds) -> None:
+        if thread_start:
+            self.thread_start = thread_start
 
     def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
         """Leave what runs for the plain loop, and wait until its workers have ended, at most for so

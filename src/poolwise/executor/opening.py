@@ -33,7 +33,7 @@ from poolwise.units import Seconds
 from poolwise.wisdom import Entry
 
 #: A call that has waited so long is a long one: what threads for others cost, several times.
-_WAITED: Seconds = 5e-3
+_WAITED: Seconds = 2e-3
 
 #: One that has computed so long is a long one: ten times what a worker costs. Less where there are
 #: workers already: only long enough for it to import and connect before it comes to wait.

@@ -16,6 +16,7 @@ class InlinePool:
     """No workers at all. Owned, like everything here, by the one thread that uses it."""
 
     largest_batch = ANY_SIZE
+    first_free = False
     idle = 0
 
     def __init__(self, options: WorkerOptions, sink: Sink) -> None:
@@ -62,6 +63,9 @@ class InlinePool:
 
     def kill(self, batch: BatchId, /) -> None:
         """Do nothing: no thread can be killed."""
+
+    def nothing_more(self) -> None:
+        """Do nothing: there is no worker but the caller."""
 
     def close(self, *, grace: Seconds | None) -> None:
         """Refuse further batches."""

@@ -50,6 +50,8 @@ _BATCH_BYTES = 8 << 20
 class ProcessPool:
     """Worker processes. Everything here belongs to the owner."""
 
+    first_free = False  # a batch waits at the worker that it was sent to
+
     def __init__(self, options: WorkerOptions, sink: Sink, inbox: Inbox) -> None:
         self._options = options
         self._sink = sink
@@ -163,6 +165,9 @@ class ProcessPool:
             if batch in worker.sent:
                 worker.kill("cancelled")
                 return
+
+    def nothing_more(self) -> None:
+        """Do nothing: who is idle is kept for the next pool, when this one is closed."""
 
     def close(self, *, grace: Seconds | None) -> None:
         """Keep idle workers for the next pool; have the others finish the call that they run and

@@ -121,6 +121,11 @@ class Pool(Protocol):
         ...
 
     @property
+    def first_free(self) -> bool:
+        """Whether a batch that waits is run by whoever is free first, and can be taken back."""
+        ...
+
+    @property
     def idle(self) -> int:
         """Workers that are ready and have nothing, where others may have what nobody can take from
         them; else 0.
@@ -149,6 +154,12 @@ class Pool(Protocol):
     def kill(self, batch: BatchId, /) -> None:
         """End the worker that has this batch, if workers can be killed one by one and have one
         call: `Sink.lost` or `returned` follows. A batch that has ended is ignored.
+        """
+        ...
+
+    def nothing_more(self) -> None:
+        """Let workers end that have nothing to do: no batch is to be expected. One that is sent all
+        the same, because it came back from elsewhere, is run all the same.
         """
         ...
 

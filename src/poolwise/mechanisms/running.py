@@ -114,6 +114,22 @@ class Running:
             self._deliver(first, outcomes)
 
 
+def run_one(batch: Batch, clock: Clock) -> Outcomes:
+    """Run the only call of a batch: with threads that compute in turn, all that is done besides the
+    call is time that the others wait.
+    """
+    function, arguments = batch.task.function, [column[0] for column in batch.columns]
+    errors: dict[int, BaseException] = {}
+    value = None
+    cpu, began = clock.thread_cpu(), clock.now()
+    try:
+        value = function(*arguments)
+    except BaseException as error:
+        errors[0] = strip(error)
+    service = clock.now() - began
+    return Outcomes([value], errors, service, clock.thread_cpu() - cpu)
+
+
 def initialize(initializer: Initializer | None) -> InitializerFailed | None:
     """Make this thread a worker; return what speaks against it. Logs as the standard pools do."""
     if initializer is None:

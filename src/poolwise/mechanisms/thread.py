@@ -11,7 +11,7 @@ from functools import partial
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.quiescence import note_joined
-from poolwise.mechanisms.running import Running, initialize
+from poolwise.mechanisms.running import Running, initialize, run_one
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
@@ -29,15 +29,19 @@ _IDLE_ENDS: Seconds = 0.1
 class ThreadPool:
     """Threads that take batches from one queue.
 
-    Shared with the worker threads: `_tokens` (safe by itself), and two dicts on which each side
-    does single operations, which are atomic. `_queued` holds what no worker has taken: whoever
-    pops an entry has it. `_running` holds what a worker has taken: only that worker adds and
-    removes. A recall adds to `_recalled` *before* it looks into `_running`, a worker adds to
+    Shared with the worker threads: their queue of tokens (safe by itself), and two dicts on which
+    each side does single operations, which are atomic. `_queued` holds what no worker has taken:
+    whoever pops an entry has it. `_running` holds what a worker has taken: only that worker adds
+    and removes. A recall adds to `_recalled` *before* it looks into `_running`, a worker adds to
     `_running` *before* it looks into `_recalled`: one of them sees the other. All else belongs
     to the owner.
+
+    Threads that were told to end have a queue of their own, in which nothing is put any more: each
+    takes one ``None`` from it, after all that was sent before, and none from those that come later.
     """
 
     largest_batch = ANY_SIZE
+    first_free = True
     idle = 0
 
     def __init__(self, options: WorkerOptions, sink: Sink, inbox: Inbox) -> None:
@@ -50,14 +54,16 @@ class ThreadPool:
         self._queued: dict[BatchId, Batch] = {}
         self._running: dict[BatchId, Running] = {}
         self._recalled: set[BatchId] = set()
+        self._wanted = 0
         self._threads: list[threading.Thread] = []
+        self._leaving: list[threading.Thread] = []  # told to end
         self._open: dict[BatchId, _Open] = {}
         self._closed = False
 
     @property
     def workers(self) -> int:
-        """Threads started."""
-        return len(self._threads)
+        """Threads that there are while there is something to do."""
+        return self._wanted
 
     def grow(self, workers: int) -> None:
         """Start threads. Each sees the context variables of the caller as they are now.
@@ -68,24 +74,33 @@ class ThreadPool:
         if self._closed:
             raise RuntimeError("the pool is closed")
         for _ in range(workers):
-            number = len(self._threads)
-            thread = threading.Thread(
-                target=contextvars.copy_context().run,
-                args=(self._serve, number),
-                name=f"{self._prefix}{number}",
-                daemon=True,  # an abandoned call must not keep the interpreter from ending
-            )
-            try:
-                thread.start()
-            except RuntimeError as error:  # no more threads, or the interpreter is ending
-                # A pool with fewer workers than asked for works; one without any has failed.
-                report = self._sink.fewer if self._threads else self._fail
-                self._inbox.post(partial(report, error))
+            number = self._wanted
+            if not self._start(number):
                 return
-            self._threads.append(thread)
+            self._wanted += 1
+            if self._initializer is None:
+                self._sink.ready(number)
+
+    def _start(self, number: int) -> bool:
+        """Start a thread; if there is none to be had, have the owner told, and return ``False``."""
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(self._serve, self._tokens, number),
+            name=f"{self._prefix}{number}",
+            daemon=True,  # an abandoned call must not keep the interpreter from ending
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            # A pool with fewer workers than asked for works; one without any has failed.
+            report = self._sink.fewer if self._threads else self._fail
+            self._inbox.post(partial(report, error))
+            return False
+        self._threads.append(thread)
+        return True
 
     def send(self, batch: Batch, /) -> None:
-        """Queue the batch.
+        """Queue the batch; start a thread for it where one is wanted and is not there.
 
         Raises:
             RuntimeError: the pool is closed.
@@ -95,6 +110,17 @@ class ThreadPool:
         self._open[batch.id] = _Open(len(batch))
         self._queued[batch.id] = batch
         self._tokens.put(batch.id)
+        if len(self._threads) < min(len(self._open), self._wanted):
+            self._start(len(self._threads))
+
+    def nothing_more(self) -> None:
+        """Have each thread end when it finds nothing to do."""
+        if self._threads and not self._closed:
+            for _ in self._threads:
+                self._tokens.put(None)
+            self._tokens = queue.SimpleQueue()
+            self._leaving += self._threads
+            self._threads = []
 
     def take_back(self, batch: BatchId, /) -> None:
         """Take what has not started."""
@@ -132,14 +158,16 @@ class ThreadPool:
             self._tokens.put(None)
         clock = SystemClock()
         until = None if grace is None else clock.now() + grace
-        for thread in self._threads:
+        for thread in self._leaving + self._threads:
             if thread is not threading.current_thread():
                 thread.join(None if until is None else max(0.0, until - clock.now()))
                 if not thread.is_alive():
                     note_joined(thread)
+        self._leaving.clear()
         self._threads.clear()
+        self._wanted = 0
 
-    def _serve(self, number: int) -> None:
+    def _serve(self, tokens: queue.SimpleQueue[BatchId | None], number: int) -> None:
         """Run batches until told to stop; the outermost frame of a worker thread."""
         try:
             clock = SystemClock()
@@ -147,8 +175,9 @@ class ThreadPool:
             if failed is not None:
                 self._inbox.post(partial(self._fail, failed))
                 return
-            self._inbox.post(partial(self._announce, number))
-            while (token := self._tokens.get()) is not None:
+            if self._initializer is not None:
+                self._inbox.post(partial(self._announce, number))
+            while (token := tokens.get()) is not None:
                 batch = self._queued.pop(token, None)
                 if batch is not None:
                     self._run(batch, clock)
@@ -158,6 +187,9 @@ class ThreadPool:
             self._inbox.post(partial(_reraise, error))
 
     def _run(self, batch: Batch, clock: SystemClock) -> None:
+        if len(batch) == 1:  # once it has begun, nothing of it can be taken back
+            self._post(batch.id, 0, run_one(batch, clock))
+            return
         running = Running(batch, clock, partial(self._post, batch.id))
         self._running[batch.id] = running
         if batch.id in self._recalled or self._closed:
