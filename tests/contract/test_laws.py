@@ -130,12 +130,14 @@ def test_several_arguments_stay_together(subject: Subject) -> None:
         assert [end.value for end in ends] == [2, 29, 384]
 
 
-#: What the owner does next: send a batch of so many calls, take back one of those sent, listen.
+#: What the owner does next: send a batch of so many calls, take back one of those sent, listen,
+#: expect nothing more.
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.integers(1, 40)),
         st.tuples(st.just("take back"), st.integers(0, 10)),
         st.tuples(st.just("listen"), st.none()),
+        st.tuples(st.just("nothing more"), st.none()),
     ),
     max_size=30,
 )
@@ -149,6 +151,8 @@ def play(opened: Opened, played: list[Any], function: Callable[..., Any], action
             sent.append(opened.send(function, [actions(index) for index in range(argument)]))
         elif move == "take back" and sent:
             opened.pool.take_back(sent[-1 - argument % len(sent)].id)
+        elif move == "nothing more":
+            opened.pool.nothing_more()
         else:
             opened.inbox.wait(0)
     opened.wait(lambda: opened.sink.has_ended(*sent))

@@ -99,6 +99,26 @@ def test_a_call_that_comes_to_wait_is_seen_to(
     assert meter.elapsed == pytest.approx(windows * 5e-3)
 
 
+def test_looks_that_take_longer_than_they_should_are_no_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside a call that holds the GIL each takes a turn, and that may be longer than a window."""
+    meter = SimpleNamespace(elapsed=0.0, demand=Demand(1.0, 1.0))
+    windows: list[float] = []
+
+    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+        windows.append(until - meter.elapsed)
+        if meter.elapsed < until:
+            meter.elapsed = until + 6e-3
+
+    opening = object.__new__(Opening)
+    opening._patience = 2e-3, 20e-3
+    monkeypatch.setattr(opening, "_watch", watch)
+    lane = SimpleNamespace(in_flight=1)
+    assert not opening._waits(lane, meter, None, None)  # type: ignore[arg-type]
+    assert windows == pytest.approx([2e-3] * 3)
+
+
 def test_where_workers_wait_a_call_that_computes_is_soon_a_long_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

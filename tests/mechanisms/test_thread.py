@@ -232,6 +232,18 @@ def test_threads_that_cannot_be_started(possible: int, monkeypatch: pytest.Monke
             assert [end.kind for end in pool.sink.ends_of(waiting)] == ["returned"] * 2
 
 
+def test_where_no_thread_is_to_be_had_later_one_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with opened(3) as pool:
+        pool.pool.nothing_more()
+        monkeypatch.setattr(threading.Thread, "start", start)
+        batches = [pool.send(str, [number]) for number in range(3)]
+        pool.wait(lambda: pool.sink.has_ended(*batches))
+        assert not pool.sink.failures
+
+
 def test_no_outcome_is_lost_when_a_batch_is_taken_back_as_it_ends() -> None:
     # The owner and the worker race for the last calls, hundreds of times.
     interval = sys.getswitchinterval()

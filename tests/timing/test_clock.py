@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
+import time
 
 import pytest
 
@@ -36,6 +37,32 @@ def test_a_thread_that_has_ended_queues_no_more() -> None:
     ((context, queued),) = taken
     assert queued() == queued()
     context.__exit__(None, None, None)
+
+
+@needs_linux
+def test_what_a_running_thread_has_used_is_known_at_any_time() -> None:
+    """Not only at the ticks of the system, in looks much shorter than the time between two."""
+    clock, data = SystemClock(), bytes(1 << 20)
+    goes_on = True
+
+    def compute() -> None:  # without the GIL
+        while goes_on:
+            hashlib.sha256(data)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        shares = []
+        for _ in range(100):
+            mine, used, began = clock.thread_cpu(), clock.process_cpu(), clock.now()
+            time.sleep(1e-3)
+            used = clock.process_cpu() - used - (clock.thread_cpu() - mine)
+            shares.append(used / (clock.now() - began))
+    finally:
+        goes_on = False
+        thread.join()
+    # One thread cannot use two CPUs; where other load had its own, it used less.
+    assert 0.0 < max(shares) < 1.2
 
 
 @needs_linux

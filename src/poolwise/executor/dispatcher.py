@@ -274,7 +274,7 @@ class _Threads(ThreadPool):
 
     def grow(self, workers: int) -> None:
         """Start the first thread; `send` starts the others on demand."""
-        if not self._threads:
+        if not self._serving:
             self._start(0)
         for number in range(self._wanted, self._wanted + workers):
             self._sink.ready(number)

@@ -169,17 +169,19 @@ class Opening:
         waited, computed = self._patience
         if beside is not None:
             computed = min(computed, _COMPUTED_BESIDE)
-        until, wanted = waited, 0.0
+        began = before = 0.0
         while True:
-            self._watch(lane, meter, beat, until)
-            before, wanted = wanted, meter.demand.wanted * meter.elapsed
-            if wanted - before < _WAITS * waited:
-                if wanted - before < _LIGHT * waited:
+            self._watch(lane, meter, beat, began + waited)
+            # Of this stretch, however long: beside a call that holds the GIL a look takes a turn.
+            wanted, ended = meter.demand.wanted * meter.elapsed, meter.elapsed
+            share = (wanted - before) / (ended - began)
+            if share < _WAITS:
+                if share < _LIGHT:
                     self._width = max(self._width, _WIDTH)
                 return True
-            if until >= computed or not lane.in_flight:
+            if ended >= computed or not lane.in_flight:
                 return False
-            until = min(until + waited, computed)
+            began, before = ended, wanted
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""

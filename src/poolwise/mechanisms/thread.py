@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeAlias
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
@@ -26,6 +27,10 @@ _FLUSH_AFTER: Seconds = 1e-3
 _IDLE_ENDS: Seconds = 0.1
 
 
+#: What a thread is to do: run a batch, end, or go on with another queue.
+_Tokens: TypeAlias = "queue.SimpleQueue[BatchId | _Tokens | None]"
+
+
 class ThreadPool:
     """Threads that take batches from one queue.
 
@@ -36,8 +41,10 @@ class ThreadPool:
     `_running` *before* it looks into `_recalled`: one of them sees the other. All else belongs
     to the owner.
 
-    Threads that were told to end have a queue of their own, in which nothing is put any more: each
-    takes one ``None`` from it, after all that was sent before, and none from those that come later.
+    Where nothing more is expected, one thread goes on to a new queue, and the others end. In the
+    old one lies something for each of them, after all that was sent before, and nothing is put in
+    it any more. (In one queue for all, threads that are started later would take what others are to
+    end by.)
     """
 
     largest_batch = ANY_SIZE
@@ -50,13 +57,13 @@ class ThreadPool:
         self._prefix = f"{prefix}_" if prefix else "poolwise-"
         self._sink = sink
         self._inbox = inbox
-        self._tokens: queue.SimpleQueue[BatchId | None] = queue.SimpleQueue()
+        self._tokens: _Tokens = queue.SimpleQueue()
         self._queued: dict[BatchId, Batch] = {}
         self._running: dict[BatchId, Running] = {}
         self._recalled: set[BatchId] = set()
         self._wanted = 0
-        self._threads: list[threading.Thread] = []
-        self._leaving: list[threading.Thread] = []  # told to end
+        self._serving = 0  # threads that take from `_tokens`, or are on their way there
+        self._threads: list[threading.Thread] = []  # all that may live
         self._open: dict[BatchId, _Open] = {}
         self._closed = False
 
@@ -93,10 +100,11 @@ class ThreadPool:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
             # A pool with fewer workers than asked for works; one without any has failed.
-            report = self._sink.fewer if self._threads else self._fail
+            report = self._sink.fewer if self._serving else self._fail
             self._inbox.post(partial(report, error))
             return False
         self._threads.append(thread)
+        self._serving += 1
         return True
 
     def send(self, batch: Batch, /) -> None:
@@ -110,17 +118,18 @@ class ThreadPool:
         self._open[batch.id] = _Open(len(batch))
         self._queued[batch.id] = batch
         self._tokens.put(batch.id)
-        if len(self._threads) < min(len(self._open), self._wanted):
-            self._start(len(self._threads))
+        if self._serving < min(len(self._open), self._wanted):
+            self._start(self._serving)
 
     def nothing_more(self) -> None:
-        """Have each thread end when it finds nothing to do."""
-        if self._threads and not self._closed:
-            for _ in self._threads:
-                self._tokens.put(None)
-            self._tokens = queue.SimpleQueue()
-            self._leaving += self._threads
-            self._threads = []
+        """Have all threads but one end when they find nothing to do: no other may be to be had."""
+        if self._serving < 2 or self._closed:
+            return
+        before, self._tokens = self._tokens, queue.SimpleQueue()
+        for _ in range(self._serving - 1):
+            before.put(None)
+        before.put(self._tokens)
+        self._serving = 1
 
     def take_back(self, batch: BatchId, /) -> None:
         """Take what has not started."""
@@ -154,20 +163,19 @@ class ThreadPool:
         self._queued.clear()
         for running in list(self._running.values()):
             running.take_back()
-        for _ in self._threads:
+        for _ in range(self._serving):
             self._tokens.put(None)
         clock = SystemClock()
         until = None if grace is None else clock.now() + grace
-        for thread in self._leaving + self._threads:
+        for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(None if until is None else max(0.0, until - clock.now()))
                 if not thread.is_alive():
                     note_joined(thread)
-        self._leaving.clear()
         self._threads.clear()
-        self._wanted = 0
+        self._wanted = self._serving = 0
 
-    def _serve(self, tokens: queue.SimpleQueue[BatchId | None], number: int) -> None:
+    def _serve(self, tokens: _Tokens, number: int) -> None:
         """Run batches until told to stop; the outermost frame of a worker thread."""
         try:
             clock = SystemClock()
@@ -178,6 +186,9 @@ class ThreadPool:
             if self._initializer is not None:
                 self._inbox.post(partial(self._announce, number))
             while (token := tokens.get()) is not None:
+                if not isinstance(token, int):
+                    tokens = token
+                    continue
                 batch = self._queued.pop(token, None)
                 if batch is not None:
                     self._run(batch, clock)

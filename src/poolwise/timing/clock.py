@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -56,7 +58,19 @@ class SystemClock:
     # Not wrapped: a dispatch reads the time several times for each batch.
     now = staticmethod(time.perf_counter)
     thread_cpu = staticmethod(time.thread_time)
-    process_cpu = staticmethod(time.process_time)
+
+    def process_cpu(self) -> Seconds:
+        """Read `time.process_time`, after each of Python's threads: 0.7 µs for each (Linux).
+
+        What a running thread uses is added up at the ticks of the system, 4 ms apart as a rule; for
+        others than the caller only then, or when someone asks for that thread. Without asking, a
+        thread that computes seems to use two CPUs in one look of 2 ms, and none in the next.
+        """
+        if sys.platform == "linux":
+            for thread in threading.enumerate():
+                with contextlib.suppress(OSError, TypeError):  # it has ended, or not yet begun
+                    time.clock_gettime(_clock_of(thread.native_id))
+        return time.process_time()
 
     def children_cpu(self) -> Seconds:
         """Read `os.times`: user and system time of children."""
@@ -111,6 +125,13 @@ class SystemClock:
                     line = _read(f"/proc/self/task/{thread}/stat")
                     running += line.rpartition(b") ")[2].startswith(b"R")
         return max(0, running)
+
+
+def _clock_of(thread: int | None) -> int:
+    """Return the id of a thread's CPU clock, as ``pthread_getcpuclockid`` makes it; that must not
+    be called for a thread that may have ended, while the system knows such ids for old ones.
+    """
+    return (~thread << 3) | 6  # type: ignore[operator]
 
 
 #: Libraries have a thread for each CPU.
