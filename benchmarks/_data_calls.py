@@ -49,6 +49,13 @@ def give(order: tuple[int, int]) -> Array:
     return _results(size)[number % 8]
 
 
+def make(order: tuple[int, int]) -> float:
+    """Fill three arrays of so many bytes, and let them go."""
+    size, number = order
+    arrays = [np.full(size // 8, float(number)) for _ in range(3)]
+    return float(sum(array[-1] for array in arrays))
+
+
 #: What a function reads by name.
 TABLE: Array | None = None
 

@@ -10,6 +10,7 @@ write    arguments that the worker changes in place
 bytes    arguments of type `bytes`
 dropped  results that the caller touches and lets go before the next
 kept     results that the caller touches and keeps
+made     arrays that the worker fills and lets go, three in each call; only numbers travel
 
 What it should show: peers pickle arrays into a pipe, some 1 GB/s; joblib writes arguments to files
 and maps those, read-only. Under poolwise a copy into shared memory is all there is, so arguments
@@ -21,6 +22,7 @@ is what one process can do without any worker:
 touch, sum, bytes, dropped  copy to memory that is there already (`memcpy`)
 write                       change pages of a file that is mapped privately, each for the first time
 kept                        copy to pages of a shared file that do not exist yet
+made                        fill memory that is there already
 
 "arena alone" is forked workers that load, call and answer, nothing else. The table by size
 compares, for such a worker, a call whose argument goes through the arena with one whose argument
@@ -47,7 +49,7 @@ from typing import Any
 import _data_calls
 import numpy as np
 from _bare_workers import BareWorkers
-from _data_calls import Array, give, length, look_up, read, touch, write
+from _data_calls import Array, give, length, look_up, make, read, touch, write
 from _report import begin, interleaved, median, options, spread, table
 
 import poolwise
@@ -219,6 +221,13 @@ def results(size: int, calls: int, keep: bool, workers: int) -> Workload:
     return Workload(give, orders[:8] * workers, orders, expected, touch, keep, size, workers)
 
 
+def made(size: int, calls: int, workers: int) -> Workload:
+    """Send numbers, get numbers."""
+    orders = [(size, number) for number in range(calls)]
+    expected = [make(order) for order in orders]
+    return Workload(make, orders[:8] * workers, orders, expected, same, False, 3 * size, workers)
+
+
 # ---- the ceilings: bytes per second in one process -----------------------------------------------
 
 
@@ -229,6 +238,16 @@ def copying(arrays: Sequence[Array]) -> float:
     for array in arrays:
         target[:] = array
     return len(arrays) * target.nbytes / (perf_counter() - began)
+
+
+def filling(arrays: Sequence[Array]) -> float:
+    """Fill the same memory again and again."""
+    targets = [np.ones_like(arrays[0]) for _ in range(3)]
+    began = perf_counter()
+    for number in range(len(arrays)):
+        for target in targets:
+            target.fill(number)
+    return 3 * len(arrays) * arrays[0].nbytes / (perf_counter() - began)
 
 
 def private_writing(arrays: Sequence[Array]) -> float:
@@ -278,6 +297,7 @@ def workloads(
         "bytes": (*memcpy, arguments(length, contents, calls, workers)),
         "dropped": (*memcpy, results(size, calls, False, workers)),
         "kept": (*fresh, results(size, calls, True, workers)),
+        "made": ("fill", partial(filling, arrays[:calls]), made(size, calls, workers)),
     }
 
 

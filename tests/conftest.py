@@ -111,7 +111,9 @@ def _left_since(before: Held) -> Held:
     """What the test left and what does not end within the grace either."""
     left = Held.now(before.server).beyond(before)
     until = time.monotonic() + GRACE
-    for thread in left.threads:
+    # What a pool of threads has abandoned ends by itself, and may have a file open until then.
+    abandoned = {each for each in threading.enumerate() if each.name.startswith("poolwise-")}
+    for thread in left.threads | (abandoned if left else set()):
         thread.join(max(0.0, until - time.monotonic()))
     for pid in left.children:
         _wait_until_reaped(pid, until - time.monotonic())

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from _poolwise_worker.exchange import Exchange
+    from _poolwise_worker.heap import Heap
     from _poolwise_worker.outbox import Outbox
     from _poolwise_worker.runner import Runner
 
-#: An idle worker gives back shared memory when it has been idle for so long, in milliseconds: not
-#: between two maps in a row, because pages that are made anew cost several times as much as writing
-#: them.
+#: An idle worker gives back shared memory, and what is free of its own, when it has been idle for
+#: so long, in milliseconds: not between two maps in a row, because pages that are made anew cost
+#: several times as much as writing them.
 TRIM_AFTER = 1000.0
 
 
@@ -38,10 +39,13 @@ class Intake:
     socket is as empty as before; so the reporter rings the bell, a pipe, for what it leaves.
     """
 
-    def __init__(self, sock: socket, outbox: Outbox, exchange: Exchange, pid: int) -> None:
+    def __init__(
+        self, sock: socket, outbox: Outbox, exchange: Exchange, heap: Heap, pid: int
+    ) -> None:
         self._reader = wire.FrameReader(sock)
         self._outbox = outbox
         self._exchange = exchange
+        self._heap = heap
         self._pid = pid
         self._bell_read, self._bell_write = os.pipe()
         os.set_blocking(self._bell_write, False)
@@ -77,6 +81,7 @@ class Intake:
                 events = self._poll.poll(patience and min(patience, TRIM_AFTER))
                 if not events and patience is not None and patience > TRIM_AFTER:
                     self._exchange.trim()
+                    self._heap.trim()
                     events = self._poll.poll(patience - TRIM_AFTER)
                 silent = not events
                 for descriptor, _ in events:

@@ -31,6 +31,7 @@ from errno import EAGAIN, ENOMEM
 from _poolwise_worker import said, surroundings, transfer, wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.guard import Clock
+from _poolwise_worker.heap import Heap
 from _poolwise_worker.intake import Intake
 from _poolwise_worker.outbox import Outbox, flush_streams, leave
 from _poolwise_worker.runner import Runner
@@ -149,7 +150,8 @@ def prepare(
     """
     outbox = Outbox(data)
     exchange = Exchange(transfer.to_caller, lambda: surroundings.arena_limit, outbox.announce)
-    intake = Intake(data, outbox, exchange, pid)
+    heap = Heap()
+    intake = Intake(data, outbox, exchange, heap, pid)
     runners = [Runner(outbox, exchange, marks, slot, clock) for slot in range(threads)]
     # Held until all threads are there: one that had begun could lose a call if another one cannot
     # be had.
@@ -162,6 +164,8 @@ def prepare(
             runner.run()
             with intake.lock:
                 runner.batch = 0
+            if clock is None:  # where memory is limited, none is kept
+                heap.look()
 
     for runner in runners[1:]:
         gone = allocate_lock()

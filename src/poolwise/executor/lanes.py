@@ -21,7 +21,8 @@ from poolwise.units import Seconds, duration
 _NOTICE_WITHIN: Seconds = 5e-3
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
-#: for, for as long as a call: they would wait longer for the owner if it ran one.
+#: for, for as long as a call. If the owner ran one, they would wait longer for it; in a thread it
+#: would be in their way, and may be the last one to end.
 _WAIT_SHARE = 0.5
 
 
@@ -73,7 +74,8 @@ class CurrentLane:
             self.plan = plan
             self._note_start(widen(dispatch, old, plan))
             return old
-        if plan.mechanism == "process":
+        patient = old.inline and startup < _WAIT_SHARE * task.wall
+        if plan.mechanism == "process" and not patient:
             old = self._step_aside(old, task)
         try:
             with QuickTurns():
@@ -82,8 +84,10 @@ class CurrentLane:
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             return old
-        until = new.opened_at + (task.wall if startup < _WAIT_SHARE * task.wall else 0.0)
+        until = new.opened_at + (task.wall if patient else 0.0)
         while new.all_ready_at is None and new.active and not dispatch.finished:
+            if patient and dispatch.clock.now() >= until:
+                old, patient = self._step_aside(old, task), False
             with QuickTurns():
                 self._work_meanwhile(old, new, until)
             yield
