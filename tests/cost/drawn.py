@@ -46,4 +46,5 @@ def profiles(draw: st.DrawFn) -> TaskProfile:
     helpers = wall * draw(st.just(0.0) | st.floats(0.02, 4.0))
     pickling = wall * 10.0 * draw(shares)
     outside = draw(st.none() | st.floats(1.0, 1e6))
-    return TaskProfile(10, wall, cpu, helpers, low, high, Payload(pickling, pickling), outside)
+    payload, paging = Payload(pickling, pickling), cpu * draw(shares)
+    return TaskProfile(10, wall, cpu, helpers, low, high, payload, outside, paging)

@@ -68,6 +68,21 @@ def test_the_table_of_processes() -> None:
     )
 
 
+def test_workers_have_no_page_faults_for_memory_that_was_freed() -> None:
+    machine = a_machine(2.0, ROUND)
+    task = replace(a_task(wait=0.050, gil=0.020, free=0.080), paging=0.030)
+    assert ceilings(machine, task, Plan("process", 2)) == Ceilings(
+        concurrency=pytest.approx(2 / 0.120),
+        gil=pytest.approx(2 / 0.014),
+        cores=pytest.approx(2 / 0.070),
+        dispatch=pytest.approx(1 / 0.002),
+        outside=math.inf,
+    )
+    without = replace(task, paging=0.0)
+    for plan in Plan("inline"), Plan("thread", 8):
+        assert ceilings(machine, task, plan) == ceilings(machine, without, plan)
+
+
 def test_half_of_what_libraries_do_beside_a_call_is_done_for_it() -> None:
     """In workers they do not run beside calls; what runs instead of a call stays."""
     machine, plan = a_machine(2.0, ROUND), Plan("process", 2)

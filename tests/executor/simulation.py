@@ -167,6 +167,9 @@ class SimulatedClock:
     def watch_queue(self) -> Iterator[Callable[[], float]]:
         yield self.queued
 
+    def page_faults(self) -> int:
+        return 0
+
     def others_running(self) -> int:
         return 0
 

@@ -19,6 +19,7 @@ from executor.simulation import (
     World,
 )
 from poolwise.cost import Forecast
+from poolwise.executor import survey
 from poolwise.executor.auto import Auto
 from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.collect import Ordered
@@ -237,6 +238,24 @@ def test_threads_that_ran_before_do_nothing_for_calls(monkeypatch: pytest.Monkey
     assert result.taught is not None
     assert result.taught.profile.helpers < 0.5e-3
     assert result.plan.mechanism == "process", result.story
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_calls_that_want_freed_memory_again_go_to_workers_which_keep_it(
+    limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless their memory is limited. Both would run at once in threads."""
+
+    def half_of_it(clock: SimulatedClock) -> int:
+        return int(0.5 * clock.process_cpu() / 1.7e-6)
+
+    monkeypatch.setattr(SimulatedClock, "page_faults", half_of_it)
+    monkeypatch.setattr(survey, "keeps_memory", lambda: not limited)
+    works = [Work(free=5e-3)] * 300
+    result = simulate(works)
+    assert result.values == works
+    assert result.plan.mechanism == ("thread" if limited else "process"), result.story
+    assert any("page faults take 50%" in line for line in result.story) != limited
 
 
 def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolwise.executor.demand import DemandMeter
+from poolwise.executor.demand import DemandMeter, PagingMeter
 from probe.fake_clock import FakeClock
 
 
@@ -60,3 +60,29 @@ def test_nothing_was_used_before_it_began() -> None:
     meter = DemandMeter(FakeClock())
     assert meter.elapsed == 0.0
     assert meter.demand.used == meter.demand.wanted == 0.0
+
+
+class Faulting(FakeClock):
+    faults = 10_000
+
+    def page_faults(self) -> int:
+        return self.faults
+
+
+@pytest.mark.parametrize(
+    ("faults", "cpu", "share"),
+    [
+        (1_000, 10e-3, 0.17),
+        (300, 10e-3, 0.051),
+        (200, 10e-3, 0.0),  # hardly worth a word
+        (9_000, 10e-3, 0.7),  # not to be believed
+        (1_000, 1e-3, 0.0),  # too little has been computed
+    ],
+)
+def test_page_faults_take_a_part_of_the_computing(faults: int, cpu: float, share: float) -> None:
+    clock = Faulting()
+    clock.spend(cpu=1.0)
+    meter = PagingMeter(clock)
+    clock.spend(cpu=cpu, wait=1.0)
+    clock.faults += faults
+    assert meter.share == pytest.approx(share)

@@ -106,6 +106,15 @@ def test_calls_that_hold_it_now_and_then_and_run_at_once_hold_it_for_no_longer_t
     assert share(learnt) == (pytest.approx(0.4), pytest.approx(0.625))
 
 
+def test_calls_that_want_no_more_than_they_get_are_kept_from_it() -> None:
+    """By the GIL, or another lock of the process: no other load has hidden that they would."""
+    kept = after_confirming(SEEMS_FREE, 2, Demand(1.4, 1.45))
+    assert share(kept) == (pytest.approx(0.9 / 1.4), pytest.approx(1 / 1.4))
+    assert after_confirming(SEEMS_FREE, 2, Demand(1.4, 1.9)) == SEEMS_FREE
+    dear = replace(SEEMS_FREE, payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
+    assert after_confirming(dear, 2, Demand(1.4, 1.45)) == dear
+
+
 def test_calls_that_wait_for_a_third_and_run_at_once_need_not_fill_two_cpus() -> None:
     seems_free = after_listening(unknown(wait=1e-3, cpu=2e-3), 0.0)
     assert after_confirming(seems_free, 2, Demand(1.3, 1.3)) == seems_free

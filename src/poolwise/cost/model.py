@@ -46,9 +46,12 @@ def ceilings(machine: MachineProfile, task: TaskProfile, plan: Plan, batch: int 
             outside=outside,
         )
     there, back = task.payload.caller, task.payload.worker + costs.call_overhead
-    cpu -= (1.0 - _DONE_BESIDE) * task.beside
+    cpu -= (1.0 - _DONE_BESIDE) * task.beside + task.paging
+    wall = task.wall - task.paging
+    if task.paging:
+        gil *= 1.0 - task.paging / task.cpu
     return Ceilings(
-        concurrency=_per(plan.concurrency, task.wall + back),
+        concurrency=_per(plan.concurrency, wall + back),
         gil=_per(plan.workers, gil + back),
         cores=_per(cpus, cpu + back + there),
         dispatch=_per(1, there + costs.process_dispatch / batch),

@@ -139,6 +139,7 @@ class Auto:
         """Run the rest under the best plan, and look now and then whether it still is."""
         while not self._dispatch.finished:
             yield from self._learn_if_it_could_pay()
+            self._survey.see_paging()
             task = self.profile
             assert task is not None  # something is left, so the pilot had a call
             chosen = self._decide(task)
@@ -246,8 +247,9 @@ class Auto:
         lane = self._current.lane
         if lane.plan.mechanism in ("inline", "thread"):
             # Going on from the survey; and fewer threads are kinder to the other side.
+            # Threads have to end before a fork, which is no part of what processes cost.
             same = chosen.plan.mechanism == lane.plan.mechanism
-            if same or not lane.settled:
+            if same or (lane.inline and not lane.settled):
                 return True
         current = next((each for each in self.forecasts if each.plan == lane.plan), None)
         # Each move asks for more, so that noise cannot drive a run to and fro.

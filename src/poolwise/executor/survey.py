@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
+from _poolwise_worker.heap import keeps_memory
 from poolwise.executor.beats import BEAT, Heartbeat
-from poolwise.executor.demand import DemandMeter
+from poolwise.executor.demand import DemandMeter, PagingMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
@@ -107,6 +108,7 @@ class Survey:
         self.learned = False
         self.conclusive = True  # false: there were too few calls to learn from
         self._dispatch = dispatch
+        self._paging = PagingMeter(dispatch.clock)
         self._current = current
         self._machine, self._facts = machine, machine.facts
         self._limits = limits
@@ -166,10 +168,26 @@ class Survey:
         if self.unsendable:
             payload = replace(payload, carried=False)
         task = self.profile = self._first_profile(sample, payload)
+        self._paging = PagingMeter(dispatch.clock)
         text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
+
+    def see_paging(self) -> None:
+        """Note what calls here, but for the first ones, spend on memory that workers would keep."""
+        task, plan = self.profile, self._current.plan
+        if task is None or plan.mechanism == "process" or not self._workers_keep:
+            return
+        share = self._paging.share
+        self.profile = replace(task, paging=share * task.cpu)
+        if share and not task.paging:
+            self._dispatch.note(f"page faults take {share:.0%} of the computing; workers have few")
+
+    @property
+    def _workers_keep(self) -> bool:
+        """Whether workers keep memory for their calls; see ``_poolwise_worker/heap.py``."""
+        return keeps_memory() and not self._dispatch.workers.one_call
 
     def _first_profile(self, sample: Sample, payload: Payload = _UNKNOWN) -> TaskProfile:
         helpers = sample.helpers - self.strangers * sample.wall

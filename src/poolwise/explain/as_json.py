@@ -114,6 +114,7 @@ def _profile(profile: TaskProfile) -> Document:
         "gil_low": _figure(profile.gil_low),
         "gil_high": _figure(profile.gil_high),
         "outside": _figure(profile.outside),
+        "paging": _figure(profile.paging),
         "payload": {
             "caller": _figure(profile.payload.caller),
             "worker": _figure(profile.payload.worker),

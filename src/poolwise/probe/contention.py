@@ -105,10 +105,18 @@ def after_confirming(task: TaskProfile, threads: int, demand: Demand) -> TaskPro
     at once.
 
     If each uses beside the others what it does alone, the GIL was free meanwhile; if together they
-    used about one CPU, they took turns, or other load hid it.
+    used about one CPU, they took turns, or other load hid it. Where they used more than one, less
+    than they could, and wanted no more, it was the GIL that kept them from it, or another lock of
+    the process.
     """
-    if demand.at_once or _all_at_work(task, demand.used, threads):
+    kept = not _all_at_work(task, demand.wanted, threads, _FULL)
+    if _all_at_work(task, demand.used, threads) and not kept:
         return _at_once(task, demand.used)
+    if demand.at_once:
+        if not kept or _costs_much_to_send(task):
+            return _at_once(task, demand.used)
+        share = 1.0 / demand.used
+        return task.with_gil(_HELD * share * task.cpu, share * task.cpu)
     if not demand.in_turn and _costs_much_to_send(task):
         return task  # a wrong process costs more than its start
     low, high = demand.share()
@@ -145,9 +153,11 @@ def after_progress(task: TaskProfile, gained: float, threads: int) -> TaskProfil
     return task.with_gil(share * task.cpu, share * task.cpu)
 
 
-def _all_at_work(task: TaskProfile, used: float, threads: int) -> bool:
-    """Whether so many calls use together what each uses of a CPU alone, ``cpu / wall``."""
-    return used >= _PARALLEL * threads * (task.cpu + task.helpers) / task.wall
+def _all_at_work(task: TaskProfile, used: float, threads: int, share: float = _PARALLEL) -> bool:
+    """Whether so many calls use together what each uses of a CPU alone, ``cpu / wall``, or such a
+    `share` of it.
+    """
+    return used >= share * threads * (task.cpu + task.helpers) / task.wall
 
 
 def _at_once(task: TaskProfile, used: float) -> TaskProfile:

@@ -46,7 +46,8 @@ class TaskProfile:
     The CPU time that holds the GIL lies between `gil_low` and `gil_high`: before two calls have
     run at once, nothing is known but 0 and `cpu`. `outside` is a throughput that calls reached
     and could not exceed although neither the GIL nor the CPUs were full: the limit of whatever
-    they wait for.
+    they wait for. `paging` is the part of `cpu` that goes to pages which calls free and want again;
+    worker processes keep them.
     """
 
     calls: int
@@ -57,6 +58,7 @@ class TaskProfile:
     gil_high: Seconds
     payload: Payload = field(default_factory=Payload)
     outside: PerSecond | None = None
+    paging: Seconds = 0.0
 
     @classmethod
     def of(cls, sample: Sample, payload: Payload, *, gil: bool = True) -> TaskProfile:
@@ -113,6 +115,7 @@ class TaskProfile:
             helpers=self.helpers * cpu,
             gil_low=self.gil_low * cpu,
             gil_high=self.gil_high * cpu,
+            paging=self.paging * cpu,
         )
 
     def with_cpu(self, cpu: Seconds) -> TaskProfile:

@@ -77,12 +77,15 @@ class Entry:
         task, payload = self.profile, self.profile.payload
         if not self.subject.lasting:
             yield "the function has no module"
-        times = (task.cpu, task.helpers, task.gil_low, payload.caller, payload.worker, self.elapsed)
+        times = [task.cpu, task.helpers, task.gil_low, task.paging, self.elapsed]
+        times += [payload.caller, payload.worker]
         counts = (task.calls, self.calls, payload.bytes_in, payload.bytes_out)
         if min(times) < 0.0 or min(counts) < 0 or task.wall <= 0.0:
             yield "a figure is below 0"
         if task.gil_low > task.gil_high or task.gil_high > task.cpu * (1.0 + 1e-9):
             yield "the GIL is held for longer than a call computes"
+        if task.paging > task.cpu * (1.0 + 1e-9):
+            yield "paging takes longer than a call computes"
         if task.outside is not None and task.outside <= 0.0:
             yield "a rate is not above 0"
         if not 0.0 <= self.at < 1e11:
