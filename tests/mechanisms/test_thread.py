@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import queue
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import WorkerOptions, mechanism
+from poolwise.mechanisms import thread as thread_module
 from poolwise.mechanisms.running import Running
 from poolwise.task import Batch, Outcomes, Task
 from poolwise.testing import DEADLINE, Opened, RecordingSink, Subject
@@ -242,6 +244,63 @@ def test_where_no_thread_is_to_be_had_later_one_is_left(monkeypatch: pytest.Monk
         batches = [pool.send(str, [number]) for number in range(3)]
         pool.wait(lambda: pool.sink.has_ended(*batches))
         assert not pool.sink.failures
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_ctrl_c_while_a_thread_starts_leaves_none(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, number = threading.Thread.start, 0
+    before = set(threading.enumerate())
+    late: list[threading.Thread] = []
+
+    def start_some(thread: threading.Thread) -> None:
+        nonlocal number
+        number += 1
+        if number == 3:
+            late.append(thread)
+        if number < 3 or begun:
+            start(thread)
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with Subject(mechanism("thread"), 4).open() as pool:
+        monkeypatch.setattr(threading.Thread, "start", start_some)
+        with pytest.raises(KeyboardInterrupt):
+            pool.pool.grow(4)
+        monkeypatch.undo()
+        pool.pool.close(grace=None)
+    for thread in late:
+        if not begun:
+            start(thread)
+        thread.join(DEADLINE)
+    assert set(threading.enumerate()) == before
+
+
+class Interrupted(queue.SimpleQueue[Any]):
+    """Ctrl-C comes when so much has been put into such queues."""
+
+    left = 0
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item)
+        Interrupted.left -= 1
+        if not Interrupted.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("puts", range(1, 5))
+def test_ctrl_c_while_threads_are_told_to_end_leaves_none(
+    puts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    monkeypatch.setattr(thread_module.queue, "SimpleQueue", Interrupted)
+    with opened(4) as pool:
+        Interrupted.left = puts
+        with pytest.raises(KeyboardInterrupt):
+            pool.pool.nothing_more()
+        pool.pool.close(grace=None)
+        assert set(threading.enumerate()) == before
 
 
 def test_no_outcome_is_lost_when_a_batch_is_taken_back_as_it_ends() -> None:

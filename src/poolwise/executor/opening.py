@@ -26,7 +26,6 @@ from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.payload import measure_payload
-from poolwise.probe.pilot import BUDGET
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
@@ -44,6 +43,10 @@ _COMPUTED_BESIDE: Seconds = 10e-3
 #: when so much of it has shown whether it waits or computes.
 _LONG: Seconds = 8e-3
 _CONFIRMED: Seconds = 3e-3
+
+#: A call that has lasted for less may have told its duration badly: a pilot tells more. What it may
+#: have imported for the others shows when these are listened to.
+_BRIEF: Seconds = 2e-3
 
 #: With more inputs than this, one call more or less in the beginning does not matter; and whoever
 #: has less of them would not wish to pay for the thread: 0.2 ms.
@@ -149,7 +152,7 @@ class Opening:
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
             self._note(first, queued, cpu_of_others(clock) - others)
-            self.brief = meter.elapsed < BUDGET
+            self.brief = self.sample is None or self.sample.service < _BRIEF
             dispatch.retire(first)
             yield
         elif waits:

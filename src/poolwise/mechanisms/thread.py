@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
@@ -58,6 +58,7 @@ class ThreadPool:
         self._sink = sink
         self._inbox = inbox
         self._tokens: _Tokens = queue.SimpleQueue()
+        self._queues = [self._tokens]  # in which threads may be waiting
         self._queued: dict[BatchId, Batch] = {}
         self._running: dict[BatchId, Running] = {}
         self._recalled: set[BatchId] = set()
@@ -96,15 +97,18 @@ class ThreadPool:
             name=f"{self._prefix}{number}",
             daemon=True,  # an abandoned call must not keep the interpreter from ending
         )
+        # Before it starts: Ctrl-C may come while that is waited for, and it must be told to end.
+        self._threads.append(thread)
+        self._serving += 1
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
+            self._threads.pop()
+            self._serving -= 1
             # A pool with fewer workers than asked for works; one without any has failed.
             report = self._sink.fewer if self._serving else self._fail
             self._inbox.post(partial(report, error))
             return False
-        self._threads.append(thread)
-        self._serving += 1
         return True
 
     def send(self, batch: Batch, /) -> None:
@@ -125,11 +129,12 @@ class ThreadPool:
         """Have all threads but one end when they find nothing to do: no other may be to be had."""
         if self._serving < 2 or self._closed:
             return
-        before, self._tokens = self._tokens, queue.SimpleQueue()
+        before, after = self._tokens, queue.SimpleQueue[Any]()
+        self._queues.append(after)  # first, so that Ctrl-C leaves nobody there
         for _ in range(self._serving - 1):
             before.put(None)
-        before.put(self._tokens)
-        self._serving = 1
+        before.put(after)
+        self._tokens, self._serving = after, 1
 
     def take_back(self, batch: BatchId, /) -> None:
         """Take what has not started."""
@@ -163,15 +168,22 @@ class ThreadPool:
         self._queued.clear()
         for running in list(self._running.values()):
             running.take_back()
-        for _ in range(self._serving):
-            self._tokens.put(None)
+        for (
+            tokens
+        ) in self._queues:  # more than there are threads to take them, for all may be there
+            for _ in self._threads:
+                tokens.put(None)
         clock = SystemClock()
         until = None if grace is None else clock.now() + grace
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            if thread is threading.current_thread():
+                continue
+            try:
                 thread.join(None if until is None else max(0.0, until - clock.now()))
-                if not thread.is_alive():
-                    note_joined(thread)
+            except RuntimeError:  # it has not begun yet
+                continue
+            if not thread.is_alive():
+                note_joined(thread)
         self._threads.clear()
         self._wanted = self._serving = 0
 
