@@ -1,6 +1,7 @@
 """Choosing while working: survey, decide, move over, watch.
 
-`survey` learns, `choice` compares, `lanes` moves; this is the order in which they are asked.
+`survey` learns, `trust` sees whether that holds, `choice` compares, `lanes` moves; this is the order
+in which they are asked.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from poolwise.executor.choice import CLEARLY_BETTER, Choice, Situation
 from poolwise.executor.conduct import step
 from poolwise.executor.demand import cpu_of_others
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.findings import Findings
 from poolwise.executor.lanes import CurrentLane
+from poolwise.executor.listening import LISTENS_FOR
 from poolwise.executor.opening import Opening
-from poolwise.executor.survey import LISTENS_FOR, Survey
+from poolwise.executor.sampling import sample_of
+from poolwise.executor.survey import Survey
+from poolwise.executor.trust import Trust
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
@@ -80,7 +85,9 @@ class Auto:
         self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
         self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
-        self._survey = Survey(dispatch, self._current, machine, limits)
+        self._findings = Findings(machine.facts.gil)
+        self._survey = Survey(dispatch, self._current, self._findings, machine, limits)
+        self._trust = Trust(dispatch, self._current, self._findings)
 
     @property
     def plan(self) -> Plan:
@@ -90,12 +97,12 @@ class Auto:
     @property
     def profile(self) -> TaskProfile | None:
         """Where the time of a call goes, as far as is known; ``None`` if no call has run."""
-        return self._survey.profile
+        return self._findings.profile
 
     @property
     def learned(self) -> bool:
         """Whether calls have run side by side, so that they are known better than by a pilot."""
-        return self._survey.learned and self._survey.conclusive
+        return self._findings.learned and self._findings.conclusive
 
     @property
     def unsendable(self) -> bool:
@@ -105,7 +112,7 @@ class Auto:
     @property
     def refused(self) -> bool:
         """Whether only a plain loop will do, as calls were seen to change what they share."""
-        return self._survey.refusal is not None
+        return self._findings.refusal is not None
 
     def steps(self) -> Iterator[None]:
         """Do everything: the whole conductor."""
@@ -119,7 +126,7 @@ class Auto:
         if known is not None:
             self._spent = spent(known)
             self._prepare(known.profile)
-        self._survey.strangers = strangers = self._dispatch.clock.others_running()
+        self._findings.strangers = strangers = self._dispatch.clock.others_running()
         yield from self._opening.steps(known, strangers)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
         self._survey.held = self._opening.held
@@ -127,9 +134,9 @@ class Auto:
             self._survey.pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
             self._survey.begin_with(sample, "begun in a thread")
-        if self._survey.refusal is not None:
+        if self._findings.refusal is not None:
             for mechanism in ("thread", "process"):
-                self._choice.refuse(mechanism, self._survey.refusal)
+                self._choice.refuse(mechanism, self._findings.refusal)
         if known is not None:
             self._take_up(known)
         yield
@@ -167,12 +174,12 @@ class Auto:
             if plan.mechanism == "process":
                 yield from self._make_way(plan, task)
             lane = yield from self._current.move(plan, task)
-            sample = yield from self._survey.sample(
-                lane, 4 * plan.concurrency, plan.concurrency, _VERIFY_FOR
+            sample = yield from sample_of(
+                self._dispatch, lane, 4 * plan.concurrency, plan.concurrency, _VERIFY_FOR
             )
             if lane.plan == plan and sample.calls >= plan.concurrency:
                 slices[plan] = sample
-        mean = self._survey.profile = task.with_cpu(self._dispatch.cpu_per_call)
+        mean = self._findings.profile = task.with_cpu(self._dispatch.cpu_per_call)
         for plan, sample in slices.items():
             self._choice.note_measured(mean, plan, sample)
 
@@ -184,13 +191,13 @@ class Auto:
 
     def _take_up(self, known: Entry) -> None:
         """Go on from what an earlier run has taught, if the first calls agree with it."""
-        if not self._survey.take_up(known.profile, known.learned):
+        if not self._trust.take_up(known.profile, known.learned):
             return
         decided = known.learned and (known.profile.waits or known.profile.gil_known)
         self.remembered, self._favourite = known, known.plan if decided else None
         self._current.earlier = known.calls
         self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
-        self._on_trust = self._survey.learned
+        self._on_trust = self._findings.learned
 
     def _prepare(self, known: TaskProfile) -> None:
         """Fork this process while there is no other thread, if that pays in the long run."""
@@ -222,7 +229,7 @@ class Auto:
 
     def _learn_if_it_could_pay(self) -> Iterator[None]:
         task = self.profile
-        if task is None or self._survey.learned or self._dispatch.finished:
+        if task is None or self._findings.learned or self._dispatch.finished:
             return
         if self._choice.could_pay(task, self._current.situation):
             now = self._current.situation
@@ -233,7 +240,7 @@ class Auto:
 
     def _decide(self, task: TaskProfile) -> Forecast:
         favourite, self._favourite = self._favourite, None  # only at first
-        if not (task.waits or task.gil_known or self._survey.learned):
+        if not (task.waits or task.gil_known or self._findings.learned):
             # It is not worth finding out, even if nothing held the GIL; then nothing is hoped for.
             task = task.with_gil(task.cpu, task.cpu)
         with QuickTurns():  # to see what is there already takes system calls
@@ -278,7 +285,7 @@ class Auto:
                 others = cpu_of_others(dispatch.clock)
                 # What computes for calls in threads of a library is not counted with them.
                 used = max(recent.cpu / recent.wall, (others - before) / (now.at - looked.at))
-                if self._survey.drifted(lane.plan, recent) or self._survey.settled(lane.plan, used):
+                if self._trust.drifted(lane.plan, recent) or self._trust.settled(lane.plan, used):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:
@@ -291,11 +298,11 @@ class Auto:
                 self._on_trust = False
                 left = dispatch.remaining
                 if not self._choice.as_forecast(as_now, lane.plan, sample, left):
-                    self._survey.doubt(sample.cpu / sample.calls)
+                    self._trust.doubt(sample.cpu / sample.calls)
                     return
             more = dispatch.remaining is None and lane.plan.mechanism in ("inline", "thread")
             if more or not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining):
                 # More has come than was expected, or it goes otherwise.
-                self._survey.profile = as_now
+                self._findings.profile = as_now
                 return
             start, period = now, 2 * period

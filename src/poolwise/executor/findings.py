@@ -1,0 +1,33 @@
+"""What is known of the task of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from poolwise.probe import Payload, Sample, TaskProfile
+from poolwise.task import Refusal
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is known of one task so far. Used by the owner only; who finds something out says so
+    here.
+
+    `refusal` is that of everything but the plain loop. `learned`: calls have run side by side, or
+    need not; not `conclusive` where they were too few to learn from. `strangers` are other threads
+    that ran before any call did: OpenBLAS lets its own poll for 0.1 s after it was loaded, and what
+    they use is not used for calls. `gil`: whether there is one.
+    """
+
+    gil: bool
+    profile: TaskProfile | None = None
+    refusal: Refusal | None = None
+    learned: bool = False
+    conclusive: bool = True
+    strangers: int = 0
+
+    def first_profile(self, sample: Sample, payload: Payload | None = None) -> TaskProfile:
+        """Return what calls are like that ran one at a time; `payload` is unknown at first."""
+        helpers = sample.helpers - self.strangers * sample.wall
+        sample = replace(sample, helpers=helpers)
+        return TaskProfile.of(sample, payload or Payload(), gil=self.gil)

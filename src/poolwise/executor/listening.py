@@ -1,0 +1,146 @@
+"""Finding out beside calls that compute whether they hold the GIL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from poolwise.executor.beats import BEAT, Heartbeat
+from poolwise.executor.demand import DemandMeter
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.findings import Findings
+from poolwise.executor.lane import Lane
+from poolwise.executor.lanes import CurrentLane
+from poolwise.executor.sampling import patience, sample_of
+from poolwise.plan import Plan
+from poolwise.probe import Sample, TaskProfile
+from poolwise.probe.contention import (
+    after_confirming,
+    after_listening,
+    after_progress,
+    is_divided,
+    progress,
+)
+from poolwise.probe.pilot import WARMER
+from poolwise.timing.turns import QuickTurns
+from poolwise.units import Seconds
+
+#: Listening mostly delays parallelism by so long: some beats, each prolonged by a turn.
+LISTENS_FOR: Seconds = 10e-3
+
+#: Threads are watched for so long before the GIL is taken to be free.
+_CONFIRMS_FOR: Seconds = 10e-3
+
+#: And so often, until they use more than one CPU: they have to start, and other load hides it. With
+#: what it takes to read the clocks of many threads, each of which has to wait for the GIL, it ends
+#: after so many seconds.
+_CONFIRMS = 3
+_CONFIRMS_AT_MOST: Seconds = 50e-3
+
+#: Calls so short that so many of them fit into that time are counted instead: what threads of them
+#: use of the CPUs may be what it takes to pass the GIL to and fro. (Of two to ten, a count says too
+#: little: calls that run at once seemed to do between 1.1 and 1.9 times as much.)
+_COUNTED = 25
+
+
+class Listening:
+    """Listens beside one call, then lets two run at once if that seems to do."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        current: CurrentLane,
+        findings: Findings,
+        most_threads: Callable[[], int],
+    ) -> None:
+        self._dispatch = dispatch
+        self._current = current
+        self._findings = findings
+        self._most_threads = most_threads
+
+    def listen(self, task: TaskProfile) -> Iterator[None]:
+        """Hear whether calls hold the GIL: beside as many as would use one CPU."""
+        dispatch = self._dispatch
+        threads = max(1, round(task.wall / (task.cpu + task.helpers)))
+        threads = min(threads, self._most_threads())
+        lane = yield from self._current.move(Plan("thread", threads), task)
+        start, beat = lane.observe(dispatch.clock.now()), Heartbeat(dispatch.clock)
+        with beat.beating(dispatch.inbox) as wait:
+            while not dispatch.finished and not beat.enough:
+                dispatch.fill()
+                if dispatch.nothing_left or not dispatch.in_flight:
+                    break
+                wait(BEAT)  # not while the user does something with results
+                yield
+        self._see_later_ones(start.until(lane.observe(dispatch.clock.now()), threads))
+        yield from self.hear(beat.held, threads)
+
+    def _see_later_ones(self, sample: Sample) -> None:
+        """Believe these calls where the first one seems to have imported and connected for them."""
+        task = self._findings.profile
+        assert task is not None
+        if sample.calls and task.wall > WARMER * sample.service / sample.calls:
+            self._findings.profile = self._findings.first_profile(sample, task.payload)
+
+    def hear(self, held: float | None, threads: int) -> Iterator[None]:
+        """Learn from the share of the time in which one of so many calls, of which hardly two
+        computed at once, held the GIL.
+        """
+        task = self._findings.profile
+        assert task is not None
+        self._findings.conclusive = held is not None
+        if held is None:
+            return
+        task = self._findings.profile = after_listening(task, held, threads)
+        dispatch = self._dispatch
+        dispatch.note(f"heard beside a call: the GIL is held {held:.0%} of the time")
+        if not dispatch.nothing_left and task.gil_low < 0.5 * task.cpu:
+            yield from self._confirm(task)
+
+    def _confirm(self, task: TaskProfile) -> Iterator[None]:
+        """Run so many calls at once as would use two CPUs if the GIL is free: do they?
+
+        Calls that hold it again and again, for less than a turn, are not heard; and they are in the
+        way of each other all the more.
+        """
+        dispatch = self._dispatch
+        threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
+        threads = min(threads, self._most_threads())
+        if threads < 2:
+            return
+        lane = yield from self._current.move(Plan("thread", threads), task)
+        if is_divided(task) or _COUNTED * task.wall < _CONFIRMS_FOR:
+            yield from self._see_progress(lane, task)
+            return
+        until = dispatch.clock.now() + _CONFIRMS_AT_MOST
+        for _ in range(_CONFIRMS):
+            meter = DemandMeter(dispatch.clock)
+            while not dispatch.finished and (left := _CONFIRMS_FOR - meter.elapsed) > 0.0:
+                dispatch.fill()
+                if dispatch.nothing_left or not dispatch.in_flight:
+                    return
+                with QuickTurns(), meter:
+                    dispatch.wait(left)
+                yield
+            if dispatch.finished:
+                return
+            demand = meter.demand
+            if demand.at_once or dispatch.clock.now() > until:
+                break
+        self._findings.profile = after_confirming(task, lane.width, demand)
+        word = "run at once"
+        if self._findings.profile.gil_low > task.gil_low:
+            word = "take turns" if demand.in_turn else "are hidden by other load"
+        dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
+
+    def _see_progress(self, lane: Lane, task: TaskProfile) -> Iterator[None]:
+        """Look how many calls end, of such as hold the GIL for a part, or again and again."""
+        width, limit = lane.width, patience(task.wall)
+        sample = yield from sample_of(
+            self._dispatch, lane, 2 * width, width, _CONFIRMS_FOR, at_most=limit
+        )
+        if not sample.calls:
+            return
+        gained = progress(task, sample)
+        self._findings.profile = after_progress(task, gained, width)
+        self._dispatch.note(f"{width} threads do {gained:.1f} times as much as one")

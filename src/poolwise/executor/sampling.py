@@ -1,0 +1,56 @@
+"""Letting a lane work for a while, and counting what it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
+
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.probe import Sample
+from poolwise.units import Seconds
+
+#: A sample takes two rounds of calls. One that takes so many times a call's duration is given up:
+#: calls have changed, or have to wait for something, and what is there tells.
+_ROUNDS = 5.0
+
+#: What threads may take to start, before the first of these calls begins.
+_START: Seconds = 10e-3
+
+
+def patience(call: Seconds) -> Seconds:
+    """Return how long a sample of two rounds of such calls may take at most."""
+    return _START + _ROUNDS * call
+
+
+def sample_of(
+    dispatch: Dispatch,
+    lane: Lane,
+    calls: int,
+    before: int,
+    seconds: Seconds = 0.0,
+    meter: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - reusable, stateless
+    at_most: Seconds = math.inf,
+) -> Generator[None, None, Sample]:
+    """Let `lane` work until it has done so many calls, for so long; what it did is the value.
+    The first that end do not count: those that began `before` it had its present width. `meter`
+    runs while nothing else is done.
+    """
+    start = lane.observe(dispatch.clock.now())
+    began, settled = start.at, start.calls + before if before else 0
+    while not dispatch.finished:
+        dispatch.fill()
+        if lane.ready_workers and not dispatch.in_flight:
+            break  # the look-ahead is used up, and in a survey nobody takes results
+        with meter:
+            dispatch.wait()
+        now = lane.observe(dispatch.clock.now())
+        if now.at - began > at_most and now.calls > start.calls:
+            break
+        if start.calls < settled <= now.calls:
+            start, settled = now, 0
+        elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
+            break
+        yield
+    return start.until(lane.observe(dispatch.clock.now()), lane.width)

@@ -1,0 +1,102 @@
+"""Whether what is known of calls still holds: from an earlier run, and while a plan runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.findings import Findings
+from poolwise.executor.lanes import CurrentLane
+from poolwise.executor.widening import FIRST_WIDTH
+from poolwise.plan import Plan
+from poolwise.probe import Sample, TaskProfile
+from poolwise.probe.contention import Demand, after_a_while
+from poolwise.probe.likeness import alike, near, same_kind
+from poolwise.units import Seconds, duration
+
+
+class Trust:
+    """Takes up what is known, and drops it where calls say otherwise."""
+
+    def __init__(self, dispatch: Dispatch, current: CurrentLane, findings: Findings) -> None:
+        self._dispatch = dispatch
+        self._current = current
+        self._findings = findings
+
+    def take_up(self, known: TaskProfile, learned: bool) -> bool:
+        """Go on from what an earlier run has learnt, if the first calls do not contradict it.
+
+        Computing calls that are somewhat longer or shorter hold the GIL for the same share: then
+        only that is taken over. Whether arguments and results can be sent is always as seen now.
+        """
+        task = self._findings.profile
+        if task is None or self._findings.refusal is not None or self._findings.learned:
+            return False
+        if alike(task, known):
+            carried = task.payload.carried and known.payload.carried
+            payload = known.payload if carried else task.payload
+            self._findings.profile = replace(known, payload=payload)
+        elif learned and same_kind(task, known):
+            low, high = known.gil_low / known.cpu, known.gil_high / known.cpu
+            self._findings.profile = task.with_gil(low * task.cpu, high * task.cpu)
+        else:
+            self._dispatch.note("calls are not as remembered: all is learnt anew")
+            self._begin_narrow()
+            return False
+        self._findings.learned = learned
+        return True
+
+    def _begin_narrow(self) -> None:
+        """Take back threads that were opened on the word of an earlier run."""
+        current = self._current
+        if current.plan.mechanism == "thread" and current.lane.width > FIRST_WIDTH:
+            current.plan = Plan("thread", FIRST_WIDTH)
+            current.lane.widen(current.plan)
+
+    def doubt(self, cpu: Seconds) -> None:
+        """Forget what was taken over: calls that use `cpu` seconds now did not do what it says."""
+        assert self._findings.profile is not None
+        recent = replace(self._findings.profile.with_cpu(cpu), outside=None)
+        self._findings.profile = recent.with_gil(0.0, recent.cpu if self._findings.gil else 0.0)
+        self._findings.learned = False
+        self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
+
+    def drifted(self, plan: Plan, sample: Sample) -> bool:
+        """Whether calls that waited compute now, or the reverse; then forget what was learnt.
+
+        Calls that only became longer or shorter still hold the GIL as they did.
+        """
+        task = self._findings.profile
+        if task is None:
+            return False
+        recent = task.with_cpu(sample.cpu / sample.calls)
+        turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
+        if not turned or near(recent.cpu, task.cpu, task.wall):
+            return False
+        if plan.mechanism == "process":
+            # They suit both kinds of calls, and threads have nothing to tell that would be worth
+            # going back to them: the GIL is taken to be held for the same share as before.
+            self._findings.profile = recent
+            self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+            return True
+        used = Demand(sample.cpu / sample.wall, sample.cpu / sample.wall)
+        if plan.mechanism == "thread" and used.fills_one and used.in_turn and self._findings.gil:
+            # So many threads, and one CPU: nothing need be heard.
+            low, high = used.share()
+            self._findings.profile = recent.with_gil(low * recent.cpu, high * recent.cpu)
+        else:
+            self._findings.profile = recent.with_gil(0.0, recent.cpu if self._findings.gil else 0.0)
+            self._findings.learned = False
+        self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+        return True
+
+    def settled(self, plan: Plan, used: float) -> bool:
+        """Whether threads at work, which use so many CPUs, have answered what was left open."""
+        task = self._findings.profile if self._findings.learned else None
+        if task is None or plan.mechanism != "thread" or plan.workers < 2:
+            return False
+        self._findings.profile = after_a_while(task, used, plan.workers)
+        if self._findings.profile == task:
+            return False
+        self._dispatch.note(f"threads use {used:.1f} CPUs, whatever else runs here")
+        return True
