@@ -1,7 +1,7 @@
 """Choosing while working: survey, decide, move over, watch.
 
-`survey` learns, `trust` sees whether that holds, `choice` compares, `lanes` moves; this is the order
-in which they are asked.
+`survey` learns, `trust` sees whether that holds, `choice` compares, `lanes` moves; this is the
+order in which they are asked.
 """
 
 from __future__ import annotations
