@@ -168,9 +168,7 @@ class ThreadPool:
         self._queued.clear()
         for running in list(self._running.values()):
             running.take_back()
-        for (
-            tokens
-        ) in self._queues:  # more than there are threads to take them, for all may be there
+        for tokens in self._queues:  # in each for all: who is where, only they know
             for _ in self._threads:
                 tokens.put(None)
         clock = SystemClock()
@@ -211,6 +209,8 @@ class ThreadPool:
 
     def _run(self, batch: Batch, clock: SystemClock) -> None:
         if len(batch) == 1:  # once it has begun, nothing of it can be taken back
+            if self._closed:
+                return
             self._post(batch.id, 0, run_one(batch, clock))
             return
         running = Running(batch, clock, partial(self._post, batch.id))
