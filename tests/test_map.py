@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import poolwise
 from poolwise import Plan
+from poolwise.executor.dispatch import Dispatch
 from thorough import thorough
 
 #: Every kind of plan; ``None`` lets poolwise choose.
@@ -605,3 +606,22 @@ def test_what_cannot_go_to_a_process_stays_under_auto(tmp_path: Path) -> None:
     run = poolwise.map(call, range(100))
     assert run.results() == [compute(50_000) + n for n in range(100)]
     assert run.plan.mechanism != "process"
+
+
+def test_ctrl_c_just_before_a_result_goes_out_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In what the owner does between two results, too, where a call may have started others."""
+    before = set(threading.enumerate())
+    run = poolwise.map(abs, range(-100_000, 0), plan="thread:4")
+    assert next(run) == 100_000
+
+    def interrupted(_: Dispatch) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatch, "pump", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(run)
+    assert list(run) == []
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20.0)
+        assert not thread.is_alive()

@@ -95,24 +95,26 @@ class Drive(Iterator[Iterator[object]]):
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
-        while True:
-            part = self._collector.pop()
-            if part is not None:
-                if not self._closed:
-                    self.dispatch.pump()
-                return part
-            if self._closed:
-                raise StopIteration
-            try:
-                self._advance()
-            except StopIteration:
-                self.close()
-                error, self._inputs.error = self._inputs.error, None
-                if error is not None:
-                    return _raising(error)
-            except BaseException:
-                self.close()
-                raise
+        try:
+            while True:
+                part = self._collector.pop()
+                if part is not None:
+                    if not self._closed:
+                        self.dispatch.pump()
+                    return part
+                if self._closed:
+                    break
+                try:
+                    self._advance()
+                except StopIteration:
+                    self.close()
+                    error, self._inputs.error = self._inputs.error, None
+                    if error is not None:
+                        return _raising(error)
+        except BaseException:  # Ctrl-C too, wherever it comes
+            self.close()
+            raise
+        raise StopIteration
 
     def survey(self, *, verify: bool) -> tuple[Forecast, ...]:
         """Learn from a bounded sample, and forecast all inputs under every candidate.
