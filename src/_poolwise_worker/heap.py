@@ -71,8 +71,13 @@ class Heap:
             library.mallopt(_M_TRIM_THRESHOLD, KEPT)
             library.mallopt(_M_MMAP_THRESHOLD, LARGEST)
             self._give_back = library.malloc_trim
-        except (ImportError, OSError, AttributeError):
-            pass  # without ctypes, or not glibc
+        except Exception:
+            pass  # without ctypes, another C library, no memory: all goes on as it is
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there may be something to trim."""
+        return self._give_back is not None
 
     def trim(self) -> None:
         """Give back what is free: nobody has work for this process."""

@@ -78,11 +78,17 @@ class Intake:
                     if self._reader.closed or self._over:
                         return False
                     patience = self._patience
-                events = self._poll.poll(patience and min(patience, TRIM_AFTER))
-                if not events and patience is not None and patience > TRIM_AFTER:
-                    self._exchange.trim()
-                    self._heap.trim()
-                    events = self._poll.poll(patience - TRIM_AFTER)
+                if patience is None:  # the pool is open: shared memory is its own
+                    events = self._poll.poll(TRIM_AFTER if self._heap.keeps else None)
+                    if not events:
+                        self._heap.trim()
+                        events = self._poll.poll()
+                else:
+                    events = self._poll.poll(min(patience, TRIM_AFTER))
+                    if not events and patience > TRIM_AFTER:
+                        self._exchange.trim()
+                        self._heap.trim()
+                        events = self._poll.poll(patience - TRIM_AFTER)
                 silent = not events
                 for descriptor, _ in events:
                     if descriptor == self._bell_read:

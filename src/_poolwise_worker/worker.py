@@ -164,7 +164,7 @@ def prepare(
             runner.run()
             with intake.lock:
                 runner.batch = 0
-            if clock is None:  # where memory is limited, none is kept
+            if clock is None:  # where memory may be limited, none is kept
                 heap.look()
 
     for runner in runners[1:]:

@@ -276,8 +276,9 @@ def starting_one_more(pool: Any, grow: Any, workers: int) -> None:
 
 
 def ending_for_good(pool: Any, nothing_more: Any) -> None:
-    nothing_more()
-    pool._wanted = 0
+    for _ in range(pool._serving):
+        pool._tokens.put(None)
+    pool._serving, pool._start = 0, lambda number: False
 
 
 def growing_when_closed(pool: Any, grow: Any, workers: int) -> None:

@@ -29,6 +29,7 @@ from poolwise.executor.workload import Inputs
 from poolwise.mechanisms import Readiness, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner import Limits
+from poolwise.probe import TaskProfile
 from poolwise.task import Refusal, Task, TaskTraits
 from poolwise.wisdom import Entry, Subject, memory
 from thorough import thorough
@@ -256,6 +257,23 @@ def test_calls_that_want_freed_memory_again_go_to_workers_which_keep_it(
     assert result.values == works
     assert result.plan.mechanism == ("thread" if limited else "process"), result.story
     assert any("page faults take 50%" in line for line in result.story) != limited
+
+
+def test_what_is_seen_in_workers_is_what_calls_take_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The part that they save is not taken off twice, and the next run begins with it."""
+    task = TaskProfile(4, 10e-3, 10e-3, 0.0, 0.0, 0.0, paging=4e-3)
+    seen = task.seen("process", 6e-3)
+    assert (seen.cpu, seen.wall, seen.paging) == pytest.approx((10e-3, 10e-3, 4e-3))
+    assert task.seen("thread", 6e-3).paging == pytest.approx(2.4e-3)
+    monkeypatch.setattr(SimulatedClock, "page_faults", lambda _: 0)
+    monkeypatch.setattr(survey, "keeps_memory", lambda: True)
+    known = simulate([Work(free=5e-3)] * 300).taught
+    assert known is not None
+    known = replace(known, profile=replace(known.profile, paging=2e-3))
+    second = simulate([Work(free=5e-3)] * 300, known=known)
+    assert second.forecasts[0].plan.mechanism == "process", second.story
 
 
 def test_calls_that_turn_from_waiting_to_computing_are_noticed() -> None:

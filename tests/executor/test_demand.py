@@ -76,10 +76,12 @@ class Faulting(FakeClock):
         (300, 10e-3, 0.051),
         (200, 10e-3, 0.0),  # hardly worth a word
         (9_000, 10e-3, 0.7),  # not to be believed
-        (1_000, 1e-3, 0.0),  # too little has been computed
+        (1_000, 1e-3, None),  # too little has been computed
     ],
 )
-def test_page_faults_take_a_part_of_the_computing(faults: int, cpu: float, share: float) -> None:
+def test_page_faults_take_a_part_of_the_computing(
+    faults: int, cpu: float, share: float | None
+) -> None:
     clock = Faulting()
     clock.spend(cpu=1.0)
     meter = PagingMeter(clock)

@@ -161,7 +161,9 @@ def test_threads_that_find_nothing_to_do_end_while_others_run(gate: Gate) -> Non
         gate.wait()
         ahead = [pool.send(lambda value: value, [number]) for number in range(9)]
         pool.pool.nothing_more()
+        assert all(thread.is_alive() for thread in started)  # there is something for each
         pool.wait(lambda: pool.sink.has_ended(*ahead))
+        pool.pool.nothing_more()
         (busy,) = wait_for_all_but_one(started)
         late = pool.send(lambda _: threading.current_thread(), [0])
         pool.wait(lambda: pool.sink.has_ended(late))
@@ -234,6 +236,48 @@ def test_threads_that_cannot_be_started(possible: int, monkeypatch: pytest.Monke
             assert [end.kind for end in pool.sink.ends_of(waiting)] == ["returned"] * 2
 
 
+def test_no_more_calls_run_at_once_than_there_are_to_be_threads() -> None:
+    """However often nothing more was expected, and something came."""
+    barrier = threading.Barrier(3)
+
+    def meet_two_others(_: object) -> str:
+        try:
+            barrier.wait(0.02)
+        except threading.BrokenBarrierError:
+            barrier.reset()
+            return "alone"
+        return "met"
+
+    with opened(2) as pool:
+        batches = []
+        for _ in range(4):
+            batches += [pool.send(meet_two_others, [0]) for _ in range(4)]
+            pool.pool.nothing_more()
+            batches.append(pool.send(meet_two_others, [0]))
+            pool.wait(lambda: pool.sink.has_ended(batches[0]))
+        pool.wait(lambda: pool.sink.has_ended(*batches))
+        assert {pool.sink.ends_of(batch)[0].value for batch in batches} == {"alone"}
+
+
+def test_threads_that_an_initializer_has_made_ready_stay() -> None:
+    calls: list[int] = []
+    options = WorkerOptions(initializer=(calls.append, (1,)))
+    inbox, sink = Inbox(), RecordingSink()
+    pool = mechanism("thread").open(options, sink, inbox)
+    pool.grow(3)
+    while len(sink.ready_workers) < 3:
+        inbox.wait(DEADLINE)
+    for _ in range(3):
+        pool.nothing_more()
+        batch = Batch(Task(str), ([1],))
+        pool.send(batch)
+        while batch.id not in sink.ends:
+            inbox.wait(DEADLINE)
+    pool.close(grace=None)
+    inbox.close()
+    assert len(calls) == len(sink.ready_workers) == 3
+
+
 def test_where_no_thread_is_to_be_had_later_one_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -289,7 +333,7 @@ class Interrupted(queue.SimpleQueue[Any]):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("puts", range(1, 5))
+@pytest.mark.parametrize("puts", [1, 2, 3])
 def test_ctrl_c_while_threads_are_told_to_end_leaves_none(
     puts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,11 @@ def test_long_calls_are_not_sent_ahead_nor_those_that_may_be(
     assert in_flight_batches(plan, plan.concurrency, service) == plan.concurrency + ahead
 
 
+def test_where_a_user_may_cancel_less_is_sent_ahead() -> None:
+    plan = Plan("process", 4, 8)
+    assert in_flight_batches(plan, 32, 1e-3, for_each_call=False) == 36
+
+
 @pytest.mark.parametrize("service", [None, 1e-3, 9e-3, 100.0])
 def test_more_is_sent_ahead_where_the_first_free_takes_it(service: Seconds | None) -> None:
     assert in_flight_batches(Plan("thread", 4), 3, service, first_free=True) == 12

@@ -54,7 +54,7 @@ def test_what_a_running_thread_has_used_is_known_at_any_time() -> None:
     try:
         shares = []
         for _ in range(100):
-            mine, used, began = clock.thread_cpu(), clock.process_cpu(), clock.now()
+            began, mine, used = clock.now(), clock.thread_cpu(), clock.process_cpu()
             time.sleep(1e-3)
             used = clock.process_cpu() - used - (clock.thread_cpu() - mine)
             shares.append(used / (clock.now() - began))

@@ -22,6 +22,11 @@ from poolwise.units import PerSecond, Seconds
 _DONE_BESIDE = 0.5
 
 
+def _wall(task: TaskProfile, plan: Plan) -> Seconds:
+    """Return how long a call takes that runs alone under such a plan."""
+    return task.wall - task.paging if plan.mechanism == "process" else task.wall
+
+
 def _per(count: float, seconds: Seconds) -> PerSecond:
     return count / seconds if seconds > 0.0 else math.inf
 
@@ -47,7 +52,7 @@ def ceilings(machine: MachineProfile, task: TaskProfile, plan: Plan, batch: int 
         )
     there, back = task.payload.caller, task.payload.worker + costs.call_overhead
     cpu -= (1.0 - _DONE_BESIDE) * task.beside + task.paging
-    wall = task.wall - task.paging
+    wall = _wall(task, plan)
     if task.paging:
         gil *= 1.0 - task.paging / task.cpu
     return Ceilings(
@@ -126,10 +131,11 @@ def forecast(
     rate = measured or modelled
     slots = plan.concurrency
     left = max(0.0, calls - startup * meanwhile)
-    straggler = 0.5 * task.wall * (slots - 1) / slots
+    wall = _wall(task, plan)
+    straggler = 0.5 * wall * (slots - 1) / slots
     if left < slots:
         # One round of at most `left` calls side by side.
-        most = _per(max(left, 1.0), task.wall)
+        most = _per(max(left, 1.0), wall)
         modelled, rate = min(modelled, most), min(rate, most)
     running = left / rate if rate > 0.0 else math.inf
     return Forecast(

@@ -141,6 +141,7 @@ class Auto:
             self._take_up(known)
         yield
         yield from self._learn_if_it_could_pay()
+        self._survey.see_paging()
 
     def work(self) -> Iterator[None]:
         """Run the rest under the best plan, and look now and then whether it still is."""
@@ -220,7 +221,7 @@ class Auto:
             return
         if ready.threads != 1 + self._current.threads:  # there are others, which stay
             return
-        until_end = max(task.wall, lane.in_flight * task.cpu)
+        until_end = max(task.wall, min(lane.in_flight, lane.width) * task.cpu)
         if lane.inline or until_end <= _SOON_OVER:
             yield from self._current.back_to_loop(2.0 * until_end)
             if not self._current.threads:
@@ -293,7 +294,7 @@ class Auto:
             sample = start.until(now, lane.width)
             task = self.profile
             assert task is not None
-            as_now = task.with_cpu(sample.cpu / sample.calls)
+            as_now = task.seen(lane.plan.mechanism, sample.cpu / sample.calls)
             if self._on_trust:
                 self._on_trust = False
                 left = dispatch.remaining

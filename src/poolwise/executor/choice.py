@@ -166,7 +166,7 @@ class Choice:
         Slices of inputs differ, and plans must not be compared by their luck with them: what was
         measured is scaled by what the model says of the slice's calls and of mean ones.
         """
-        here = mean.with_cpu(sample.cpu / sample.calls)
+        here = mean.seen(plan.mechanism, sample.cpu / sample.calls)
         off = sample.rate / self._modelled(here, plan)
         self.measured[plan] = off * self._modelled(mean, plan)
         # What the model does not know of this plan, it does not know of its siblings either.

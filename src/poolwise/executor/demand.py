@@ -88,13 +88,13 @@ class PagingMeter:
         self._faults, self._cpu = clock.page_faults(), clock.process_cpu()
 
     @property
-    def share(self) -> float:
-        """The part so far; 0 if hardly anything was computed, or it is not worth a word."""
+    def share(self) -> float | None:
+        """The part so far, 0 if it is not worth a word; ``None`` if too little was computed."""
         faults, cpu = (
             self._clock.page_faults() - self._faults,
             self._clock.process_cpu() - self._cpu,
         )
         if cpu < _TELLS:
-            return 0.0
+            return None
         share = min(_MOST, faults * _PAGE_FAULT / cpu)
         return share if share > _WORTH else 0.0

@@ -45,9 +45,9 @@ _PHASES = 1000
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
 _LATE: Seconds = 5e-3
 
-#: A batch is late when it has taken so many times as long as its calls take on average. Half of
-#: that it may have waited for the batch before it.
-_TIMES_LATE = 4.0
+#: A batch is late when it has taken so many times as long as its calls take on average, for each of
+#: the batches that it may have waited for (`Lane.depth`).
+_TIMES_LATE = 2.0
 
 #: Results that nobody has taken yet may be so many times as large as a batch at most: some 200 MB.
 _BATCHES_AHEAD = 24
@@ -76,7 +76,7 @@ class _Flight:
         mean = self.lane.mean_service
         if mean is None:
             return math.inf
-        return self.sent_at + _LATE + _TIMES_LATE * len(self.batch) * mean
+        return self.sent_at + _LATE + _TIMES_LATE * self.lane.depth * len(self.batch) * mean
 
 
 class Dispatch:
@@ -115,6 +115,8 @@ class Dispatch:
         self.again = Again(retries)
         self._suspects = Suspects(self)
         self._look_ahead = look_ahead
+        #: What is sent ahead cannot be cancelled any more: where users may, it is kept short.
+        self.looks_ahead = look_ahead is not None
         self._bound_results = bound_results  # by their size, too
         self._max_concurrency = max_concurrency
         self.keep_specimen = False
@@ -183,10 +185,14 @@ class Dispatch:
     def retire(self, lane: Lane) -> None:
         """Send nothing more down `lane`; take back what has not started; close it when empty."""
         lane.active = False
+        self.take_back(lane)
+        self._close_if_empty(lane)
+
+    def take_back(self, lane: Lane) -> None:
+        """Have what has not started in `lane` run elsewhere, or there later."""
         for flight in list(self._flights.values()):
             if flight.lane is lane and not flight.recalled:
                 self._recall(flight)
-        self._close_if_empty(lane)
 
     def close(self, until: Seconds = 0.0) -> None:
         """End all lanes, whatever runs, and draw nothing more. Workers that have not ended by the

@@ -274,6 +274,8 @@ class _Threads(ThreadPool):
 
     def grow(self, workers: int) -> None:
         """Start the first thread; `send` starts the others on demand."""
+        if self._closed:
+            raise RuntimeError("the pool is closed")
         if not self._serving:
             self._start(0)
         for number in range(self._wanted, self._wanted + workers):

@@ -9,11 +9,14 @@ from typing import Protocol
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import Mechanism, Pool, WorkerOptions
 from poolwise.plan import Plan
-from poolwise.planner.batching import in_flight_batches
+from poolwise.planner.batching import AHEAD_FOR_ALL, in_flight_batches
 from poolwise.probe import Sample
 from poolwise.task import BatchId, Exit, Outcomes, WorkerId
 from poolwise.timing.clock import Clock
 from poolwise.units import PerSecond, Seconds
+
+#: Batches at one worker: one that runs and one ahead, or as many as lie in a queue for all.
+_DEPTH, _DEPTH_OF_ALL = 2, 1 + AHEAD_FOR_ALL
 
 #: What a `TransferError` is, too; importing that one takes 10 ms.
 _UNSENT = PicklingError
@@ -25,6 +28,8 @@ class Settler(Protocol):
     inbox: Inbox
     clock: Clock
     workers: WorkerOptions
+
+    looks_ahead: bool
 
     def has_only(self, lane: Lane) -> bool:
         """Whether no other lane could run what is sent down this one."""
@@ -99,15 +104,34 @@ class Lane:
             return min(slots, self.ready_workers) - self.in_flight
         if self.ready_workers < self.plan.workers:
             slots = min(slots, self.ready_workers * self.plan.threads_per_worker)
-        # While something is learnt, calls are kept for those who run them then; and where there is
-        # another lane, who is free first may be there.
-        first_free = self.settled and self.pool.first_free and self._dispatch.has_only(self)
-        most = in_flight_batches(self.plan, slots, self.mean_service, first_free=first_free)
+        most = in_flight_batches(
+            self.plan,
+            slots,
+            self.mean_service,
+            for_each_call=self._dispatch.looks_ahead,
+            first_free=self._first_free,
+        )
         room = most - self.in_flight
         if room <= 0 and self.recalled and self.width == self.plan.concurrency:
             # Several may be at one worker that does not answer, stopped or in C code with the GIL.
             return self.pool.idle
         return room
+
+    @property
+    def _first_free(self) -> bool:
+        """Whether whatever is sent goes to the first that is free, and so may as well be sent.
+
+        Not while something is learnt: calls are kept for those who run them then. Nor where there
+        are more threads than the plan has, or another lane: who is free first may be there.
+        """
+        pool = self.pool
+        enough = self.settled and pool.first_free and pool.workers <= self.width
+        return enough and self._dispatch.has_only(self)
+
+    @property
+    def depth(self) -> int:
+        """How many batches, with itself, one may have to wait for at its worker."""
+        return _DEPTH_OF_ALL if self.pool.first_free else _DEPTH
 
     @property
     def mean_rate(self) -> PerSecond:

@@ -151,6 +151,7 @@ class CurrentLane:
             return thread
         if not lane.inline and not task.waits:
             lane.width = 1  # its other threads would only take the CPU from the starting workers
+            self._dispatch.take_back(lane)
         return lane
 
     def _work_meanwhile(self, old: Lane, new: Lane, until: Seconds) -> None:

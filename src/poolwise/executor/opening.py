@@ -34,6 +34,9 @@ from poolwise.wisdom import Entry
 #: A call that has waited so long is a long one: what threads for others cost, several times.
 _WAITED: Seconds = 2e-3
 
+#: So long threads are watched before there are more of them.
+_WATCHED: Seconds = 5e-3
+
 #: One that has computed so long is a long one: ten times what a worker costs. Less where there are
 #: workers already: only long enough for it to import and connect before it comes to wait.
 _COMPUTED: Seconds = 20e-3
@@ -177,7 +180,7 @@ class Opening:
             self._watch(lane, meter, beat, began + waited)
             # Of this stretch, however long: beside a call that holds the GIL a look takes a turn.
             wanted, ended = meter.demand.wanted * meter.elapsed, meter.elapsed
-            share = (wanted - before) / (ended - began)
+            share = (wanted - before) / max(ended - began, 1e-9)
             if share < _WAITS:
                 if share < _LIGHT:
                     self._width = max(self._width, _WIDTH)
@@ -250,9 +253,9 @@ class Opening:
             first.widen(Plan("thread", width))
             self._current.plan = first.plan
             began, used = clock.now(), clock.process_cpu()
-            while not first.calls and (width == most or clock.now() - began < _WAITED):
+            while not first.calls and (width == most or clock.now() - began < _WATCHED):
                 dispatch.fill()
-                dispatch.wait(None if width == most else _WAITED)
+                dispatch.wait(None if width == most else _WATCHED)
                 yield
             if clock.process_cpu() - used > _WAITS * (clock.now() - began):
                 most = width

@@ -115,9 +115,14 @@ class Survey:
     def see_paging(self) -> None:
         """Note what calls here, but for the first ones, spend on memory that workers would keep."""
         task, plan = self._findings.profile, self._current.plan
-        if task is None or plan.mechanism == "process" or not self._workers_keep:
+        if task is None or not self._workers_keep:
+            return
+        if plan.mechanism == "process":  # what is paged in here is no call's
+            self._paging = PagingMeter(self._dispatch.clock)
             return
         share = self._paging.share
+        if share is None:
+            return
         self._findings.profile = replace(task, paging=share * task.cpu)
         if share and not task.paging:
             self._dispatch.note(f"page faults take {share:.0%} of the computing; workers have few")
@@ -130,6 +135,7 @@ class Survey:
     def learn(self, task: TaskProfile, listen: bool = True) -> Iterator[None]:
         """Run calls in threads, and refine the profile by what that shows."""
         self._findings.learned = True
+        self._current.lane.settled = self._current.lane.settled and self._current.lane.inline
         if task.waits:
             yield from self._widening.widen(task)
         elif self._machine.facts.gil and self._machine.facts.usable_cpus > 1.0:

@@ -69,7 +69,7 @@ class Trust:
         task = self._findings.profile
         if task is None:
             return False
-        recent = task.with_cpu(sample.cpu / sample.calls)
+        recent = task.seen(plan.mechanism, sample.cpu / sample.calls)
         turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
         if not turned or near(recent.cpu, task.cpu, task.wall):
             return False

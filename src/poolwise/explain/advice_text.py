@@ -120,14 +120,14 @@ def call_lines(profile: TaskProfile, gil: bool) -> list[str]:
     if gil and profile.cpu > _NOT_WORTH_A_WORD * profile.wall:
         line += gil_phrase(profile)
     lines = [line]
-    if profile.helpers > _NOT_WORTH_A_WORD * profile.wall:
-        helpers = duration(profile.helpers)
-        lines.append(f"its own threads and child processes use {helpers} of CPU besides")
     if profile.paging > _NOT_WORTH_A_WORD * profile.wall:
         lines.append(
             f"of that {duration(profile.paging)} goes to memory that it frees and wants again: "
             "worker processes keep it"
         )
+    if profile.helpers > _NOT_WORTH_A_WORD * profile.wall:
+        helpers = duration(profile.helpers)
+        lines.append(f"its own threads and child processes use {helpers} of CPU besides")
     return lines
 
 

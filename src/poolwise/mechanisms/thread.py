@@ -7,7 +7,6 @@ import queue
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
@@ -27,24 +26,18 @@ _FLUSH_AFTER: Seconds = 1e-3
 _IDLE_ENDS: Seconds = 0.1
 
 
-#: What a thread is to do: run a batch, end, or go on with another queue.
-_Tokens: TypeAlias = "queue.SimpleQueue[BatchId | _Tokens | None]"
-
-
 class ThreadPool:
     """Threads that take batches from one queue.
 
-    Shared with the worker threads: their queue of tokens (safe by itself), and two dicts on which
-    each side does single operations, which are atomic. `_queued` holds what no worker has taken:
-    whoever pops an entry has it. `_running` holds what a worker has taken: only that worker adds
-    and removes. A recall adds to `_recalled` *before* it looks into `_running`, a worker adds to
+    Shared with the worker threads: `_tokens` (safe by itself), and two dicts on which each side
+    does single operations, which are atomic. `_queued` holds what no worker has taken: whoever
+    pops an entry has it. `_running` holds what a worker has taken: only that worker adds and
+    removes. A recall adds to `_recalled` *before* it looks into `_running`, a worker adds to
     `_running` *before* it looks into `_recalled`: one of them sees the other. All else belongs
     to the owner.
 
-    Where nothing more is expected, one thread goes on to a new queue, and the others end. In the
-    old one lies something for each of them, after all that was sent before, and nothing is put in
-    it any more. (In one queue for all, threads that are started later would take what others are to
-    end by.)
+    Where nothing more is expected, threads end for which there is no batch without an end: those
+    are idle, and wait for what is put into the queue, so it is they who take the ``None``.
     """
 
     largest_batch = ANY_SIZE
@@ -57,20 +50,19 @@ class ThreadPool:
         self._prefix = f"{prefix}_" if prefix else "poolwise-"
         self._sink = sink
         self._inbox = inbox
-        self._tokens: _Tokens = queue.SimpleQueue()
-        self._queues = [self._tokens]  # in which threads may be waiting
+        self._tokens: queue.SimpleQueue[BatchId | None] = queue.SimpleQueue()
         self._queued: dict[BatchId, Batch] = {}
         self._running: dict[BatchId, Running] = {}
         self._recalled: set[BatchId] = set()
         self._wanted = 0
-        self._serving = 0  # threads that take from `_tokens`, or are on their way there
+        self._serving = 0  # threads that have not been told to end
         self._threads: list[threading.Thread] = []  # all that may live
         self._open: dict[BatchId, _Open] = {}
         self._closed = False
 
     @property
     def workers(self) -> int:
-        """Threads that there are while there is something to do."""
+        """Threads that there are, or will be when there is something for them to do."""
         return self._wanted
 
     def grow(self, workers: int) -> None:
@@ -83,7 +75,7 @@ class ThreadPool:
             raise RuntimeError("the pool is closed")
         for _ in range(workers):
             number = self._wanted
-            if not self._start(number):
+            if self._closed or not self._start(number):  # closed by the sink, perhaps
                 return
             self._wanted += 1
             if self._initializer is None:
@@ -93,7 +85,7 @@ class ThreadPool:
         """Start a thread; if there is none to be had, have the owner told, and return ``False``."""
         thread = threading.Thread(
             target=contextvars.copy_context().run,
-            args=(self._serve, self._tokens, number),
+            args=(self._serve, number),
             name=f"{self._prefix}{number}",
             daemon=True,  # an abandoned call must not keep the interpreter from ending
         )
@@ -126,15 +118,14 @@ class ThreadPool:
             self._start(self._serving)
 
     def nothing_more(self) -> None:
-        """Have all threads but one end when they find nothing to do: no other may be to be had."""
-        if self._serving < 2 or self._closed:
-            return
-        before, after = self._tokens, queue.SimpleQueue[Any]()
-        self._queues.append(after)  # first, so that Ctrl-C leaves nobody there
-        for _ in range(self._serving - 1):
-            before.put(None)
-        before.put(after)
-        self._tokens, self._serving = after, 1
+        """Have idle threads end, but one: no other may be to be had. And none that an initializer
+        has made ready: another would have to run it again.
+        """
+        idle = self._serving - max(1, len(self._open))
+        if idle > 0 and self._initializer is None and not self._closed:
+            self._serving -= idle
+            for _ in range(idle):
+                self._tokens.put(None)
 
     def take_back(self, batch: BatchId, /) -> None:
         """Take what has not started."""
@@ -168,9 +159,8 @@ class ThreadPool:
         self._queued.clear()
         for running in list(self._running.values()):
             running.take_back()
-        for tokens in self._queues:  # in each for all: who is where, only they know
-            for _ in self._threads:
-                tokens.put(None)
+        for _ in self._threads:  # for all that ever were: Ctrl-C may have come between two of these
+            self._tokens.put(None)
         clock = SystemClock()
         until = None if grace is None else clock.now() + grace
         for thread in self._threads:
@@ -185,7 +175,7 @@ class ThreadPool:
         self._threads.clear()
         self._wanted = self._serving = 0
 
-    def _serve(self, tokens: _Tokens, number: int) -> None:
+    def _serve(self, number: int) -> None:
         """Run batches until told to stop; the outermost frame of a worker thread."""
         try:
             clock = SystemClock()
@@ -195,10 +185,7 @@ class ThreadPool:
                 return
             if self._initializer is not None:
                 self._inbox.post(partial(self._announce, number))
-            while (token := tokens.get()) is not None:
-                if not isinstance(token, int):
-                    tokens = token
-                    continue
+            while (token := self._tokens.get()) is not None:
                 batch = self._queued.pop(token, None)
                 if batch is not None:
                     self._run(batch, clock)

@@ -24,7 +24,7 @@ _LONG_CALL: Seconds = 80e-3
 #: So many batches for each thread lie in a queue that all of them share. Where they compute in
 #: turn, the owner waits for the GIL while as many calls start as there are threads, now and then
 #: twice or thrice as many; with one for each, 32 threads stood idle for 30 ms.
-_AHEAD_FOR_ALL = 3
+AHEAD_FOR_ALL = 3
 
 #: Submitted calls shorter than this go to a thread several at a time, so many as take
 #: `_CROWD_FOR`: handing over costs some 15 µs. Longer ones go one by one, so that none waits for
@@ -55,18 +55,25 @@ def crowd_size(service: Seconds | None) -> int:
 
 
 def in_flight_batches(
-    plan: Plan, slots: int, service: Seconds | None, *, first_free: bool = False
+    plan: Plan,
+    slots: int,
+    service: Seconds | None,
+    *,
+    for_each_call: bool = True,
+    first_free: bool = False,
 ) -> int:
     """Return how many batches may be sent and not ended, for `slots` calls at once.
 
-    One ahead for each hides the time to send it. Not before the duration of calls is known, nor for
-    long ones, if what is sent ahead has to wait for the worker that it was sent to. Where it goes
-    to the `first_free` it waits for nobody.
+    One ahead hides the time to send it: for each worker, or `for_each_call` that it runs at once.
+    Not before the duration of calls is known, nor for long ones, if what is sent ahead has to wait
+    for the worker that it was sent to. Where it goes to the `first_free` it waits for nobody.
     """
     if plan.mechanism == "inline":
         return slots
     if first_free:
-        return (1 + _AHEAD_FOR_ALL) * slots
+        return (1 + AHEAD_FOR_ALL) * slots
     # Handing over within a process takes some µs.
     long_call = _BATCH_FOR if plan.mechanism == "thread" else _LONG_CALL
-    return slots if service is None or service > long_call else 2 * slots
+    if service is None or service > long_call:
+        return slots
+    return slots + (slots if for_each_call else max(1, slots // plan.threads_per_worker))

@@ -127,3 +127,11 @@ class TaskProfile:
         if self.cpu <= 0.0 or cpu <= 0.0:
             return self
         return self.slowed(cpu / self.cpu, 1.0)
+
+    def seen(self, mechanism: str, cpu: Seconds) -> TaskProfile:
+        """Return the profile for calls that were seen to use `cpu` seconds there: worker processes
+        have kept the memory that others page in again and again.
+        """
+        if mechanism == "process" and 0.0 < self.paging < self.cpu:
+            cpu /= 1.0 - self.paging / self.cpu
+        return self.with_cpu(cpu)
