@@ -43,6 +43,10 @@ _CONFIRMS_AT_MOST: Seconds = 50e-3
 _COUNTED = 25
 
 
+#: So many calls say more than the first one alone.
+_LATER = 2
+
+
 class Listening:
     """Listens beside one call, then lets two run at once if that seems to do."""
 
@@ -74,6 +78,7 @@ class Listening:
                 yield
         self._see_later_ones(start.until(lane.observe(dispatch.clock.now()), threads))
         yield from self.hear(beat.held, threads)
+        self._see_more(start.until(lane.observe(dispatch.clock.now()), threads))
 
     def _see_later_ones(self, sample: Sample) -> None:
         """Believe these calls where the first one seems to have imported and connected for them."""
@@ -81,6 +86,15 @@ class Listening:
         assert task is not None
         if sample.calls and task.wall > WARMER * sample.service / sample.calls:
             self._findings.profile = self._findings.first_profile(sample, task.payload)
+
+    def _see_more(self, sample: Sample) -> None:
+        """Believe these calls where the first one was alone: it fills caches, and takes memory that
+        others have again.
+        """
+        task = self._findings.profile
+        assert task is not None
+        if task.calls == 1 and sample.calls >= _LATER:
+            self._findings.profile = task.with_cpu(sample.cpu / sample.calls)
 
     def hear(self, held: float | None, threads: int) -> Iterator[None]:
         """Learn from the share of the time in which one of so many calls, of which hardly two
