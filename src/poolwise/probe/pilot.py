@@ -20,7 +20,7 @@ WARM_UP: Seconds = 20e-3
 WARMER = 5.0
 
 #: Below this, a batch says more about reading the clock than about the calls.
-_SHORT: Seconds = 5e-4
+_SHORT: Seconds = 1e-4
 
 
 class Pilot:
