@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -15,7 +16,7 @@ import pytest
 import poolwise
 from _poolwise_worker import heap
 from _poolwise_worker.heap import Heap
-from programs import run
+from programs import DEADLINE, run
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or not sys.platform.startswith("linux"),
@@ -86,6 +87,24 @@ heap.trim()
 assert resident() < before - (25 << 20)
 """
     run(tmp_path, program)
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_workers_of_an_open_pool_give_it_back_too_and_go_on() -> None:
+    with poolwise.Executor(plan="process:1", **ANEW) as pool:
+        assert pool.submit(fill, 0).result(DEADLINE) > 0.9 * PAGES  # imports what calls need
+        pid = pool.submit(os.getpid).result(DEADLINE)
+        without = resident(pid)
+        for _ in range(2):
+            assert list(pool.map(fill, range(100)))[-1] < 0.1 * PAGES
+            until = time.monotonic() + DEADLINE
+            # After a second, and nothing tells that it has happened.
+            while resident(pid) > without + SIZE and time.monotonic() < until:
+                time.sleep(0.02)
+            assert resident(pid) < without + SIZE
 
 
 def test_workers_whose_calls_have_few_faults_import_nothing() -> None:

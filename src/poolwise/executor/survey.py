@@ -47,7 +47,7 @@ class Survey:
         self._findings = findings
         self._machine = machine
         self._limits = limits
-        self._paging = PagingMeter(dispatch.clock)
+        self._paging: PagingMeter | None = None  # until the first calls have run
         self._listening = Listening(dispatch, current, findings, self._most_threads)
         self._widening = Widening(dispatch, current, findings, machine, self._most_threads)
 
@@ -115,7 +115,7 @@ class Survey:
     def see_paging(self) -> None:
         """Note what calls here, but for the first ones, spend on memory that workers would keep."""
         task, plan = self._findings.profile, self._current.plan
-        if task is None or not self._workers_keep:
+        if task is None or self._paging is None or not self._workers_keep:
             return
         if plan.mechanism == "process":  # what is paged in here is no call's
             self._paging = PagingMeter(self._dispatch.clock)
@@ -135,7 +135,8 @@ class Survey:
     def learn(self, task: TaskProfile, listen: bool = True) -> Iterator[None]:
         """Run calls in threads, and refine the profile by what that shows."""
         self._findings.learned = True
-        self._current.lane.settled = self._current.lane.settled and self._current.lane.inline
+        lane = self._current.lane
+        lane.settled = lane.settled and lane.inline  # nothing is sent ahead to threads meanwhile
         if task.waits:
             yield from self._widening.widen(task)
         elif self._machine.facts.gil and self._machine.facts.usable_cpus > 1.0:
