@@ -9,8 +9,6 @@ import pytest
 from programs import METHODS, run
 from thorough import thorough
 
-pytestmark = pytest.mark.fault
-
 RENEWING = pytest.mark.parametrize("method", ["default", "forkserver", "spawn"])
 
 MODULE = """
@@ -70,6 +68,7 @@ for worker in {worker for worker, _ in results}:
     run(tmp_path, program, method)
 
 
+@pytest.mark.fault
 @METHODS
 def test_an_initializer_that_fails_ends_the_map(method: str, tmp_path: Path) -> None:
     program = """
@@ -94,6 +93,7 @@ with poolwise.Executor(plan="process:1", initializer=set_up, start_method=method
     run(tmp_path, program, method)
 
 
+@pytest.mark.fault
 @METHODS
 def test_a_death_in_an_initializer_ends_the_map(method: str, tmp_path: Path) -> None:
     program = """

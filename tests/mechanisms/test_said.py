@@ -9,8 +9,6 @@ import pytest
 from programs import METHODS, run
 from thorough import thorough
 
-pytestmark = pytest.mark.fault
-
 PLANS = pytest.mark.parametrize("plan", ["process:2", *thorough("process:1x4")])
 
 
@@ -149,6 +147,7 @@ with warnings.catch_warnings():
     run(tmp_path, program, method)
 
 
+@pytest.mark.fault
 @METHODS
 def test_last_words_of_a_worker_that_dies_or_is_killed(method: str, tmp_path: Path) -> None:
     program = """
@@ -176,6 +175,7 @@ assert out.getvalue().count("ready") == 2, out.getvalue()
     run(tmp_path, program, method)
 
 
+@pytest.mark.fault
 @METHODS
 def test_a_signal_handler_and_a_child_may_print(method: str, tmp_path: Path) -> None:
     program = """
@@ -243,6 +243,7 @@ def lines():
 """
 
 
+@pytest.mark.fault
 @METHODS
 @PLANS
 def test_long_lines_stay_whole_in_a_full_pipe(plan: str, method: str, tmp_path: Path) -> None:
@@ -258,6 +259,7 @@ assert sorted(lines()) == whole
     run(tmp_path, SLOW_PIPE + program, method)
 
 
+@pytest.mark.fault
 def test_nobody_waits_for_a_writer_that_has_been_stopped(tmp_path: Path) -> None:
     # This process holds the lock of the pipe, as such a worker would, and does not let go of it.
     program = """

@@ -8,8 +8,6 @@ import pytest
 
 from programs import FORKS, METHODS, NEEDS_NUMPY, run
 
-pytestmark = pytest.mark.fault
-
 
 @pytest.fixture(autouse=True)
 def _default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +227,7 @@ print(os.getpid())
     assert sorted(notes) == [f"exit handler {me}", f"finalizer {me}"]
 
 
+@pytest.mark.fault
 @FORKS
 def test_signal_handlers_of_the_caller_do_not_run_elsewhere(method: str, tmp_path: Path) -> None:
     program = """
@@ -310,6 +309,7 @@ for _ in range(2):
     run(tmp_path, program, method)
 
 
+@pytest.mark.fault
 @FORKS
 def test_nothing_of_the_caller_stays_open_in_a_worker(method: str, tmp_path: Path) -> None:
     program = """
