@@ -377,6 +377,55 @@ def test_a_forecast_of_the_whole_starts_everything_anew() -> None:
     assert whole[threads] == going_on[threads]
 
 
+def test_threads_of_short_calls_have_time_to_end_before_a_fork() -> None:
+    """What they do lasts as long as a batch, whatever a call lasts; an executed server longer."""
+    works = [Work(gil=2e-5)] * 20_000
+    result = simulate(works)
+    assert result.values == works
+    assert result.plan.mechanism == "process", result.story
+    assert result.makespan <= 0.22, result.story
+
+
+def test_a_call_that_may_last_long_keeps_no_ready_worker_waiting() -> None:
+    """Calls of very different length run in a thread while workers start, not in the owner's."""
+    short = Work(gil=3e-4)
+    works = [*[short] * 16, Work(gil=4e-3), *[short] * 30, Work(gil=60e-3), *[short] * 600]
+    result = simulate(works)
+    assert result.values == works
+    assert result.plan.mechanism == "process", result.story
+    assert result.makespan <= 0.15, result.story
+
+
+class OneOfMany(SimulatedMechanism):
+    """Beside a loop and 16 threads of the run, with no server yet."""
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        return Readiness(threads=17)
+
+
+def test_that_threads_end_before_a_fork_is_a_part_of_what_processes_cost() -> None:
+    world = World(2.0, None)
+    choice = Choice(MACHINE, TaskTraits(), Limits(), lambda name: OneOfMany(world, name, {}))
+    task = TaskProfile(10, 6e-3, 1e-3, 0.0, 1e-3, 1e-3)
+    plan, processes = Plan("thread", 16), Plan("process", 2, 8)
+
+    def startup(service: float) -> float:
+        now = Situation(200, plan=plan, rate=900.0, service=service, threads=16)
+        return next(each for each in choice.rank(task, now) if each.plan == processes).startup
+
+    assert startup(10e-3) == pytest.approx(startup(0.0) + 15e-3)
+
+
+def test_what_runs_is_compared_with_the_candidates() -> None:
+    world = World(2.0, None)
+    choice = Choice(MACHINE, TaskTraits(), Limits(), lambda name: OneOfMany(world, name, {}))
+    task = TaskProfile(10, 6e-3, 1e-4, 0.0, 1e-4, 1e-4)
+    for plan in Plan("thread", 17), Plan("process", 2, 11):
+        ranked = choice.rank(task, Situation(200, plan=plan, rate=900.0, threads=16))
+        assert [each.startup for each in ranked if each.plan == plan] == [0.0]
+        assert len({each.plan for each in ranked}) == len(ranked)
+
+
 # ---- going on from an earlier run ----------------------------------------------------------------
 
 

@@ -36,6 +36,9 @@ class SlowToBegin:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return None
 
+    def load(self) -> None:
+        pass
+
     def prepare(self, tasks: Sequence[Task], /) -> None:
         pass
 

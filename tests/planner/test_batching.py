@@ -111,7 +111,7 @@ def test_where_a_user_may_cancel_less_is_sent_ahead() -> None:
 
 @pytest.mark.parametrize("service", [None, 1e-3, 9e-3, 100.0])
 def test_more_is_sent_ahead_where_the_first_free_takes_it(service: Seconds | None) -> None:
-    assert in_flight_batches(Plan("thread", 4), 3, service, first_free=True) == 12
+    assert in_flight_batches(Plan("thread", 4), 3, service, ahead_for_all=3) == 12
 
 
 def test_a_loop_runs_one_batch_at_a_time() -> None:

@@ -25,6 +25,7 @@ from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
 from poolwise.planner import Limits, kind
+from poolwise.planner.choose import MARGIN
 from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
@@ -50,6 +51,10 @@ _WORTH_PREPARING: Seconds = 100e-3
 #: import anew: for as long, calls under way may be waited for. Little is lost meanwhile where they
 #: take turns; and as an estimate is one, they get twice as long.
 _SOON_OVER: Seconds = 0.15
+
+#: However short calls are, threads have so long to end: whoever is told to has to get a CPU and the
+#: GIL first. Those of 20 µs were waited for for 40 µs, and an executed server started instead.
+_ENDS_WITHIN: Seconds = 20e-3
 
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
@@ -223,7 +228,8 @@ class Auto:
             return
         until_end = max(task.wall, min(lane.in_flight, lane.width) * task.cpu)
         if lane.inline or until_end <= _SOON_OVER:
-            yield from self._current.back_to_loop(2.0 * until_end)
+            most = max(_ENDS_WITHIN, 2.0 * until_end)
+            yield from self._current.back_to_loop(most, process.load)
             if not self._current.threads:
                 self._prepared = True
                 process.prepare(dispatch.workers.tasks)
@@ -253,13 +259,13 @@ class Auto:
     def _clearly_better(self, chosen: Forecast) -> bool:
         """Whether to leave what runs: forecasts that differ by little are no reason to move."""
         lane = self._current.lane
-        if lane.plan.mechanism in ("inline", "thread"):
-            # Going on from the survey; and fewer threads are kinder to the other side.
-            # Threads have to end before a fork, which is no part of what processes cost.
-            same = chosen.plan.mechanism == lane.plan.mechanism
-            if same or (lane.inline and not lane.settled):
-                return True
+        if lane.inline and not lane.settled:  # going on from the survey
+            return True
         current = next((each for each in self.forecasts if each.plan == lane.plan), None)
+        if current is not None and chosen.plan.mechanism == lane.plan.mechanism == "thread":
+            # Half as many threads are kinder to the other side.
+            fewer = 2 * chosen.plan.workers <= lane.plan.workers
+            return fewer or chosen.makespan < current.makespan / (1.0 + MARGIN)
         # Each move asks for more, so that noise cannot drive a run to and fro.
         bar = CLEARLY_BETTER ** max(1, self._current.moves)
         return current is None or chosen.makespan < bar * current.makespan

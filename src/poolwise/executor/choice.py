@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,7 +12,7 @@ from poolwise.cost import Forecast
 from poolwise.cost.model import forecast, limited_by_cpu, startup
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism, WorkerOptions
-from poolwise.plan import Plan
+from poolwise.plan import MECHANISMS, Plan
 from poolwise.planner import Limits, batch_size, candidates, kind, ranked
 from poolwise.probe import Sample, TaskProfile
 from poolwise.task import Refusal, TaskTraits
@@ -28,6 +29,10 @@ _LISTEN_SHARE = 0.05
 
 #: What it takes to fork this process, and to copy the pages that both go on to write.
 _FORK: Seconds = 5e-3
+
+#: The last of the calls under way ends after so many times what they take on average: 16 that wait
+#: and compute, of 10 ms, took 15.
+_LAST = 1.5
 
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
@@ -51,15 +56,17 @@ _LESS = 0.8
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the plan
-    in force and its throughput, whether a server of processes runs already, how many threads the
-    run itself has, and what it took to start one, if one was. `whole`: all is still to be done,
-    also what has been started by now. `earlier`: calls of the run that this one goes on from.
+    in force, its throughput and how long a call takes there, whether a server of processes runs
+    already, how many threads the run itself has, and what it took to start one, if one was.
+    `whole`: all is still to be done, also what has been started by now. `earlier`: calls of the run
+    that this one goes on from.
     """
 
     left: int | None = None
     ended: int = 0
     plan: Plan | None = None
     rate: PerSecond = 0.0
+    service: Seconds = 0.0
     served: bool = False
     threads: int = 0
     thread_start: Seconds = 0.0
@@ -226,15 +233,16 @@ class Choice:
     def _forecasts(self, task: TaskProfile, now: Situation) -> list[Forecast]:
         task = self._as_it_is_now(task)
         result: list[Forecast] = []
-        for plan in candidates(self._machine, task, self._limits):
+        for plan in self._plans(task, now):
+            until_ready, meanwhile = self._startup(plan, task, now)
             each = forecast(
                 self._machine,
                 task,
                 plan,
                 now.expected,
                 batch=batch_size(plan, task.wall, now.left),
-                startup=self._startup(plan, now),
-                meanwhile=now.rate,
+                startup=until_ready,
+                meanwhile=meanwhile,
                 correction=self._correction(plan),
                 measured=self.measured.get(plan),
             )
@@ -245,12 +253,22 @@ class Choice:
             result.append(each)
         return result
 
-    def _startup(self, plan: Plan, now: Situation) -> Seconds:
+    def _plans(self, task: TaskProfile, now: Situation) -> list[Plan]:
+        """Return the candidates, and among them what runs now: to leave it, it is compared with."""
+        plans = list(candidates(self._machine, task, self._limits))
+        if now.plan is not None and now.plan.concurrency > 1 and now.plan not in plans:
+            insort(plans, now.plan, key=_order)
+        return plans
+
+    def _startup(self, plan: Plan, task: TaskProfile, now: Situation) -> tuple[Seconds, PerSecond]:
+        """Return how long it takes until `plan` is at work, and how many calls a second end until
+        then.
+        """
         if plan == now.plan:
-            return 0.0
+            return 0.0, now.rate
         if plan.mechanism == "thread":
             each = now.thread_start or self._machine.costs.thread_start
-            return each * max(0, plan.workers - now.threads)
+            return each * max(0, plan.workers - now.threads), now.rate
         ready = self._mechanisms(plan.mechanism).readiness(
             WorkerOptions(threads_per_worker=plan.threads_per_worker)
         )
@@ -263,7 +281,20 @@ class Choice:
         # wait for calls that hold the GIL says nothing of them.
         slower = now.thread_start / self._machine.costs.thread_start
         slower = min(max(1.0, slower), _SLOWER)
-        return slower * (took + _FORK if forks else took)
+        if not forks:
+            return slower * took, now.rate
+        took = slower * (took + _FORK)
+        if now.whole or now.plan is None or now.plan.mechanism != "thread":
+            return took, now.rate
+        # No call begins before the last one in a thread has ended, and then one at a time.
+        draining = _LAST * now.service
+        ended = now.plan.concurrency + took / task.wall
+        return draining + took, ended / (draining + took)
+
+
+def _order(plan: Plan) -> tuple[int, int, int]:
+    """Simple ones first, as candidates come."""
+    return MECHANISMS.index(plan.mechanism), plan.workers, plan.threads_per_worker
 
 
 def _agree(ratio: float) -> bool:

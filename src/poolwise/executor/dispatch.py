@@ -108,6 +108,7 @@ class Dispatch:
         self.started_at: Seconds | None = None
         self.sent = 0  # calls drawn and given a place in the output
         self.settled = 0
+        self.longest: Seconds = 0.0  # call, as a mean of its batch; the first may have imported
         self.failed_calls = 0
         self.lost_workers = 0
         self.killed = 0  # workers that were ended on purpose
@@ -427,6 +428,8 @@ class Dispatch:
         """Settle calls that ran, but for those that are to run again."""
         flight = self._flights[batch]
         count = len(outcomes.values)
+        if self.settled:
+            self.longest = max(self.longest, outcomes.service / count)
         if self.keep_specimen:
             self.specimen = flight.batch.columns, outcomes.values
         wanted = self.again.wanted(flight.first + first, outcomes.errors) if outcomes.errors else []

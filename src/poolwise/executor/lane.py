@@ -9,7 +9,12 @@ from typing import Protocol
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import Mechanism, Pool, WorkerOptions
 from poolwise.plan import Plan
-from poolwise.planner.batching import AHEAD_FOR_ALL, in_flight_batches
+from poolwise.planner.batching import (
+    AHEAD_FOR_ALL,
+    AHEAD_MEANWHILE,
+    PLENTY,
+    in_flight_batches,
+)
 from poolwise.probe import Sample
 from poolwise.task import BatchId, Exit, Outcomes, WorkerId
 from poolwise.timing.clock import Clock
@@ -30,6 +35,11 @@ class Settler(Protocol):
     workers: WorkerOptions
 
     looks_ahead: bool
+
+    @property
+    def remaining(self) -> int | None:
+        """Calls that have no end yet, if that is known."""
+        ...
 
     def has_only(self, lane: Lane) -> bool:
         """Whether no other lane could run what is sent down this one."""
@@ -109,7 +119,7 @@ class Lane:
             slots,
             self.mean_service,
             for_each_call=self._dispatch.looks_ahead,
-            first_free=self._first_free,
+            ahead_for_all=self._ahead_for_all,
         )
         room = most - self.in_flight
         if room <= 0 and self.recalled and self.width == self.plan.concurrency:
@@ -118,15 +128,20 @@ class Lane:
         return room
 
     @property
-    def _first_free(self) -> bool:
-        """Whether whatever is sent goes to the first that is free, and so may as well be sent.
+    def _ahead_for_all(self) -> int:
+        """Batches for each call at once that may lie in a queue for the first that is free.
 
-        Not while something is learnt: calls are kept for those who run them then. Nor where there
-        are more threads than the plan has, or another lane: who is free first may be there.
+        None where there are more threads than the plan has, or another lane: who is free first may
+        be there. Few while something is learnt: calls are kept for those who run them then.
         """
         pool = self.pool
-        enough = self.settled and pool.first_free and pool.workers <= self.width
-        return enough and self._dispatch.has_only(self)
+        alone = pool.first_free and pool.workers <= self.width and self._dispatch.has_only(self)
+        if not alone:
+            return 0
+        if self.settled:
+            return AHEAD_FOR_ALL
+        left = self._dispatch.remaining
+        return AHEAD_MEANWHILE if left is None or left >= PLENTY * self.width else 0
 
     @property
     def depth(self) -> int:

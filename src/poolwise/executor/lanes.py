@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pickle import PicklingError
 
 from poolwise.executor.choice import Choice, Situation
@@ -17,8 +17,10 @@ from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds, duration
 
 #: Calls longer than this do not run in the owner's thread while workers start: it would not
-#: notice that they are ready.
+#: notice that they are ready. Where they differ, the next may last so many times as long as the
+#: longest one yet: of 500 with a long tail, one kept two ready workers waiting for 50 ms.
 _NOTICE_WITHIN: Seconds = 5e-3
+_LONGER = 2.0
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
 #: for, for as long as a call. If the owner ran one, they would wait longer for it; in a thread it
@@ -55,6 +57,7 @@ class CurrentLane:
             rate=self.lane.mean_rate,
             served=any(lane.plan.mechanism == "process" for lane in dispatch.lanes),
             threads=self.threads,
+            service=self.lane.mean_service or 0.0,
             thread_start=self.thread_start,
             earlier=self.earlier,
         )
@@ -72,7 +75,9 @@ class CurrentLane:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
             self.plan = plan
-            self._note_start(widen(dispatch, old, plan))
+            with QuickTurns():  # to start a thread takes a turn, beside those that compute
+                took = widen(dispatch, old, plan)
+            self._note_start(took)
             return old
         patient = old.inline and startup < _WAIT_SHARE * task.wall
         if plan.mechanism == "process" and not patient:
@@ -102,9 +107,11 @@ class CurrentLane:
         if thread_start:
             self.thread_start = thread_start
 
-    def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
+    def back_to_loop(
+        self, most: Seconds, meanwhile: Callable[[], None]
+    ) -> Generator[None, None, None]:
         """Leave what runs for the plain loop, and wait until its workers have ended, at most for so
-        long. The end of the calls under way wakes.
+        long; do something else `meanwhile`. The end of the calls under way wakes.
         """
         dispatch, old = self._dispatch, self.lane
         if old.inline:
@@ -114,6 +121,8 @@ class CurrentLane:
         self.lane = dispatch.open(self.plan)
         dispatch.retire(old)
         until = dispatch.clock.now() + most
+        with QuickTurns():
+            meanwhile()
         while old in dispatch.lanes and (left := until - dispatch.clock.now()) > 0.0:
             dispatch.wait(left)
             yield
@@ -142,7 +151,8 @@ class CurrentLane:
 
     def _step_aside(self, lane: Lane, task: TaskProfile) -> Lane:
         """Go on in a way that lets new workers start, and that notices when they are ready."""
-        if lane.inline and task.wall > _NOTICE_WITHIN:
+        longest = max(task.wall, _LONGER * self._dispatch.longest)
+        if lane.inline and longest > _NOTICE_WITHIN:
             if self._choice.refusal("thread") is not None:
                 return lane
             thread = self._dispatch.open(Plan("thread", 1))

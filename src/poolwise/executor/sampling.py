@@ -35,15 +35,15 @@ def sample_of(
 ) -> Generator[None, None, Sample]:
     """Let `lane` work until it has done so many calls, for so long; what it did is the value.
     The first that end do not count: those that began `before` it had its present width. `meter`
-    runs while nothing else is done.
+    runs while it is here, not with who takes results.
     """
     start = lane.observe(dispatch.clock.now())
     began, settled = start.at, start.calls + before if before else 0
     while not dispatch.finished:
-        dispatch.fill()
-        if lane.ready_workers and not dispatch.in_flight:
-            break  # the look-ahead is used up, and in a survey nobody takes results
-        with meter:
+        with meter:  # as one stay: each that begins is many turns, beside threads that compute
+            dispatch.fill()
+            if lane.ready_workers and not dispatch.in_flight:
+                break  # the look-ahead is used up, and in a survey nobody takes results
             dispatch.wait()
         now = lane.observe(dispatch.clock.now())
         if now.at - began > at_most and now.calls > start.calls:

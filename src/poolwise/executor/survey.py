@@ -136,7 +136,7 @@ class Survey:
         """Run calls in threads, and refine the profile by what that shows."""
         self._findings.learned = True
         lane = self._current.lane
-        lane.settled = lane.settled and lane.inline  # nothing is sent ahead to threads meanwhile
+        lane.settled = lane.settled and lane.inline  # little is sent ahead to threads meanwhile
         if task.waits:
             yield from self._widening.widen(task)
         elif self._machine.facts.gil and self._machine.facts.usable_cpus > 1.0:

@@ -1,0 +1,59 @@
+"""What a lane may have under way, in a simulated world."""
+
+from __future__ import annotations
+
+import pytest
+
+from executor.simulation import SimulatedClock, SimulatedInbox, SimulatedMechanism, Work, World
+from poolwise.executor.collect import Ordered
+from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.executor.workload import Inputs
+from poolwise.plan import Plan
+from poolwise.task import Task
+
+WAIT = Work(wait=1.0)
+
+
+def four_threads(inputs: int, *, settled: bool) -> tuple[Dispatch, Lane]:
+    """Threads that have all been sent what there is room for."""
+    world = World()
+    inbox, clock = SimulatedInbox(world), SimulatedClock(world)
+    dispatch = Dispatch(
+        Inputs(Task(str), ([WAIT] * inputs,), clock, None),
+        Ordered(return_errors=False),
+        mechanisms=lambda name: SimulatedMechanism(world, name, {}),
+        inbox=inbox,
+        clock=clock,
+        look_ahead=10_000,
+    )
+    lane = dispatch.open(Plan("thread", 4))
+    lane.settled = settled
+    while lane.ready_workers < 4:
+        inbox.wait()
+    dispatch.fill()
+    return dispatch, lane
+
+
+@pytest.mark.parametrize(
+    ("inputs", "settled", "under_way"),
+    [
+        (1_000, True, 16),
+        (1_000, False, 8),
+        (16, False, 8),  # as many as are left for others
+        (15, False, 4),
+        (16, True, 16),
+    ],
+)
+def test_little_is_sent_ahead_while_something_is_learnt(
+    inputs: int, settled: bool, under_way: int
+) -> None:
+    _, lane = four_threads(inputs, settled=settled)
+    assert lane.in_flight == under_way
+
+
+def test_nothing_is_sent_ahead_to_threads_that_the_plan_has_not() -> None:
+    dispatch, lane = four_threads(1_000, settled=True)
+    lane.widen(Plan("thread", 3))
+    assert dispatch.room(lane) < 0
+    assert lane.pool.workers == 4
