@@ -360,9 +360,6 @@ class SimulatedMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return self._refusals.get(self.name)
 
-    def load(self) -> None:
-        """All is there."""
-
     def prepare(self, tasks: object, /) -> None:
         if self.name == "process" and not self.world.forked and not self.world.threads:
             self.world.step(self.world.time + _FORK)

@@ -36,9 +36,6 @@ class SlowToBegin:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return None
 
-    def load(self) -> None:
-        pass
-
     def prepare(self, tasks: Sequence[Task], /) -> None:
         pass
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from executor.simulation import SimulatedClock, SimulatedInbox, SimulatedMechanism, Work, World
+from executor.simulation import (
+    SimulatedClock,
+    SimulatedInbox,
+    SimulatedMechanism,
+    SimulatedPool,
+    Work,
+    World,
+)
 from poolwise.executor.collect import Ordered
+from poolwise.executor.conduct import widen
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.workload import Inputs
@@ -57,3 +67,20 @@ def test_nothing_is_sent_ahead_to_threads_that_the_plan_has_not() -> None:
     lane.widen(Plan("thread", 3))
     assert dispatch.room(lane) < 0
     assert lane.pool.workers == 4
+
+
+@pytest.mark.parametrize(("patience", "threads"), [(1e-3, 8), (10e-3, 32), (math.inf, 32)])
+def test_threads_that_are_slow_to_start_are_the_last(
+    patience: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow = SimulatedPool.grow
+
+    def slowly(pool: SimulatedPool, workers: int) -> None:
+        pool.world.time += 5e-3 * workers
+        grow(pool, workers)
+
+    dispatch, lane = four_threads(1_000, settled=True)
+    monkeypatch.setattr(SimulatedPool, "grow", slowly)
+    took = widen(dispatch, lane, Plan("thread", 32), patience)
+    assert took == pytest.approx(5e-3)
+    assert lane.plan.workers == lane.width == lane.pool.workers == threads

@@ -229,7 +229,7 @@ class Auto:
         until_end = max(task.wall, min(lane.in_flight, lane.width) * task.cpu)
         if lane.inline or until_end <= _SOON_OVER:
             most = max(_ENDS_WITHIN, 2.0 * until_end)
-            yield from self._current.back_to_loop(most, process.load)
+            yield from self._current.back_to_loop(most)
             if not self._current.threads:
                 self._prepared = True
                 process.prepare(dispatch.workers.tasks)

@@ -6,6 +6,7 @@ results may go out to the user. It runs in the owner's thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -55,13 +56,16 @@ def opened(dispatch: Dispatch, plan: Plan) -> tuple[Lane, Seconds]:
     return lane, widen(dispatch, lane, plan)
 
 
-def widen(dispatch: Dispatch, lane: Lane, plan: Plan) -> Seconds:
+def widen(dispatch: Dispatch, lane: Lane, plan: Plan, patience: Seconds = math.inf) -> Seconds:
     """Have another number of threads; those that are there have calls while others start.
 
+    No more are started after one that took longer than `patience`: those that are there compute.
     Returns what it took to start one of the last of them, 0 if none was started.
     """
     clock, each = dispatch.clock, 0.0
     while lane.active and (more := min(plan.workers - lane.plan.workers, _AT_ONCE)) > 0:
+        if each > patience:
+            return each
         began, threads = clock.now(), lane.pool.workers
         lane.widen(replace(plan, workers=lane.plan.workers + more))
         if lane.pool.workers > threads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pickle import PicklingError
 
 from poolwise.executor.choice import Choice, Situation
@@ -21,6 +21,10 @@ from poolwise.units import Seconds, duration
 #: longest one yet: of 500 with a long tail, one kept two ready workers waiting for 50 ms.
 _NOTICE_WITHIN: Seconds = 5e-3
 _LONGER = 2.0
+
+#: A thread starts in 0.1 to 0.4 ms. It takes longer where calls have come to compute in turn: 32
+#: more of them took 140 ms, and would have been in each other's way.
+_START_WITHIN: Seconds = 1e-3
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
 #: for, for as long as a call. If the owner ran one, they would wait longer for it; in a thread it
@@ -74,10 +78,8 @@ class CurrentLane:
         if old.active and old.plan == plan:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
-            self.plan = plan
-            with QuickTurns():  # to start a thread takes a turn, beside those that compute
-                took = widen(dispatch, old, plan)
-            self._note_start(took)
+            self._note_start(widen(dispatch, old, plan, _START_WITHIN))
+            self.plan = old.plan
             return old
         patient = old.inline and startup < _WAIT_SHARE * task.wall
         if plan.mechanism == "process" and not patient:
@@ -107,11 +109,9 @@ class CurrentLane:
         if thread_start:
             self.thread_start = thread_start
 
-    def back_to_loop(
-        self, most: Seconds, meanwhile: Callable[[], None]
-    ) -> Generator[None, None, None]:
+    def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
         """Leave what runs for the plain loop, and wait until its workers have ended, at most for so
-        long; do something else `meanwhile`. The end of the calls under way wakes.
+        long. The end of the calls under way wakes.
         """
         dispatch, old = self._dispatch, self.lane
         if old.inline:
@@ -121,8 +121,6 @@ class CurrentLane:
         self.lane = dispatch.open(self.plan)
         dispatch.retire(old)
         until = dispatch.clock.now() + most
-        with QuickTurns():
-            meanwhile()
         while old in dispatch.lanes and (left := until - dispatch.clock.now()) > 0.0:
             dispatch.wait(left)
             yield

@@ -75,7 +75,7 @@ class Widening:
             task = task.with_cpu(dispatch.cpu_per_call)
             task = after_widening(task, narrow, sample, meter.demand, cpus)
             self._findings.profile = task
-            dispatch.note(f"{plan}: {rate(sample.steady_rate)} calls/s")
+            dispatch.note(f"{lane.plan}: {rate(sample.steady_rate)} calls/s")
             full = sample.steady_rate >= _FULL * width / task.wall
             grows = full or narrow is None or _grew(narrow, sample)
             needed = math.ceil(_ENOUGH_THREADS * cpus * task.wall / max(task.cpu, 1e-6))

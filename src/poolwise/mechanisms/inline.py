@@ -107,9 +107,6 @@ class InlineMechanism:
         """Refuse nothing."""
         return None
 
-    def load(self) -> None:
-        """Do nothing: all is there."""
-
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Do nothing: there is nothing that cannot be done later."""
 

@@ -23,13 +23,6 @@ class ProcessMechanism:
             return Refusal("worker processes need a POSIX system", "use threads")
         return traits.elsewhere
 
-    def load(self) -> None:
-        """Import what pools take, and what a fork of this process takes to be a server: so it has
-        that from the beginning.
-        """
-        from _poolwise_worker import server  # noqa: F401
-        from poolwise.mechanisms import process_pool  # noqa: F401
-
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Fork this process while that is safe, so that workers with these tasks start at once."""
         from poolwise.mechanisms import servers

@@ -184,10 +184,6 @@ class Mechanism(Protocol):
         """Say why this mechanism cannot run such a task, or ``None``."""
         ...
 
-    def load(self) -> None:
-        """Import what opening a pool takes, while whoever is about to has to wait anyway."""
-        ...
-
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Do what can be done only while nothing else runs in this process; most need nothing."""
         ...

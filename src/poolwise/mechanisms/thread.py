@@ -265,9 +265,6 @@ class ThreadMechanism:
         """Refuse tasks that two threads must not run at once."""
         return traits.concurrent
 
-    def load(self) -> None:
-        """Do nothing: all is there."""
-
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Do nothing: there is nothing that cannot be done later."""
 
