@@ -69,14 +69,18 @@ def test_nothing_is_sent_ahead_to_threads_that_the_plan_has_not() -> None:
     assert lane.pool.workers == 4
 
 
-@pytest.mark.parametrize(("patience", "threads"), [(1e-3, 8), (10e-3, 32), (math.inf, 32)])
-def test_threads_that_are_slow_to_start_are_the_last(
-    patience: float, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("patience", "used", "threads"),
+    [(1e-3, 1.0, 8), (10e-3, 1.0, 32), (math.inf, 1.0, 32), (1e-3, 0.5, 32)],
+)
+def test_threads_that_are_slow_to_start_beside_others_that_compute_are_the_last(
+    patience: float, used: float, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grow = SimulatedPool.grow
 
     def slowly(pool: SimulatedPool, workers: int) -> None:
         pool.world.time += 5e-3 * workers
+        pool.world.process_cpu += used * 5e-3 * workers
         grow(pool, workers)
 
     dispatch, lane = four_threads(1_000, settled=True)

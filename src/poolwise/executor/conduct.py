@@ -15,6 +15,9 @@ from poolwise.executor.lane import Lane
 from poolwise.plan import Plan
 from poolwise.units import Seconds
 
+#: Threads that use so much of a CPU compute in turn, or all CPUs are theirs.
+_COMPUTE = 0.8
+
 #: So many threads are started before the first of them get calls: to start one takes 0.1 to 0.4 ms.
 _AT_ONCE = 4
 
@@ -59,18 +62,19 @@ def opened(dispatch: Dispatch, plan: Plan) -> tuple[Lane, Seconds]:
 def widen(dispatch: Dispatch, lane: Lane, plan: Plan, patience: Seconds = math.inf) -> Seconds:
     """Have another number of threads; those that are there have calls while others start.
 
-    No more are started after one that took longer than `patience`: those that are there compute.
-    Returns what it took to start one of the last of them, 0 if none was started.
+    No more are started after some that took longer than `patience` each, if those that are there
+    compute all the while. Returns what it took to start one of the last of them, 0 if none was.
     """
     clock, each = dispatch.clock, 0.0
     while lane.active and (more := min(plan.workers - lane.plan.workers, _AT_ONCE)) > 0:
-        if each > patience:
-            return each
-        began, threads = clock.now(), lane.pool.workers
+        began, used, threads = clock.now(), clock.process_cpu(), lane.pool.workers
         lane.widen(replace(plan, workers=lane.plan.workers + more))
+        took = clock.now() - began
         if lane.pool.workers > threads:
-            each = (clock.now() - began) / (lane.pool.workers - threads)
+            each = took / (lane.pool.workers - threads)
         dispatch.pump()
+        if each > patience and clock.process_cpu() - used > _COMPUTE * took:
+            return each
     if lane.active:  # no thread of it can be started otherwise
         lane.widen(plan)
     return each

@@ -23,7 +23,7 @@ _NOTICE_WITHIN: Seconds = 5e-3
 _LONGER = 2.0
 
 #: A thread starts in 0.1 to 0.4 ms. It takes longer where calls have come to compute in turn: 32
-#: more of them took 140 ms, and would have been in each other's way.
+#: more of them took 140 ms, and would have been in each other's way. (Also on a busy machine.)
 _START_WITHIN: Seconds = 1e-3
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
