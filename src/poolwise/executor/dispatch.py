@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from poolwise.executor import notices
 from poolwise.executor.again import Again, Retries, runs
 from poolwise.executor.collect import Collector
+from poolwise.executor.flights import Flight, Flights
 from poolwise.executor.lane import Lane
+from poolwise.executor.losses import error_of, how_it_ended, met_a_limit
 from poolwise.executor.record import Phase, PlanUse
 from poolwise.executor.shortage import explained
 from poolwise.executor.suspects import Suspect, Suspects
@@ -24,30 +25,12 @@ from poolwise.ipc import Inbox
 from poolwise.mechanisms import ANY_SIZE, Mechanism, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner.batching import batch_size
-from poolwise.task import Batch, BatchId, Columns, EndReason, Exit, Outcomes, Task
+from poolwise.task import Batch, BatchId, Columns, Exit, Outcomes, Task
 from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
 
-#: Reasons to end a worker that would be there again: no other try, unless the user lists them.
-_LIMITS = ("overtime", "overgrown")
-
-_REASONS: dict[EndReason, str] = {
-    "overtime": "its call took too long",
-    "overgrown": "it had grown too large",
-    "cancelled": "its call was cancelled",
-    "unguarded": "the process died that kept its limits",
-}
-
 #: So long a story is enough.
 _PHASES = 1000
-
-#: Near the end, a batch that is this late, in seconds, is asked to give back what has not
-#: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
-_LATE: Seconds = 5e-3
-
-#: A batch is late when it has taken so many times as long as its calls take on average, for each of
-#: the batches that it may have waited for (`Lane.depth`).
-_TIMES_LATE = 2.0
 
 #: Results that nobody has taken yet may be so many times as large as a batch at most: some 200 MB.
 _BATCHES_AHEAD = 24
@@ -55,28 +38,6 @@ _BATCHES_AHEAD = 24
 #: Where inputs come slowly, results are waited for so many times a call's duration: most calls
 #: last no longer, and those that do delay the next input by less than a quarter of its own time.
 _PATIENCE = 1.5
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A batch that was sent: its place in the output, and the calls that have no end yet."""
-
-    lane: Lane
-    first: int
-    batch: Batch
-    open_calls: int
-    sent_at: Seconds
-    recalled: bool = False
-    suspect: Exit | None = None  # it is one call, whose last worker ended like this
-    cancelled: bool = False  # it is one call, whose worker is being killed
-
-    @property
-    def due(self) -> Seconds:
-        """When it is so late that its unstarted calls are wanted back, as far as is known now."""
-        mean = self.lane.mean_service
-        if mean is None:
-            return math.inf
-        return self.sent_at + _LATE + _TIMES_LATE * self.lane.depth * len(self.batch) * mean
 
 
 class Dispatch:
@@ -123,7 +84,7 @@ class Dispatch:
         self.keep_specimen = False
         self.specimen: tuple[Columns, list[object]] | None = None
         self._on_done = on_done
-        self._flights: dict[BatchId, _Flight] = {}
+        self._flights = Flights(self.lanes, clock)
         self._returned: deque[tuple[int, Task, Columns]] = deque()
 
     # ---- what the conductor reads ----------------------------------------------------------
@@ -191,9 +152,7 @@ class Dispatch:
 
     def take_back(self, lane: Lane) -> None:
         """Have what has not started in `lane` run elsewhere, or there later."""
-        for flight in list(self._flights.values()):
-            if flight.lane is lane and not flight.recalled:
-                self._recall(flight)
+        self._flights.take_back(lane)
 
     def close(self, until: Seconds = 0.0) -> None:
         """End all lanes, whatever runs, and draw nothing more. Workers that have not ended by the
@@ -241,7 +200,7 @@ class Dispatch:
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
-        self._flights[batch.id] = _Flight(lane, first, batch, len(batch), now, suspect=suspect)
+        self._flights[batch.id] = Flight(lane, first, batch, len(batch), now, suspect=suspect)
         lane.in_flight += 1
         lane.pool.send(batch)
 
@@ -265,10 +224,10 @@ class Dispatch:
         if self._suspects.waiting or self._suspects.ward is not None:
             self._suspects.send()
         if self._flights:
-            self._chase_late()
+            self._flights.take_back_late()
         if self.nothing_left:
             if self._flights:
-                self._chase_stragglers()
+                self._flights.take_back_for_idle()
             # What no worker had begun is back at once, and nobody may be left to wake the owner.
             if not self._returned:
                 for lane in self.lanes:
@@ -310,12 +269,7 @@ class Dispatch:
 
     def wait(self, timeout: Seconds | None = None) -> None:
         """Wait until something has happened, at most `timeout` seconds."""
-        if self.nothing_left and self._flights and (timeout is None or timeout > _LATE):
-            timeout = _LATE if self._straggling else timeout
-        due = self._first_due()
-        if due < math.inf:
-            until_due = max(0.0, due - self.clock.now())
-            timeout = until_due if timeout is None else min(timeout, until_due)
+        timeout = self._flights.patience(timeout, nothing_left=self.nothing_left)
         self.inbox.wait(timeout)
 
     def _size_for(self, lane: Lane) -> int:
@@ -372,52 +326,6 @@ class Dispatch:
             default=ANY_SIZE,
         )
 
-    @property
-    def _straggling(self) -> list[Lane]:
-        """The lanes that have something under way that someone idle could run."""
-        return [lane for lane in self.lanes if lane.in_flight and self._idle_beside(lane)]
-
-    def _idle_beside(self, lane: Lane) -> bool:
-        """Whether someone is idle who may run what lies in `lane`: of the same mechanism, for what
-        an executor has sent to processes does not belong into its threads.
-        """
-        mechanism = lane.plan.mechanism
-        return any(
-            each.active and each.in_flight < each.width and each.plan.mechanism == mechanism
-            for each in self.lanes
-        )
-
-    def _first_due(self) -> Seconds:
-        """When the next batch will be late."""
-        for flight in self._flights.values():
-            if not flight.recalled:
-                return flight.due
-        return math.inf
-
-    def _chase_late(self) -> None:
-        """Take unstarted calls from batches that are late: one of their calls lasts far longer than
-        others do, and the rest must not wait for it.
-        """
-        now = self.clock.now()
-        for flight in list(self._flights.values()):
-            if not flight.recalled:
-                if flight.due > now:
-                    return
-                self._recall(flight)
-
-    def _chase_stragglers(self) -> None:
-        """With nothing left to send and someone idle, take unstarted calls from the busy."""
-        late = self._straggling
-        now = self.clock.now()
-        for flight in list(self._flights.values()) if late else ():
-            if flight.lane in late and not flight.recalled and now - flight.sent_at > _LATE:
-                self._recall(flight)
-
-    def _recall(self, flight: _Flight) -> None:
-        flight.recalled = True
-        flight.lane.recalled += 1
-        flight.lane.pool.take_back(flight.batch.id)
-
     # ---- what lanes ask and report -----------------------------------------------------------
 
     def has_only(self, lane: Lane) -> bool:
@@ -471,7 +379,7 @@ class Dispatch:
         if flight.cancelled:
             self._settle_cancelled(flight.first)
 
-    def _queue_again(self, flight: _Flight, first: int, count: int) -> None:
+    def _queue_again(self, flight: Flight, first: int, count: int) -> None:
         columns = tuple(column[first : first + count] for column in flight.batch.columns)
         self._returned.append((flight.first + first, flight.batch.task, columns))
 
@@ -487,7 +395,7 @@ class Dispatch:
         for position in range(count):
             number = flight.first + first + position
             error = self._error_of(number, flight.batch.task, exit)
-            retry = exit.reason not in _LIMITS or self.again.retries.matches(error)
+            retry = not met_a_limit(exit) or self.again.retries.matches(error)
             if retry and self.again.takes(number):
                 wanted.append(position)
                 self._suspect(flight, first + position, exit)
@@ -496,21 +404,13 @@ class Dispatch:
         self._end(flight, count)
         self._settle_but(wanted, flight.first + first, Outcomes([None] * count, errors))
 
-    def _suspect(self, flight: _Flight, position: int, exit: Exit) -> None:
+    def _suspect(self, flight: Flight, position: int, exit: Exit) -> None:
         columns = tuple([column[position]] for column in flight.batch.columns)
         number = flight.first + position
         self._suspects.add(Suspect(number, flight.batch.task, columns, exit))
 
     def _error_of(self, number: int, task: Task, exit: Exit) -> BaseException:
-        """Return what a call fails with whose worker ended like this."""
-        from poolwise.errors import MemoryLimitExceeded, TaskTimeout, WorkerCrashed
-
-        call = f"call {number} of {task.name}"
-        if exit.reason == "overtime":
-            return TaskTimeout(call, self.workers.call_timeout or 0.0, number)
-        if exit.reason == "overgrown":
-            return MemoryLimitExceeded(call, self.workers.memory_limit or 0, number)
-        return WorkerCrashed(call, exit, number, self.again.tries(number))
+        return error_of(number, task, exit, self.workers, self.again.tries(number))
 
     # ---- cancelling ------------------------------------------------------------------------
 
@@ -540,7 +440,7 @@ class Dispatch:
             self.lost_workers += 1
         else:
             self.killed += 1
-        how = _how(exit)
+        how = how_it_ended(exit)
         self.note(f"worker {exit.pid} {how}; another takes its place")
         notices.worker_died(exit, lane.plan, how, self.lost_workers + self.killed)
 
@@ -572,7 +472,7 @@ class Dispatch:
             raise PoolFailed(f"no worker can be started: {explained(error)}") from error
         self._close_if_empty(lane)
 
-    def _end(self, flight: _Flight, count: int) -> None:
+    def _end(self, flight: Flight, count: int) -> None:
         flight.open_calls -= count
         if flight.open_calls:
             return
@@ -594,10 +494,3 @@ class Dispatch:
             reading = lane.observe(self.clock.now())
             if reading.calls:
                 yield PlanUse(lane.plan, reading.calls, reading.busy, reading.service, reading.cpu)
-
-
-def _how(exit: Exit) -> str:
-    """Say how a worker ended."""
-    if exit.reason is not None:
-        return f"was ended: {_REASONS[exit.reason]}"
-    return str(exit)
