@@ -118,8 +118,8 @@ sys.unraisablehook = lambda _: None  # nor what it does to a ``__del__``
 warnings.simplefilter("ignore", ResourceWarning)  # nor what it does to a socket that is being made
 for number in range(rounds):
     exec("def call(x): return double(x)")  # so that a fork is needed again
-    signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-4, span))
     try:
+        signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-4, span))
         results = mapped(call)
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert results == [0, 2, 4, 6]
