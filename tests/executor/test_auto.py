@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pickle import PicklingError
 
 import pytest
 
@@ -15,6 +16,7 @@ from executor.simulation import (
     SimulatedClock,
     SimulatedInbox,
     SimulatedMechanism,
+    SimulatedPool,
     Work,
     World,
 )
@@ -26,7 +28,7 @@ from poolwise.executor.collect import Ordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.workload import Inputs
-from poolwise.mechanisms import Readiness, WorkerOptions
+from poolwise.mechanisms import Readiness, Sink, WorkerOptions
 from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import TaskProfile
@@ -62,6 +64,7 @@ def simulate(
     known: Entry | None = None,
     idle: int = 0,
     ended: bool = False,
+    mechanism: type[SimulatedMechanism] = SimulatedMechanism,
 ) -> Result:
     world = World(cpus, slots)
     world.idle, world.ended = idle, ended
@@ -71,7 +74,7 @@ def simulate(
     collector = Ordered(return_errors=False)
 
     def mechanisms(name: str) -> SimulatedMechanism:
-        return SimulatedMechanism(world, name, refusals or {})
+        return mechanism(world, name, refusals or {})
 
     dispatch = Dispatch(
         Inputs(task, (works,), clock, None),
@@ -413,7 +416,57 @@ def test_that_threads_end_before_a_fork_is_a_part_of_what_processes_cost() -> No
         now = Situation(200, plan=plan, rate=900.0, service=service, threads=16)
         return next(each for each in choice.rank(task, now) if each.plan == processes).startup
 
-    assert startup(10e-3) == pytest.approx(startup(0.0) + 15e-3)
+    assert startup(20e-3) == pytest.approx(startup(10e-3) + 15e-3)
+    assert startup(0.0) == startup(task.wall)  # none has ended yet
+
+
+def test_a_fork_is_no_part_of_what_processes_cost_where_threads_go_on_for_long() -> None:
+    world = World(2.0, None)
+    choice = Choice(MACHINE, TaskTraits(), Limits(), lambda name: OneOfMany(world, name, {}))
+    task = TaskProfile(10, 0.3, 0.3, 0.0, 0.3, 0.3)
+    now = Situation(200, plan=Plan("thread", 16), rate=3.0, service=5.0, threads=16)
+    ranked = {each.plan: each.startup for each in choice.rank(task, now)}
+    assert ranked[Plan("process", 2)] < MACHINE.costs.server_start + 10e-3
+
+
+@pytest.mark.parametrize("inputs", [12, 20, 40])
+@pytest.mark.parametrize("cpus", [2.0, 4.0])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_long_calls_that_run_at_once_stay_in_threads(
+    kind: Callable[[list[Work]], Iterable[Work]], cpus: float, inputs: int
+) -> None:
+    """When that is known, none of them may have ended yet."""
+    works = [Work(free=50e-3)] * inputs
+    result = simulate(kind(works), cpus=cpus)
+    assert result.values == works
+    assert result.plan.mechanism == "thread", result.story
+
+
+def test_calls_of_unknown_number_do_not_get_more_threads_than_they_can_use() -> None:
+    """Which would have to end before there are processes."""
+    result = simulate(iter([Work(wait=5e-3, gil=1e-3)] * 400))
+    assert result.plan.mechanism == "process", result.story
+    assert result.makespan <= 0.27, result.story
+
+
+class Unpicklable(SimulatedMechanism):
+    """A server runs, and then it shows that nothing can be sent to its workers."""
+
+    def readiness(self, options: WorkerOptions, /) -> Readiness:
+        return replace(super().readiness(options), server=True)
+
+    def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
+        if self.name == "process":
+            raise PicklingError("it has a lock")
+        return super().open(options, sink, inbox)
+
+
+def test_threads_go_on_as_wide_as_they_were_where_no_process_can_be_had() -> None:
+    works = [Work(wait=10e-3, gil=20e-3)] * 300
+    result = simulate(works, mechanism=Unpicklable)
+    assert result.values == works
+    assert result.plan.mechanism == "thread", result.story
+    assert result.makespan <= 1.05 * 300 * 20e-3, result.story
 
 
 def test_what_runs_is_compared_with_the_candidates() -> None:

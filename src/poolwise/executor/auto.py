@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from poolwise.cost import Forecast
-from poolwise.executor.choice import CLEARLY_BETTER, Choice, Situation
+from poolwise.executor.choice import CLEARLY_BETTER, SOON_OVER, Choice, Situation, last_ends
 from poolwise.executor.conduct import step
 from poolwise.executor.demand import cpu_of_others
 from poolwise.executor.dispatch import Dispatch
@@ -46,11 +46,6 @@ _SOME = 8
 #: milliseconds, ten times less than they could win. What earlier maps of a function have used
 #: counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 100e-3
-
-#: An executed server takes so many seconds more than a fork, besides the modules that its workers
-#: import anew: for as long, calls under way may be waited for. Little is lost meanwhile where they
-#: take turns; and as an estimate is one, they get twice as long.
-_SOON_OVER: Seconds = 0.15
 
 #: However short calls are, threads have so long to end: whoever is told to has to get a CPU and the
 #: GIL first. Those of 20 µs were waited for for 40 µs, and an executed server started instead.
@@ -159,7 +154,8 @@ class Auto:
             if not self._dispatch.nothing_left and self._clearly_better(chosen):
                 if chosen.plan.mechanism == "process":
                     yield from self._make_way(chosen.plan, task)
-                lane = yield from self._current.move(chosen.plan, task, chosen.startup)
+                left = self._choice.until_ready(chosen.plan, task, self._current.situation)
+                lane = yield from self._current.move(chosen.plan, task, left)
                 if lane.plan.mechanism != chosen.plan.mechanism:
                     continue  # that could not be opened, and is refused from now on
             yield from self._run_for_a_while()
@@ -226,10 +222,10 @@ class Auto:
             return
         if ready.threads != 1 + self._current.threads:  # there are others, which stay
             return
-        until_end = max(task.wall, min(lane.in_flight, lane.width) * task.cpu)
-        if lane.inline or until_end <= _SOON_OVER:
-            most = max(_ENDS_WITHIN, 2.0 * until_end)
-            yield from self._current.back_to_loop(most)
+        until_end = last_ends(task, min(lane.in_flight, lane.width))
+        if lane.inline or until_end <= SOON_OVER:
+            # As an estimate is one, they get twice as long.
+            yield from self._current.back_to_loop(max(_ENDS_WITHIN, 2.0 * until_end))
             if not self._current.threads:
                 self._prepared = True
                 process.prepare(dispatch.workers.tasks)

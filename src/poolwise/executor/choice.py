@@ -34,6 +34,11 @@ _FORK: Seconds = 5e-3
 #: and compute, of 10 ms, took 15.
 _LAST = 1.5
 
+#: An executed server takes so many seconds more than a fork, besides the modules that its workers
+#: import anew: for as long, calls under way in threads may be waited for before a fork. Little is
+#: lost meanwhile where they take turns.
+SOON_OVER: Seconds = 0.15
+
 #: A throughput within these factors of its forecast agrees with it.
 _AGREES = (0.75, 1.33)
 
@@ -56,10 +61,10 @@ _LESS = 0.8
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Where a run stands: the calls left (``None`` if not known) and how many have ended, the plan
-    in force, its throughput and how long a call takes there, whether a server of processes runs
-    already, how many threads the run itself has, and what it took to start one, if one was.
-    `whole`: all is still to be done, also what has been started by now. `earlier`: calls of the run
-    that this one goes on from.
+    in force, its throughput and how long a call takes there (0 if none has ended), whether a server
+    of processes runs already, how many threads the run itself has, and what it took to start one,
+    if one was. `whole`: all is still to be done, also what has been started by now. `earlier`:
+    calls of the run that this one goes on from.
     """
 
     left: int | None = None
@@ -72,6 +77,21 @@ class Situation:
     thread_start: Seconds = 0.0
     whole: bool = False
     earlier: int = 0
+
+    @property
+    def in_threads(self) -> int:
+        """Calls that run in threads at once, as the plan in force has it."""
+        plan = self.plan
+        return plan.workers if plan is not None and plan.mechanism == "thread" else 0
+
+    def draining(self, task: TaskProfile) -> Seconds:
+        """How long it takes until those have ended, before a fork; infinite if that is not waited
+        for, 0 if there are none.
+        """
+        if not self.in_threads:
+            return 0.0
+        soon = last_ends(task, self.in_threads) <= SOON_OVER
+        return _LAST * (self.service or task.wall) if soon else math.inf
 
     @property
     def expected(self) -> float:
@@ -260,6 +280,10 @@ class Choice:
             insort(plans, now.plan, key=_order)
         return plans
 
+    def until_ready(self, plan: Plan, task: TaskProfile, now: Situation) -> Seconds:
+        """Return how long it takes until `plan` is at work."""
+        return self._startup(plan, task, now)[0]
+
     def _startup(self, plan: Plan, task: TaskProfile, now: Situation) -> tuple[Seconds, PerSecond]:
         """Return how long it takes until `plan` is at work, and how many calls a second end until
         then.
@@ -274,8 +298,9 @@ class Choice:
         )
         served = now.served or ready.server
         idle = 0 if now.whole else ready.idle
-        # What runs in threads ends before a fork; see `Auto`.
-        forks = not served and idle < plan.workers and ready.threads == 1 + now.threads
+        draining = now.draining(task)
+        alone = ready.threads == 1 + now.threads and draining < math.inf
+        forks = alone and not served and idle < plan.workers
         took = startup(self._machine, plan, server_running=served or forks, idle=idle)
         # Where threads take longer to start than is known, so do processes; but one that had to
         # wait for calls that hold the GIL says nothing of them.
@@ -284,12 +309,16 @@ class Choice:
         if not forks:
             return slower * took, now.rate
         took = slower * (took + _FORK)
-        if now.whole or now.plan is None or now.plan.mechanism != "thread":
+        if not draining or now.left is None:  # of many to come it is paid some time, and only grows
             return took, now.rate
         # No call begins before the last one in a thread has ended, and then one at a time.
-        draining = _LAST * now.service
-        ended = now.plan.concurrency + took / task.wall
+        ended = now.in_threads + took / task.wall
         return draining + took, ended / (draining + took)
+
+
+def last_ends(task: TaskProfile, under_way: int) -> Seconds:
+    """Return in how many seconds so many calls have ended that are under way in threads."""
+    return max(task.wall, under_way * task.cpu)
 
 
 def _order(plan: Plan) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from poolwise.executor.demand import cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.plan import Plan
@@ -45,9 +46,9 @@ def pinned(dispatch: Dispatch, plan: Plan, why: str = "as asked for") -> Iterato
         yield
 
 
-def opened(dispatch: Dispatch, plan: Plan) -> tuple[Lane, Seconds]:
-    """Open a lane; threads that are there have calls while others start. Also returns what `widen`
-    does.
+def opened(dispatch: Dispatch, plan: Plan, patience: Seconds = math.inf) -> tuple[Lane, Seconds]:
+    """Open a lane; threads that are there have calls while others start. Takes and also returns
+    what `widen` does.
 
     Raises:
         TransferError: the task cannot be sent to such workers.
@@ -56,24 +57,24 @@ def opened(dispatch: Dispatch, plan: Plan) -> tuple[Lane, Seconds]:
         return dispatch.open(plan), 0.0
     lane = dispatch.open(replace(plan, workers=_AT_ONCE))
     dispatch.pump()
-    return lane, widen(dispatch, lane, plan)
+    return lane, widen(dispatch, lane, plan, patience)
 
 
 def widen(dispatch: Dispatch, lane: Lane, plan: Plan, patience: Seconds = math.inf) -> Seconds:
     """Have another number of threads; those that are there have calls while others start.
 
-    No more are started after some that took longer than `patience` each, if those that are there
-    compute all the while. Returns what it took to start one of the last of them, 0 if none was.
+    No more are started after some that took longer than `patience` each, if others compute all the
+    while. Returns what it took to start one of the last of them, 0 if none was.
     """
     clock, each = dispatch.clock, 0.0
     while lane.active and (more := min(plan.workers - lane.plan.workers, _AT_ONCE)) > 0:
-        began, used, threads = clock.now(), clock.process_cpu(), lane.pool.workers
+        began, used, threads = clock.now(), cpu_of_others(clock), lane.pool.workers
         lane.widen(replace(plan, workers=lane.plan.workers + more))
-        took = clock.now() - began
+        took, used = clock.now() - began, cpu_of_others(clock) - used
         if lane.pool.workers > threads:
             each = took / (lane.pool.workers - threads)
         dispatch.pump()
-        if each > patience and clock.process_cpu() - used > _COMPUTE * took:
+        if each > patience and used > _COMPUTE * took:
             return each
     if lane.active:  # no thread of it can be started otherwise
         lane.widen(plan)

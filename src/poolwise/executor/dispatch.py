@@ -69,7 +69,7 @@ class Dispatch:
         self.started_at: Seconds | None = None
         self.sent = 0  # calls drawn and given a place in the output
         self.settled = 0
-        self.longest: Seconds = 0.0  # call, as a mean of its batch; the first may have imported
+        self.longest: Seconds = 0.0  # a call has computed, as a mean of its batch; not the first
         self.failed_calls = 0
         self.lost_workers = 0
         self.killed = 0  # workers that were ended on purpose
@@ -337,7 +337,7 @@ class Dispatch:
         flight = self._flights[batch]
         count = len(outcomes.values)
         if self.settled:
-            self.longest = max(self.longest, outcomes.service / count)
+            self.longest = max(self.longest, outcomes.cpu / count)
         if self.keep_specimen:
             self.specimen = flight.batch.columns, outcomes.values
         wanted = self.again.wanted(flight.first + first, outcomes.errors) if outcomes.errors else []

@@ -131,8 +131,9 @@ class Lane:
     def _ahead_for_all(self) -> int:
         """Batches for each call at once that may lie in a queue for the first that is free.
 
-        None where there are more threads than the plan has, or another lane: who is free first may
-        be there. Few while something is learnt: calls are kept for those who run them then.
+        0, which leaves it to their duration, where there are more threads than the plan has, or
+        another lane: who is free first may be there. Few while something is learnt: calls are kept
+        for those who run them then.
         """
         pool = self.pool
         alone = pool.first_free and pool.workers <= self.width and self._dispatch.has_only(self)

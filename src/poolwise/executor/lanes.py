@@ -23,7 +23,8 @@ _NOTICE_WITHIN: Seconds = 5e-3
 _LONGER = 2.0
 
 #: A thread starts in 0.1 to 0.4 ms. It takes longer where calls have come to compute in turn: 32
-#: more of them took 140 ms, and would have been in each other's way. (Also on a busy machine.)
+#: more of them took 140 ms, and would have been in each other's way. (And on a busy machine, which
+#: is no reason; see `widen`.)
 _START_WITHIN: Seconds = 1e-3
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
@@ -86,10 +87,11 @@ class CurrentLane:
             old = self._step_aside(old, task)
         try:
             with QuickTurns():
-                new, took = opened(dispatch, plan)
+                new, took = opened(dispatch, plan, _START_WITHIN)
             self._note_start(took)
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
+            old.width = old.plan.concurrency
             return old
         until = new.opened_at + (task.wall if patient else 0.0)
         while new.all_ready_at is None and new.active and not dispatch.finished:
@@ -101,6 +103,7 @@ class CurrentLane:
         if not new.active:
             refusal = Refusal("its workers could not be started here", "use threads")
             self._choice.refuse(plan.mechanism, refusal)
+            old.width = old.plan.concurrency
         elif new.all_ready_at is not None:
             self._take(new, old)
         return self.lane

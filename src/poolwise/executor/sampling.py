@@ -40,6 +40,8 @@ def sample_of(
     start = lane.observe(dispatch.clock.now())
     began, settled = start.at, start.calls + before if before else 0
     while not dispatch.finished:
+        if dispatch.workload.pace:
+            dispatch.fill()  # what drawing computes is not the calls'
         with meter:  # as one stay: each that begins is many turns, beside threads that compute
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:

@@ -65,8 +65,10 @@ class Widening:
         while True:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
+            width, asked = min(width, lane.plan.workers), width
             meter = DemandMeter(dispatch.clock)
             limit = patience(task.wall)
+            before = min(before, width)
             sample = yield from sample_of(dispatch, lane, width, before, meter=meter, at_most=limit)
             if not sample.calls or dispatch.nothing_left:
                 return
@@ -80,6 +82,8 @@ class Widening:
             grows = full or narrow is None or _grew(narrow, sample)
             needed = math.ceil(_ENOUGH_THREADS * cpus * task.wall / max(task.cpu, 1e-6))
             wider = min((4 if full and light else 2) * width, self._most_threads(), needed)
+            if width < asked:  # no more could be started soon
+                return
             if not grows or task.gil_low or task.outside or not self._pays(task, width, wider):
                 return
             narrow, width = sample, wider

@@ -161,7 +161,8 @@ def bound_lines(record: RunRecord, current: Forecast | None) -> Iterator[str]:
     """Return what bound the plan in force, and the rate it reached against its forecast."""
     reached = _reached([use for use in record.uses if use.plan == record.plan])
     if current is None:
-        why = "a pinned plan is not measured" if record.pinned else "nothing was chosen yet"
+        why = "it was not compared" if record.forecasts else "nothing was chosen yet"
+        why = "a pinned plan is not measured" if record.pinned else why
         if reached:
             yield f"not known ({why}): {calls_per_second(reached)} calls/s"
         return
