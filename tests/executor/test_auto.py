@@ -537,16 +537,20 @@ def test_a_first_call_that_imports_is_known_again() -> None:
     assert simulate(works, known=first.taught).remembered is first.taught
 
 
-def test_known_calls_go_to_idle_workers_after_the_first() -> None:
+@pytest.mark.parametrize(("kind", "before"), [(list, 0), (iter, 1)])
+def test_known_calls_go_to_idle_workers_at_once_if_all_can_be_looked_at(
+    kind: Callable[[list[Work]], Iterable[Work]], before: int
+) -> None:
     known = simulate([Work(gil=1e-3)] * 2_000).taught
     assert known is not None
     assert known.plan == Plan("process", 2)
     works = [Work(gil=1e-3)] * 20
-    result = simulate(works, known=known, idle=2)
+    result = simulate(kind(works), known=known, idle=2)
     assert result.values == works
     assert result.plan == known.plan, result.story
+    assert result.remembered is known
     elsewhere = [use for use in result.uses if use.plan != known.plan]
-    assert sum(use.calls for use in elsewhere) == 1, result.story
+    assert sum(use.calls for use in elsewhere) == before, result.story
 
 
 @dataclass(frozen=True)

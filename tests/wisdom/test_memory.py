@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 from wisdom_entries import PROFILE
 
+from explain.explain_records import a_record
+from poolwise.executor.record import PlanUse
+from poolwise.executor.remember import Memory
 from poolwise.machine import this_machine
 from poolwise.machine.fingerprint import fingerprint_of
 from poolwise.plan import Plan
+from poolwise.task import Task
 from poolwise.wisdom import Entry, database, flush, keep, memory, recall, spent, subject_of
 
 FACTS = this_machine().facts
@@ -60,6 +64,21 @@ def test_what_a_function_has_used_in_this_process_adds_up() -> None:
     assert spent(entry) == pytest.approx(200 * PROFILE.cpu)
     memory.forget_all()
     assert spent(entry) == 0.0
+
+
+@pytest.mark.parametrize(("times", "stays"), [(1.0, True), (2.5, True), (0.1, False), (10, False)])
+def test_what_has_turned_out_to_be_wrong_is_not_gone_on_from_again(
+    times: float, stays: bool
+) -> None:
+    """Even if the run that shows it is too short to tell what would be right."""
+    entry = entry_of(work)
+    keep(entry, at_once=False)
+    used = PlanUse(entry.plan, 20, 10e-3, 10e-3, 20 * times * PROFILE.cpu)
+    record = replace(
+        a_record(PROFILE, function=work), uses=(used,), remembered=entry, elapsed=10e-3, done=20
+    )
+    assert not Memory(Task(work), FACTS).keep(record, learned=True)
+    assert recall(work, FACTS) == (entry if stays else None)
 
 
 def test_a_new_process_recalls_it() -> None:

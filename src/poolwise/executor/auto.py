@@ -27,6 +27,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits, kind
 from poolwise.planner.choose import MARGIN
 from poolwise.probe import Sample, TaskProfile
+from poolwise.probe.changeable import nothing_can_change
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
@@ -46,6 +47,9 @@ _SOME = 8
 #: milliseconds, ten times less than they could win. What earlier maps of a function have used
 #: counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 100e-3
+
+#: Inputs of which each can be looked at before any call runs: that takes a µs each.
+_A_FEW = 256
 
 #: However short calls are, threads have so long to end: whoever is told to has to get a CPU and the
 #: GIL first. Those of 20 µs were waited for for 40 µs, and an executed server started instead.
@@ -125,6 +129,9 @@ class Auto:
         expected = None if known is None else known.profile
         if known is not None:
             self._spent = spent(known)
+            if self._goes_straight_on(known):
+                yield
+                return
             self._prepare(known.profile)
         self._findings.strangers = strangers = self._dispatch.clock.others_running()
         yield from self._opening.steps(known, strangers)
@@ -191,12 +198,32 @@ class Auto:
         left = 1_000 if calls is None else calls
         return self._choice.rank(self.profile, Situation(left=left, whole=True))
 
+    def _goes_straight_on(self, known: Entry) -> bool:
+        """Go on from what an earlier run has taught before any call has run, if its workers wait
+        for these: a few, which could all change nothing. So there is nothing to see to first.
+        """
+        dispatch, plan, calls = self._dispatch, known.plan, self._dispatch.workload.at_hand
+        few = calls is not None and 2 <= (dispatch.remaining or 0) <= _A_FEW
+        if not few or plan.mechanism != "process" or not known.decided:
+            return False
+        options = replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
+        ready = dispatch.mechanism("process").readiness(options).idle >= plan.workers
+        if not ready or self._choice.refusal("process", known.profile) is not None:
+            return False
+        if calls is None or not nothing_can_change(*calls):
+            return False
+        self._findings.profile = known.profile
+        self._findings.learned = True
+        self._go_on_from(known)
+        return True
+
     def _take_up(self, known: Entry) -> None:
         """Go on from what an earlier run has taught, if the first calls agree with it."""
-        if not self._trust.take_up(known.profile, known.learned):
-            return
-        decided = known.learned and (known.profile.waits or known.profile.gil_known)
-        self.remembered, self._favourite = known, known.plan if decided else None
+        if self._trust.take_up(known.profile, known.learned):
+            self._go_on_from(known)
+
+    def _go_on_from(self, known: Entry) -> None:
+        self.remembered, self._favourite = known, known.plan if known.decided else None
         self._current.earlier = known.calls
         self._dispatch.note(f"the rest is remembered from {known.run}: {known.plan}")
         self._on_trust = self._findings.learned

@@ -8,6 +8,7 @@ from poolwise import wisdom
 from poolwise.executor.record import RunRecord
 from poolwise.machine import Facts
 from poolwise.machine.fingerprint import fingerprint_of
+from poolwise.probe.likeness import near
 from poolwise.task import Task
 from poolwise.units import Seconds
 
@@ -38,6 +39,8 @@ class Memory:
         """Remember what a run has taught; false if it was nothing. That calls turned out to be
         `unsendable` while some ran in processes is worth it always.
         """
+        if record.remembered is not None and not _as_remembered(record):
+            wisdom.drop(record.remembered)  # also if this run is too short to tell what is right
         profile = record.profile
         told = learned or unsendable or record.plan.mechanism != "inline"
         learned = learned and _borne_out(record)
@@ -58,6 +61,14 @@ class Memory:
         )
         wisdom.keep(entry, at_once=record.elapsed >= _LONG)
         return True
+
+
+def _as_remembered(record: RunRecord) -> bool:
+    """Whether calls computed for about as long as in the run that this one went on from."""
+    assert record.remembered is not None
+    calls = sum(use.calls for use in record.uses)
+    old = record.remembered.profile
+    return not calls or near(sum(use.cpu for use in record.uses) / calls, old.cpu, old.wall)
 
 
 def _borne_out(record: RunRecord) -> bool:

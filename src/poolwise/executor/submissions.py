@@ -115,6 +115,10 @@ class Submissions:
         return not (self._arrived or self._more or any(self._waiting.values()))
 
     @property
+    def at_hand(self) -> None:
+        """Calls come one by one."""
+
+    @property
     def remaining(self) -> int | None:
         """Calls that wait."""
         return len(self._arrived) + sum(map(len, self._waiting.values()))

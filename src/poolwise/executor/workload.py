@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, cast
 
 from poolwise.task import Columns, Task
 from poolwise.timing.clock import Clock
@@ -32,6 +32,13 @@ class Workload(Protocol):
     def pace(self) -> Seconds:
         """How long the latest draw waited for one call; 0 if calls come faster than they are
         asked for.
+        """
+        ...
+
+    @property
+    def at_hand(self) -> tuple[Task, tuple[Sequence[object], ...]] | None:
+        """All calls, where they can be looked at before any is drawn: the arguments of a map that
+        lie in lists and the like.
         """
         ...
 
@@ -71,6 +78,13 @@ class Inputs:
         if self.exhausted:
             return 0
         return None if self._hint is None else max(0, self._hint - self.drawn)
+
+    @property
+    def at_hand(self) -> tuple[Task, tuple[Sequence[object], ...]] | None:
+        """All calls, as long as none has been drawn from lists, tuples, ranges and strings."""
+        if self._iterables is None or not self._at_once:
+            return None
+        return self._task, cast(tuple[Sequence[object], ...], self._iterables)
 
     def draw(self, limit: int, mechanism: str = "") -> tuple[Task, Columns] | None:
         """Draw up to `limit` inputs: at once from sequences, else until a millisecond is spent."""

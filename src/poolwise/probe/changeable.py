@@ -11,13 +11,14 @@ from __future__ import annotations
 import dis
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
 
 from poolwise.mechanisms.module_state import variables_of
 from poolwise.mechanisms.reached import names_reached_by
-from poolwise.task import Columns, Task
+from poolwise.task import Task
 
 _FIXED = (type(None), bool, int, float, complex, str, bytes, range, re.Pattern)
 
@@ -29,7 +30,7 @@ _REBINDS_CELLS = {"STORE_DEREF", "DELETE_DEREF"}
 _TRICKS = {"globals", "vars", "setattr", "delattr", "exec", "eval", "__dict__", "modules"}
 
 
-def nothing_can_change(task: Task, columns: Columns) -> bool:
+def nothing_can_change(task: Task, columns: Iterable[Iterable[object]]) -> bool:
     """Whether all that these calls share with the program is such that they cannot change it.
 
     Reads the code of all functions of the user's within reach. What libraries and C code keep

@@ -47,6 +47,11 @@ class Entry:
         return key_of(self.subject, self.machine)
 
     @property
+    def decided(self) -> bool:
+        """Whether enough was known of the calls for the plan to be more than a guess."""
+        return self.learned and (self.profile.waits or self.profile.gil_known)
+
+    @property
     def run(self) -> str:
         """Which run it was, for people."""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.at))

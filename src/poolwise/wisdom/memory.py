@@ -64,6 +64,12 @@ def keep(entry: Entry, *, at_once: bool) -> None:
         flush()
 
 
+def drop(entry: Entry) -> None:
+    """Forget in this process what has turned out to be wrong; its next run learns anew."""
+    _known[entry.key] = None
+    _pending.pop(entry.key, None)
+
+
 def spent(entry: Entry) -> Seconds:
     """Return how much CPU time runs of the function have used in this process: whoever maps again
     and again is likely to go on.
