@@ -85,11 +85,12 @@ def server():
 @METHODS
 def test_an_idle_worker_may_be_killed(method: str, tmp_path: Path) -> None:
     program = (
-        KILLED
+        MEETING
+        + KILLED
         + """
-first = set(mapped(pid, range(20)))
+first = set(mapped(meet, range(2)))
 kill(min(first))
-second = set(mapped(pid, range(20)))
+second = set(mapped(meet, range(2)))
 assert max(first) in second and min(first) not in second and len(second) == 2
 """
     )
@@ -100,14 +101,15 @@ assert max(first) in second and min(first) not in second and len(second) == 2
 @METHODS
 def test_the_server_of_idle_workers_may_be_killed(method: str, tmp_path: Path) -> None:
     program = (
-        KILLED
+        MEETING
+        + KILLED
         + """
-first = set(mapped(pid, range(20)))
+first = set(mapped(meet, range(2)))
 kill(server())
-assert len(set(mapped(pid, range(20)))) == 2  # they may serve once more
-second = set(mapped(pid, range(20)))
+assert len(set(mapped(meet, range(2)))) == 2  # they may serve once more
+second = set(mapped(meet, range(2)))
 assert len(second) == 2 and not second & first
-assert set(mapped(pid, range(20))) == second
+assert set(mapped(meet, range(2))) == second
 poolwise.shutdown()
 for each in first:
     try:
@@ -123,7 +125,8 @@ for each in first:
 @METHODS
 def test_everything_may_be_killed(method: str, tmp_path: Path) -> None:
     program = (
-        KILLED
+        MEETING
+        + KILLED
         + """
 for _ in range(3):
     for each in {server(), *mapped(pid, range(8))} if servers.there_is() else mapped(pid, [0]):
@@ -131,7 +134,7 @@ for _ in range(3):
             kill(each)
         except ProcessLookupError:
             pass
-assert len(set(mapped(pid, range(20)))) == 2
+assert len(set(mapped(meet, range(2)))) == 2
 """
     )
     run(tmp_path, program, method)
@@ -141,9 +144,10 @@ assert len(set(mapped(pid, range(20)))) == 2
 @METHODS
 def test_shutdown_ends_idle_workers_and_servers(method: str, tmp_path: Path) -> None:
     program = (
-        KILLED
+        MEETING
+        + KILLED
         + """
-watched = [os.pidfd_open(each) for each in set(mapped(pid, range(20)))]
+watched = [os.pidfd_open(each) for each in set(mapped(meet, range(2)))]
 watched.append(os.pidfd_open(server()))
 poolwise.shutdown()
 for each in watched:
@@ -152,7 +156,7 @@ with open(f"/proc/self/task/{os.getpid()}/children") as file:
     assert not file.read().split()
 assert idle_workers.count(1) == 0 and not servers.there_is()
 poolwise.shutdown()
-assert len(set(mapped(pid, range(20)))) == 2
+assert len(set(mapped(meet, range(2)))) == 2
 """
     )
     run(tmp_path, program, method)
@@ -161,15 +165,15 @@ assert len(set(mapped(pid, range(20)))) == 2
 @pytest.mark.fault
 @METHODS
 def test_a_user_fork_leaves_idle_workers_to_the_parent(method: str, tmp_path: Path) -> None:
-    program = """
+    program = f"""{MEETING}
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)
-first = set(mapped(pid, range(20)))
+first = set(mapped(meet, range(2)))
 child = os.fork()
 if not child:
     try:
         assert not idle_workers.count(1)
-        own = set(mapped(pid, range(20)))
+        own = set(mapped(meet, range(2)))
         assert len(own) == 2 and not own & first
         poolwise.shutdown()
         os._exit(0)
@@ -177,7 +181,7 @@ if not child:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
 assert os.waitpid(child, 0)[1] == 0
-assert set(mapped(pid, range(20))) == first
+assert set(mapped(meet, range(2))) == first
 """
     run(tmp_path, program, method)
 
@@ -185,8 +189,8 @@ assert set(mapped(pid, range(20))) == first
 @pytest.mark.fault
 @METHODS
 def test_idle_workers_end_with_the_program(method: str, tmp_path: Path) -> None:
-    program = """
-print(*set(mapped(pid, range(20))))
+    program = f"""{MEETING}
+print(*set(mapped(meet, range(2))))
 """
     for each in run(tmp_path, program, method).split():
         status = Path(f"/proc/{each}/stat")
