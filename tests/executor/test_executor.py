@@ -910,6 +910,28 @@ def test_when_the_dispatcher_fails_every_future_does_and_the_next_call_runs(
     assert result(pool.submit(square, 3)) == 9
 
 
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.fault
+def test_who_submits_again_at_the_sight_of_the_failure_is_served(
+    make: Make, inject: Callable[..., Iterator[int]], plan: str | None
+) -> None:
+    """While others are still being told, in the very thread that tells them."""
+    inject(Dispatch, "fill", 3)
+    pool = make(plan)
+    again: list[cf.Future[int]] = []
+
+    def once_more(future: cf.Future[int]) -> None:
+        if future.exception() is not None:
+            again.append(pool.submit(square, 3))
+
+    futures = [pool.submit(square, number) for number in range(50)]
+    for future in futures:
+        future.add_done_callback(once_more)
+    cf.wait(futures, DEADLINE)
+    assert again
+    assert {result(future) for future in again} == {9}
+
+
 @pytest.mark.parametrize("plan", ["inline", "thread:4", None], ids=str)
 @pytest.mark.parametrize(
     ("cls", "method"), [(Running, "run"), (Submission, "begin"), (Submission, "run")]

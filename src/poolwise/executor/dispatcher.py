@@ -239,7 +239,8 @@ class Dispatcher:
 
     def _fail(self, error: BaseException) -> None:
         """Fail every call that has no end. The executor's next call gets another dispatcher,
-        unless the initializer was at fault.
+        unless the initializer was at fault: also one that is submitted at the sight of the first
+        of these failures.
         """
         ours = error if isinstance(error, PoolwiseError) else own_fault(error)
         if isinstance(ours, InitializerFailed):
@@ -248,10 +249,9 @@ class Dispatcher:
         try:
             self._dispatch.close()
         finally:
-            while not self.ended:
-                self._submissions.fail_all(ours, abandon=abandon)
-                with self._lock:
-                    self.ended = self._submissions.exhausted
+            with self._lock:
+                self.ended = True  # first: a call that arrives from now on is not among these
+            self._submissions.fail_all(ours, abandon=abandon)
 
 
 def _raise(error: BaseException) -> None:
