@@ -71,7 +71,7 @@ def test_nothing_is_sent_ahead_to_threads_that_the_plan_has_not() -> None:
 
 @pytest.mark.parametrize(
     ("patience", "used", "threads"),
-    [(1e-3, 1.0, 8), (10e-3, 1.0, 32), (math.inf, 1.0, 32), (1e-3, 0.5, 32)],
+    [(1e-3, 1.0, 12), (10e-3, 1.0, 32), (math.inf, 1.0, 32), (1e-3, 0.5, 32)],
 )
 def test_threads_that_are_slow_to_start_beside_others_that_compute_are_the_last(
     patience: float, used: float, threads: int, monkeypatch: pytest.MonkeyPatch

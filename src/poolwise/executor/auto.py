@@ -161,8 +161,9 @@ class Auto:
             if not self._dispatch.nothing_left and self._clearly_better(chosen):
                 if chosen.plan.mechanism == "process":
                     yield from self._make_way(chosen.plan, task)
-                left = self._choice.until_ready(chosen.plan, task, self._current.situation)
-                lane = yield from self._current.move(chosen.plan, task, left)
+                now = self._current.situation
+                startup = self._choice.until_ready(chosen.plan, task, now)
+                lane = yield from self._current.move(chosen.plan, task, startup)
                 if lane.plan.mechanism != chosen.plan.mechanism:
                     continue  # that could not be opened, and is refused from now on
             yield from self._run_for_a_while()

@@ -63,18 +63,21 @@ def opened(dispatch: Dispatch, plan: Plan, patience: Seconds = math.inf) -> tupl
 def widen(dispatch: Dispatch, lane: Lane, plan: Plan, patience: Seconds = math.inf) -> Seconds:
     """Have another number of threads; those that are there have calls while others start.
 
-    No more are started after some that took longer than `patience` each, if others compute all the
-    while. Returns what it took to start one of the last of them, 0 if none was.
+    No more are started after some that took longer than `patience` each, and others that did too
+    while all computed: that is looked for only then, because it takes 1 µs for each thread. Returns
+    what it took to start one of the last of them, 0 if none was.
     """
     clock, each = dispatch.clock, 0.0
     while lane.active and (more := min(plan.workers - lane.plan.workers, _AT_ONCE)) > 0:
-        began, used, threads = clock.now(), cpu_of_others(clock), lane.pool.workers
+        slow, threads = each > patience, lane.pool.workers
+        used, began = cpu_of_others(clock) if slow else 0.0, clock.now()
         lane.widen(replace(plan, workers=lane.plan.workers + more))
-        took, used = clock.now() - began, cpu_of_others(clock) - used
+        took = clock.now() - began
+        computed = slow and cpu_of_others(clock) - used > _COMPUTE * took
         if lane.pool.workers > threads:
             each = took / (lane.pool.workers - threads)
         dispatch.pump()
-        if each > patience and used > _COMPUTE * took:
+        if computed and each > patience:
             return each
     if lane.active:  # no thread of it can be started otherwise
         lane.widen(plan)
