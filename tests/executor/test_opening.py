@@ -11,6 +11,7 @@ import pytest
 from poolwise.executor.opening import Opening
 from poolwise.machine import this_machine
 from poolwise.probe.contention import Demand
+from probe.fake_clock import FakeClock
 from programs import run
 
 needs_two_cpus = pytest.mark.skipif(
@@ -25,7 +26,7 @@ from poolwise.executor.demand import Demand, DemandMeter
 class Undisturbed(DemandMeter):  # a busy machine can hide that calls compute
     demand = Demand(1.0, 1.0)
 opening.DemandMeter = Undisturbed
-opening._WAITED = opening._COMPUTED = 0.0  # or that they are long
+opening._WAITED, opening._COMPUTED, opening._MAY_BE_LONG = 1e-4, 0.0, 0.0  # or that they are long
 
 def call(number):
     end = time.thread_time() + 0.15
@@ -91,11 +92,10 @@ def test_a_call_that_comes_to_wait_is_seen_to(
         meter.elapsed = until
         meter.demand = Demand(cpu / until, cpu / until)
 
-    opening = object.__new__(Opening)
-    opening._patience = 5e-3, 20e-3
+    opening = opening_with(5e-3)
     monkeypatch.setattr(opening, "_watch", watch)
     lane = SimpleNamespace(in_flight=1)
-    assert opening._waits(lane, meter, None, None) == waits  # type: ignore[arg-type]
+    assert opening._waits(lane, meter, None) == waits  # type: ignore[arg-type]
     assert meter.elapsed == pytest.approx(windows * 5e-3)
 
 
@@ -111,25 +111,65 @@ def test_looks_that_take_longer_than_they_should_are_no_waiting(
         if meter.elapsed < until:
             meter.elapsed = until + 6e-3
 
-    opening = object.__new__(Opening)
-    opening._patience = 2e-3, 20e-3
+    opening = opening_with(2e-3)
     monkeypatch.setattr(opening, "_watch", watch)
     lane = SimpleNamespace(in_flight=1)
-    assert not opening._waits(lane, meter, None, None)  # type: ignore[arg-type]
+    assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
     assert windows == pytest.approx([2e-3] * 3)
 
 
-def test_where_workers_wait_a_call_that_computes_is_soon_a_long_one(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("taking", "seen"),
+    [
+        (0.0, [2e-3, 4e-3, 6e-3, 8e-3, 10e-3]),
+        (4e-3, [2e-3, 4e-3, 6e-3]),  # it has computed meanwhile
+        (50e-3, [2e-3, 4e-3, 6e-3]),  # once more, for it may have come to wait
+    ],
+)
+def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
+    taking: float, seen: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter = SimpleNamespace(elapsed=0.0, demand=Demand(1.0, 1.0))
-    opening = object.__new__(Opening)
-    opening._patience = 5e-3, 20e-3
+    opening = opening_with(2e-3)
+    opening._forked = True
+    looks: list[float] = []
+    started: list[float] = []
+
+    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+        meter.elapsed = until
+        looks.append(until)
+
+    def start_workers() -> None:
+        started.append(meter.elapsed)
+        opening._beside = object()  # type: ignore[assignment]
+        opening._dispatch.clock.spend(wait=taking)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(opening, "_watch", watch)
+    monkeypatch.setattr(opening, "_start_workers", start_workers)
+    lane = SimpleNamespace(in_flight=1)
+    assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
+    assert looks == pytest.approx(seen)
+    assert started == pytest.approx([4e-3])
+
+
+def test_no_workers_are_started_for_a_call_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = SimpleNamespace(elapsed=0.0, demand=Demand(0.1, 0.1))
+    opening = opening_with(2e-3)
+    opening._forked = True
 
     def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
         meter.elapsed = until
 
     monkeypatch.setattr(opening, "_watch", watch)
     lane = SimpleNamespace(in_flight=1)
-    assert not opening._waits(lane, meter, None, object())  # type: ignore[arg-type]
-    assert meter.elapsed == pytest.approx(10e-3)
+    assert opening._waits(lane, meter, None)  # type: ignore[arg-type]
+    assert opening._beside is None
+
+
+def opening_with(waited: float) -> Opening:
+    """One that looks at the first call after so many seconds, and for 20 ms."""
+    opening = object.__new__(Opening)
+    opening._patience = waited, 20e-3
+    opening._forked, opening._beside, opening._width = False, None, 8
+    opening._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
+    return opening

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from poolwise.timing import turns
-from poolwise.timing.turns import QuickTurns
+from poolwise.timing.turns import AT_ONCE, SOON, QuickTurns
 
 
 def test_the_interval_is_short_inside_and_the_users_again_outside() -> None:
@@ -22,6 +22,17 @@ def test_the_interval_is_short_inside_and_the_users_again_outside() -> None:
         assert sys.getswitchinterval() == pytest.approx(3e-3)
     finally:
         sys.setswitchinterval(usual)
+
+
+@pytest.mark.parametrize("inner", [SOON, AT_ONCE])
+@pytest.mark.parametrize("outer", [SOON, AT_ONCE])
+def test_the_shortest_that_anyone_wants_is_in_force(outer: float, inner: float) -> None:
+    usual = sys.getswitchinterval()
+    with QuickTurns(outer):
+        with QuickTurns(inner):
+            assert sys.getswitchinterval() == pytest.approx(min(outer, inner))
+        assert sys.getswitchinterval() == pytest.approx(outer)
+    assert sys.getswitchinterval() == pytest.approx(usual)
 
 
 def test_an_error_does_not_leave_it_short() -> None:
@@ -39,6 +50,20 @@ def test_who_has_it_shorter_keeps_it() -> None:
             assert sys.getswitchinterval() == pytest.approx(1e-5)
     finally:
         sys.setswitchinterval(usual)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_that_is_forked_inside_may_come_out() -> None:
+    child = 0
+    try:
+        with QuickTurns(), QuickTurns(AT_ONCE):
+            child = os.fork()
+    finally:
+        if not child:
+            with QuickTurns():
+                quick = sys.getswitchinterval() <= 6e-4
+            os._exit(0 if quick and sys.getswitchinterval() > 1e-3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -27,7 +27,7 @@ from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.payload import measure_payload
 from poolwise.task import Refusal
-from poolwise.timing.turns import QuickTurns
+from poolwise.timing.turns import AT_ONCE, QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
 
@@ -37,10 +37,13 @@ _WAITED: Seconds = 2e-3
 #: So long threads are watched before there are more of them.
 _WATCHED: Seconds = 5e-3
 
-#: One that has computed so long is a long one: ten times what a worker costs. Less where there are
-#: workers already: only long enough for it to import and connect before it comes to wait.
+#: One that has computed so long is a long one: ten times what a worker costs. Less where workers
+#: can be had at once: only long enough for it to import and connect before it comes to wait.
 _COMPUTED: Seconds = 20e-3
 _COMPUTED_BESIDE: Seconds = 10e-3
+
+#: One that has computed so long may be one of these: then workers are started.
+_MAY_BE_LONG: Seconds = 4e-3
 
 #: A call that lasted so long in an earlier run is expected to be long, and is taken for a long one
 #: when so much of it has shown whether it waits or computes.
@@ -55,9 +58,9 @@ _BRIEF: Seconds = 2e-3
 #: has less of them would not wish to pay for the thread: 0.2 ms.
 _FEW = 256
 
-#: With so few inputs for each CPU workers are started before the first call: there are too few
-#: calls to make up for one that ran alone. They cannot be forked while that one runs, and cost some
-#: 8 ms, with the pages that are copied after a fork: too much for more calls, which may be short.
+#: With so few inputs for each CPU this process is forked before the first call: there are too few
+#: calls to make up for one that ran alone. It cannot be while that one runs, and costs some 4 ms,
+#: with the pages that are copied after a fork: too much for more calls, which may be short.
 _FEW_FOR_A_CPU = 2
 
 #: A call that uses less of a CPU than this waits; than that, it does nothing else.
@@ -100,8 +103,11 @@ class Opening:
         self._cpus = math.floor(facts.usable_cpus)
         self._patience = _WAITED, _COMPUTED
         self._most: float = _FEW
+        self._known_long = False
         self._looked = False
         self._cautious = False
+        self._forked = False
+        self._beside: Lane | None = None
         self._width = _FIRST_WIDTH
 
     def steps(self, known: Entry | None = None, strangers: int = 0) -> Iterator[None]:
@@ -113,28 +119,31 @@ class Opening:
         if known is not None:  # what cannot be sent, or waits, needs no processes at first
             self._cautious = known.profile.waits or not known.profile.payload.carried
         if known is not None and known.profile.wall >= _LONG:
+            self._known_long = True
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
                 self._width = max(_FIRST_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
-        dispatch, few = self._dispatch, self._few_for_processes
-        beside = self._workers() if few else None
+        dispatch = self._dispatch
+        self._forked = self._few_for_processes and self._fork()
+        if self._forked and self._known_long:
+            self._start_workers()
         dispatch.keep_specimen = True
         try:
-            yield from self._first_call(beside, strangers)
+            yield from self._first_call(strangers)
         finally:
             dispatch.keep_specimen = False
 
-    def _first_call(self, beside: Lane | None, strangers: int) -> Iterator[None]:
+    def _first_call(self, strangers: int) -> Iterator[None]:
         dispatch = self._dispatch
         first = dispatch.open(Plan("thread", 1))
         while first.active and not first.ready_workers:
             dispatch.wait()
         if not first.active:  # no thread is left: a pilot needs none
-            if beside is not None:
-                dispatch.retire(beside)
+            if self._beside is not None:
+                dispatch.retire(self._beside)
             return
         clock = dispatch.clock
         others = cpu_of_others(clock)
@@ -142,7 +151,8 @@ class Opening:
         meter, beat = DemandMeter(clock), Heartbeat(clock)
         with QuickTurns(), meter:
             dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
-        waits = self._waits(first, meter, beat, beside)
+        waits = self._waits(first, meter, beat)
+        beside = self._beside
         # And by itself, not with helpers.
         computes = meter.demand.wanted < 1.0 + strangers + _WAITS
         if first.in_flight and beside is not None and computes and not waits:
@@ -168,12 +178,13 @@ class Opening:
             self._note(first, queued, cpu_of_others(clock) - others)
             dispatch.retire(first)
 
-    def _waits(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, beside: Lane | None) -> bool:
+    def _waits(self, lane: Lane, meter: DemandMeter, beat: Heartbeat) -> bool:
         """Whether the call in `lane` has come to wait, before it has computed for long. A first one
-        may import and connect before that.
+        may import and connect before that. Workers are started meanwhile, if they can be at once.
         """
+        clock = self._dispatch.clock
         waited, computed = self._patience
-        if beside is not None:
+        if self._forked:
             computed = min(computed, _COMPUTED_BESIDE)
         began = before = 0.0
         while True:
@@ -185,7 +196,13 @@ class Opening:
                 if share < _LIGHT:
                     self._width = max(self._width, _WIDTH)
                 return True
-            if ended >= computed or not lane.in_flight:
+            if self._forked and self._beside is None and lane.in_flight and ended >= _MAY_BE_LONG:
+                since = clock.now()
+                self._start_workers()
+                computed -= clock.now() - since  # which no look of these has seen
+                if not lane.in_flight:
+                    return False
+            elif ended >= computed or not lane.in_flight:
                 return False
             began, before = ended, wanted
 
@@ -216,27 +233,34 @@ class Opening:
         )  # one is drawn already
         return few and self._choice.refusal("process") is None
 
-    def _workers(self) -> Lane | None:
-        """Start workers for all CPUs but one, if this process can be forked now.
-
-        Before the first call: no fork is possible beside it, and what the owner does beside a call
-        that computes in Python has to wait for its turn, again and again.
-        """
+    def _fork(self) -> bool:
+        """Fork this process, if that is safe now; whether a server for workers runs."""
+        if self._workers < 1:
+            return False
         dispatch = self._dispatch
         process = dispatch.mechanism("process")
         process.prepare(dispatch.workers.tasks)
-        workers = min(self._cpus - 1, (dispatch.workload.remaining or 0))
+        return process.readiness(dispatch.workers).server
+
+    @property
+    def _workers(self) -> int:
+        """One for each CPU that the first call leaves."""
+        workers = min(self._cpus - 1, self._dispatch.workload.remaining or 0)
         if self._limits.max_workers is not None:
             workers = min(workers, self._limits.max_workers - 1)
-        if workers < 1 or not process.readiness(dispatch.workers).server:
-            return None
+        return workers
+
+    def _start_workers(self) -> None:
+        """Start workers beside the first call."""
         try:
-            lane = dispatch.open(Plan("process", workers))
+            with QuickTurns(AT_ONCE):
+                lane = self._dispatch.open(Plan("process", self._workers))
         except PicklingError as error:
+            self._forked = False
             self._choice.refuse("process", Refusal(str(error), "use threads"))
-            return None
+            return
         lane.width = 0  # nothing yet
-        return lane
+        self._beside = lane
 
     def _in_threads(self, first: Lane) -> Iterator[None]:
         """Let others begin until one has ended, then let go on who knows more.
