@@ -56,10 +56,13 @@ from _poolwise_worker.front_door import (
     SPAWN,
     STARTED,
 )
-from _poolwise_worker.guard import Guard
 from _poolwise_worker.outbox import leave
 from _poolwise_worker.parting import part_from_caller
 from _poolwise_worker.worker import ignore, run_worker, saying_what_lacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _poolwise_worker.guard import Guard
 
 
 class Server:
@@ -163,7 +166,7 @@ class Server:
     ) -> None:
         keeper = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
         try:
-            guard = None if limits is None else Guard(descriptors[-1], *limits)
+            guard = None if limits is None else _guard(descriptors[-1], *limits)
             pid = os.fork()
         except OSError as error:
             _fail(keeper, error.errno or 0)
@@ -247,6 +250,12 @@ class Server:
                 keeper, _ = self._keepers.pop(descriptor)
                 _reply(keeper, ENDED, status)
                 keeper.close()
+
+
+def _guard(marks: int, seconds: float, most: int) -> Guard:
+    from _poolwise_worker.guard import Guard  # few workers have any
+
+    return Guard(marks, seconds, most)
 
 
 def _fail(keeper: socket, number: int) -> None:

@@ -30,7 +30,6 @@ from errno import EAGAIN, ENOMEM
 
 from _poolwise_worker import said, surroundings, transfer, wire
 from _poolwise_worker.exchange import Exchange
-from _poolwise_worker.guard import Clock
 from _poolwise_worker.heap import Heap
 from _poolwise_worker.intake import Intake
 from _poolwise_worker.outbox import Outbox, flush_streams, leave
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
     from typing import Any
+
+    from _poolwise_worker.guard import Clock
 
 
 def run_worker(threads: int, descriptors: list[int], *, guarded: bool = False) -> None:
@@ -54,13 +55,19 @@ def run_worker(threads: int, descriptors: list[int], *, guarded: bool = False) -
         os.close(marks_fd)
         data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
         control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
-        clock = Clock(marks) if guarded else None
+        clock = _clock(marks) if guarded else None
         serve = prepare(data, control, marks, threads, os.getpid(), clock)
     serve()
     import atexit
 
     atexit._run_exitfuncs()
     flush_streams()
+
+
+def _clock(marks: memoryview) -> Clock:
+    from _poolwise_worker.guard import Clock  # few workers are watched
+
+    return Clock(marks)
 
 
 class saying_what_lacks:

@@ -6,7 +6,6 @@ import itertools
 import os
 import resource
 import select
-import selectors
 import signal
 import subprocess
 import sys
@@ -49,6 +48,7 @@ from process_calls import (
 import poolwise
 from poolwise.errors import TransferError
 from poolwise.mechanisms import WorkerOptions, mechanism, servers
+from poolwise.mechanisms.ending import _Ends
 from poolwise.task import Exit, Outcomes, Task
 from poolwise.testing import DEADLINE, End, Opened, Subject
 from thorough import thorough
@@ -634,7 +634,7 @@ def test_an_interrupted_close_leaves_nothing(pipe: str) -> None:
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal interrupted
         while frame is not None and not interrupted:
-            if frame.f_code is selectors.PollSelector.select.__code__:
+            if frame.f_code is _Ends.hear.__code__:
                 interrupted = True
                 raise KeyboardInterrupt
             frame = frame.f_back

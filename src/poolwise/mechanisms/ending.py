@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import selectors
+import select  # not `selectors`, whose import takes as long as that of all that is imported here
 from collections.abc import Iterable
+from math import ceil
 
 from _poolwise_worker.front_door import ENDED, FAILED
 from poolwise.mechanisms.worker_link import WorkerLink
@@ -20,45 +21,69 @@ def end_workers(workers: Iterable[WorkerLink], grace: Seconds | None) -> None:
     """
     clock = SystemClock()
     until = None if grace is None else clock.now() + grace
-    with selectors.PollSelector() as ends:
-        for worker in workers:
-            ends.register(worker.ends.data, selectors.EVENT_READ, worker)
-            ends.register(worker.ends.keeper, selectors.EVENT_READ, worker)
-            worker.ask_to_end()
-            worker.ends.resume()  # one that is stopped would never hear of it
-            worker.server.resume()
-        while left := {id(key.data): key.data for key in ends.get_map().values()}:
-            patience = None if until is None else until - clock.now()
-            if patience is not None and patience <= 0:
-                for worker in left.values():
-                    _kill(worker)
-                until = None
-                continue
-            for key, _ in ends.select(patience):
-                if key.fileobj is key.data.ends.data:
-                    _hear(ends, key.data)
-                elif key.fileobj in ends.get_map():
-                    _hear_keeper(ends, key.data, late=until is None and grace is not None)
+    ends = _Ends()
+    for worker in workers:
+        ends.listen_to(worker)
+        worker.ask_to_end()
+        worker.ends.resume()  # one that is stopped would never hear of it
+        worker.server.resume()
+    while left := ends.workers:
+        patience = None if until is None else until - clock.now()
+        if patience is not None and patience <= 0:
+            for worker in left:
+                _kill(worker)
+            until = None
+            continue
+        ends.hear(patience, late=until is None and grace is not None)
 
 
-def _hear(ends: selectors.BaseSelector, worker: WorkerLink) -> None:
-    if not worker.drop_what_came() and worker.reader.closed:
-        ends.unregister(worker.ends.data)
+class _Ends:
+    """The data sockets and keepers that can still tell something, by descriptor."""
 
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._data: dict[int, WorkerLink] = {}
+        self._keepers: dict[int, WorkerLink] = {}
 
-def _hear_keeper(ends: selectors.BaseSelector, worker: WorkerLink, *, late: bool) -> None:
-    news = worker.ends.news()
-    if news is None:
-        worker.orphan = True
-        ends.unregister(worker.ends.keeper)
-        if late:
-            worker.ends.end_life()
-    elif any(kind in (ENDED, FAILED) for kind, _ in news):
-        ends.unregister(worker.ends.keeper)
-        while worker.drop_what_came():
-            pass  # its last words
-        if worker.ends.data in ends.get_map():
-            ends.unregister(worker.ends.data)
+    @property
+    def workers(self) -> list[WorkerLink]:
+        """Those that have not ended."""
+        return list(
+            {id(each): each for each in (*self._data.values(), *self._keepers.values())}.values()
+        )
+
+    def listen_to(self, worker: WorkerLink) -> None:
+        for listeners, end in (self._data, worker.ends.data), (self._keepers, worker.ends.keeper):
+            listeners[end.fileno()] = worker
+            self._poll.register(end, select.POLLIN)
+
+    def hear(self, patience: Seconds | None, *, late: bool) -> None:
+        """Wait until something has come, for so long at most, and act on it."""
+        for descriptor, _ in self._poll.poll(None if patience is None else ceil(patience * 1e3)):
+            if descriptor in self._data:
+                worker = self._data[descriptor]
+                if not worker.drop_what_came() and worker.reader.closed:
+                    self._forget(self._data, descriptor)
+            elif descriptor in self._keepers:
+                self._hear_keeper(descriptor, late=late)
+
+    def _hear_keeper(self, descriptor: int, *, late: bool) -> None:
+        worker = self._keepers[descriptor]
+        news = worker.ends.news()
+        if news is None:
+            worker.orphan = True
+            self._forget(self._keepers, descriptor)
+            if late:
+                worker.ends.end_life()
+        elif any(kind in (ENDED, FAILED) for kind, _ in news):
+            self._forget(self._keepers, descriptor)
+            while worker.drop_what_came():
+                pass  # its last words
+            self._forget(self._data, worker.ends.data.fileno())
+
+    def _forget(self, listeners: dict[int, WorkerLink], descriptor: int) -> None:
+        if listeners.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
 
 
 def _kill(worker: WorkerLink) -> None:

@@ -44,6 +44,8 @@ class ProcessMechanism:
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
         """Return a pool without processes yet."""
+        if options.start_method is None and "poolwise.mechanisms.process_pool" not in sys.modules:
+            self.prepare(options.tasks)  # the fork imports what it needs while this process does
         from poolwise.mechanisms.process_pool import ProcessPool
 
         return ProcessPool(options, sink, inbox)

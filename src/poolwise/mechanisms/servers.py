@@ -195,6 +195,9 @@ def _fork() -> int:
 
 def _serve(ours: socket, theirs: socket, tasks: Sequence[Task]) -> Never:
     """Be a server, in the child. What that takes is imported here, where nobody waits for it."""
+    import gc
+
+    gc.freeze()  # a collection would touch, and so copy, what this process has of its caller
     try:
         ours.close()
         from _poolwise_worker import intake
