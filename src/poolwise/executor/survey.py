@@ -26,7 +26,7 @@ from poolwise.task import Columns, Task
 from poolwise.units import Seconds, duration, plural
 
 #: Looking at the size of arguments and results takes about so long.
-_LOOK_FOR: Seconds = 1e-3
+_LOOK_FOR: Seconds = 3e-4
 
 
 class Survey:
