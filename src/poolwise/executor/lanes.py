@@ -25,7 +25,7 @@ _LONGER = 2.0
 #: A thread starts in 0.1 to 0.4 ms. It takes longer where calls have come to compute in turn: 32
 #: more of them took 140 ms, and would have been in each other's way. (And on a busy machine, which
 #: is no reason; see `widen`.)
-_START_WITHIN: Seconds = 1e-3
+START_WITHIN: Seconds = 1e-3
 
 #: Workers that should be ready in less than this share of a call, such as idle ones, are waited
 #: for, for as long as a call. If the owner ran one, they would wait longer for it; in a thread it
@@ -79,7 +79,7 @@ class CurrentLane:
         if old.active and old.plan == plan:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
-            self._note_start(widen(dispatch, old, plan, _START_WITHIN))
+            self._note_start(widen(dispatch, old, plan, START_WITHIN))
             self.plan = old.plan
             return old
         patient = old.inline and startup < _WAIT_SHARE * task.wall
@@ -87,7 +87,7 @@ class CurrentLane:
             old = self._step_aside(old, task)
         try:
             with QuickTurns():
-                new, took = opened(dispatch, plan, _START_WITHIN)
+                new, took = opened(dispatch, plan, START_WITHIN)
             self._note_start(took)
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))

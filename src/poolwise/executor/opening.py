@@ -16,10 +16,12 @@ from pickle import PicklingError
 
 from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.executor.choice import Choice
+from poolwise.executor.conduct import widen
 from poolwise.executor.demand import DemandMeter, cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
-from poolwise.executor.lanes import CurrentLane
+from poolwise.executor.lanes import START_WITHIN, CurrentLane
+from poolwise.executor.widening import FIRST_WIDTH, MOST_AT_FIRST
 from poolwise.machine import Facts
 from poolwise.plan import Plan
 from poolwise.planner import Limits
@@ -70,9 +72,6 @@ _WAITS, _LIGHT = 0.5, 0.05
 #: all threads have queued for is not the call's own.
 _QUEUED_TIMES, _QUEUED_FOR = 1.0, 1e-3
 
-#: Threads for calls that wait: at first, unless more is known, and at most.
-_FIRST_WIDTH, _WIDTH = 8, 32
-
 
 class Opening:
     """Runs the first calls of a short workload. Used by the owner only.
@@ -108,7 +107,7 @@ class Opening:
         self._cautious = False
         self._forked = False
         self._beside: Lane | None = None
-        self._width = _FIRST_WIDTH
+        self._width = FIRST_WIDTH
 
     def steps(self, known: Entry | None = None, strangers: int = 0) -> Iterator[None]:
         """Run the first call, and others beside it if it is a long one.
@@ -123,7 +122,7 @@ class Opening:
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
-                self._width = max(_FIRST_WIDTH, known.plan.workers)
+                self._width = max(FIRST_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
         dispatch = self._dispatch
@@ -194,7 +193,7 @@ class Opening:
             share = (wanted - before) / max(ended - began, 1e-9)
             if share < _WAITS:
                 if share < _LIGHT:
-                    self._width = max(self._width, _WIDTH)
+                    self._width = max(self._width, MOST_AT_FIRST)
                 return True
             if self._forked and self._beside is None and lane.in_flight and ended >= _MAY_BE_LONG:
                 since = clock.now()
@@ -269,12 +268,13 @@ class Opening:
         other, and the first, from an end.
         """
         dispatch, clock = self._dispatch, self._dispatch.clock
-        most = max(
-            1, min(max(_WIDTH, self._width), self._limits.most_threads, dispatch.remaining or 1)
-        )
+        most = min(max(MOST_AT_FIRST, self._width), self._limits.most_threads)
+        most = max(1, min(most, dispatch.remaining or 1))
         width = min(self._width, most)
         while not first.calls:
-            first.widen(Plan("thread", width))
+            widen(dispatch, first, Plan("thread", width), START_WITHIN)
+            if first.plan.workers < width:  # no more can be started soon
+                most = width = first.plan.workers
             self._current.plan = first.plan
             began, used = clock.now(), clock.process_cpu()
             while not first.calls and (width == most or clock.now() - began < _WATCHED):

@@ -17,7 +17,7 @@ from poolwise.probe.contention import after_widening
 from poolwise.units import rate
 
 #: Threads with which widening begins, at least and at most.
-FIRST_WIDTH, _FIRST_WIDTH_MOST = 8, 32
+FIRST_WIDTH, MOST_AT_FIRST = 8, 32
 
 #: Doubling the threads must bring so much more throughput to be worth another doubling.
 _STILL_GROWS = 1.3
@@ -58,7 +58,7 @@ class Widening:
         filling = math.ceil(1.5 * task.wall / max(task.cpu, 1e-6))
         begun = self._current.lane.width if self._current.plan.mechanism == "thread" else 0
         # Those that are there have shown that they mostly wait, whatever the first call did.
-        width = max(begun, min(max(filling, FIRST_WIDTH), _FIRST_WIDTH_MOST))
+        width = max(begun, min(max(filling, FIRST_WIDTH), MOST_AT_FIRST))
         width = min(width, self._most_threads())
         narrow: Sample | None = None
         before = width if width > begun else 0  # calls that began under another width
