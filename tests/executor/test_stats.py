@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,34 @@ def test_deaths_tries_and_kills_are_counted(tmp_path: Path) -> None:
         pool.submit(hang, 0).exception()
         stats = pool.stats()
     assert (stats.failed, stats.killed, stats.restarts) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("plan", ["process:1", "thread:1"])
+def test_calls_that_fail_with_their_executor_have_failed(plan: str) -> None:
+    with poolwise.Executor(plan=plan, initializer=int, initargs=("none",)) as pool:
+        futures = [pool.submit(abs, -1)]
+        with suppress(poolwise.InitializerFailed):  # one that comes too late is refused
+            futures += [pool.submit(abs, -1) for _ in range(3)]
+        for each in futures:
+            assert isinstance(each.exception(), poolwise.InitializerFailed)
+        stats = pool.stats()
+    assert (stats.done, stats.failed, stats.cancelled) == (0, len(futures), 0)
+
+
+def test_calls_that_are_killed_with_their_executor_have_an_end_in_the_figures(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    pool = poolwise.Executor(plan="process:1")
+    futures = [pool.submit(_wait_at, str(tmp_path / "pipe")) for _ in range(4)]
+    with open(tmp_path / "pipe", "wb"):  # the first has begun
+        pool.kill_workers()
+        wait(futures)
+    pool.shutdown()
+    stats = pool.stats()
+    killed = 4 - sum(each.cancelled() for each in futures)
+    assert (stats.done, stats.failed, stats.cancelled) == (0, killed, 4 - killed)
+    assert killed
 
 
 def test_it_may_be_asked_at_any_time() -> None:

@@ -476,11 +476,16 @@ class Submissions:
         Calls that run in threads of this process go on and give their futures their ends, unless
         they are abandoned.
         """
+        tally = self.tallies.mine()
         for submission in self._take_unstarted():
             if submission.begin():
+                tally.failed += 1
                 submission.finish(None, error.again())
+            else:
+                tally.cancelled += 1
         for sent in self._drawn.values():
             if isinstance(sent, Submission):
+                tally.failed += 1
                 sent.finish(None, error.again())
         for tally in self.tallies.all() if abandon else ():
             running = tally.running
