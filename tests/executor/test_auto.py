@@ -244,6 +244,18 @@ def test_threads_that_ran_before_do_nothing_for_calls(monkeypatch: pytest.Monkey
     assert result.plan.mechanism == "process", result.story
 
 
+def test_a_first_call_that_makes_threads_for_the_others_is_not_believed_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside calls that use all CPUs by themselves nothing is listened to, which would tell."""
+    monkeypatch.setattr(SimulatedClock, "process_cpu", lambda c: 1.8 * c.now() + c.thread_cpu())
+    works = [Work(free=70e-3), *[Work(free=1e-3)] * 79]
+    result = simulate(works)
+    assert result.values == works
+    assert all(plan.mechanism != "process" for plan in result.plans), result.story
+    assert result.makespan < 0.16
+
+
 @pytest.mark.parametrize("limited", [False, True])
 def test_calls_that_want_freed_memory_again_go_to_workers_which_keep_it(
     limited: bool, monkeypatch: pytest.MonkeyPatch

@@ -28,6 +28,7 @@ from poolwise.planner import Limits, kind
 from poolwise.planner.choose import MARGIN
 from poolwise.probe import Sample, TaskProfile
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.pilot import WARM_UP
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
@@ -50,6 +51,11 @@ _WORTH_PREPARING: Seconds = 100e-3
 
 #: Inputs of which each can be looked at before any call runs: that takes a µs each.
 _A_FEW = 256
+
+#: A first call of up to so many seconds is repeated before anything rests on it, where at least so
+#: many for each CPU are left. An SVD that took 1 ms took 70 when it began the threads of OpenBLAS.
+_FIRST_AT_MOST: Seconds = 0.25
+_MANY_FOR_A_CPU = 16
 
 #: However short calls are, threads have so long to end: whoever is told to has to get a CPU and the
 #: GIL first. Those of 20 µs were waited for for 40 µs, and an executed server started instead.
@@ -86,6 +92,7 @@ class Auto:
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
         self._dispatch = dispatch
+        self._cpus = machine.facts.whole_cpus
         self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
         self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
@@ -147,6 +154,9 @@ class Auto:
         if known is not None:
             self._take_up(known)
         yield
+        if self._first_may_differ():
+            self._survey.pilot()
+            yield
         yield from self._learn_if_it_could_pay()
         self._survey.see_paging()
 
@@ -257,6 +267,18 @@ class Auto:
             if not self._current.threads:
                 self._prepared = True
                 process.prepare(dispatch.workers.tasks)
+
+    def _first_may_differ(self) -> bool:
+        """Whether all that is known is one call, long enough to have imported or made threads for
+        the others, so many are left that another one alone costs little, and nothing would be
+        listened to, which tells it otherwise.
+        """
+        task, left = self.profile, self._dispatch.remaining
+        if task is None or task.calls > 1 or task.waits or self.refused or self._findings.learned:
+            return False
+        long = WARM_UP <= task.wall <= _FIRST_AT_MOST
+        many = left is not None and left >= _MANY_FOR_A_CPU * self._cpus
+        return long and many and not self._choice.could_pay(task, self._current.situation)
 
     def _learn_if_it_could_pay(self) -> Iterator[None]:
         task = self.profile

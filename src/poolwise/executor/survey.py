@@ -23,10 +23,7 @@ from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import not_listened_to
 from poolwise.probe.likeness import alike
 from poolwise.task import Columns, Task
-from poolwise.units import Seconds, duration, plural
-
-#: Looking at the size of arguments and results takes about so long.
-_LOOK_FOR: Seconds = 3e-4
+from poolwise.units import duration, plural
 
 
 class Survey:
@@ -102,7 +99,7 @@ class Survey:
 
     def begin_with(self, sample: Sample, where: str) -> None:
         """Know of a task what its first calls have shown."""
-        dispatch, payload = self._dispatch, self._payload(sample)
+        dispatch, payload = self._dispatch, self._payload()
         if self.unsendable:
             payload = replace(payload, carried=False)
         task = self._findings.profile = self._findings.first_profile(sample, payload)
@@ -149,15 +146,11 @@ class Survey:
                 self._findings.profile = not_listened_to(task)
                 self._dispatch.note("no more learnt: processes do as well as threads could")
 
-    def _payload(self, sample: Sample) -> Payload:
+    def _payload(self) -> Payload:
         specimen, self._dispatch.specimen = self._dispatch.specimen, None
         if specimen is None:
             return Payload()
-        columns, values = specimen
-        each = max(sample.service / sample.calls, 1e-7)
-        calls = max(1, min(len(values), int(_LOOK_FOR / each)))
-        cut = tuple(column[:calls] for column in columns)
-        return measure_payload(cut, values[:calls], self._dispatch.clock)
+        return measure_payload(*specimen, self._dispatch.clock)
 
     def _most_threads(self) -> int:
         left, most = self._dispatch.remaining, self._limits.most_threads

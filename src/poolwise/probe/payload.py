@@ -26,6 +26,10 @@ _READ: Seconds = 5e-11
 _LOOKS = 3
 _LOOK_AGAIN: Seconds = 3e-4
 
+#: So many calls are looked at together as take so long: what one costs by itself is mostly what one
+#: pickle costs.
+_LOOK_FOR: Seconds = 3e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -44,12 +48,15 @@ def measure_payload(columns: Columns, values: list[object], clock: Clock) -> Pay
     Protocol 5 hands large buffers out, so their size is learnt without a copy; what sending
     them would cost is computed from it. `Payload.carried` is false if something does not pickle.
     """
-    calls = len(values)
-    if not calls:
+    if not values:
         return Payload()
+    calls = 1
     try:
-        bytes_in, there = _look(columns, clock)
-        bytes_out, back = _look(values, clock)
+        (bytes_in, there), (bytes_out, back) = _look_at(columns, values, calls, clock)
+        more = int(min(len(values), _LOOK_FOR / max(there, back, 1e-9)))
+        if more > calls:
+            calls = more
+            (bytes_in, there), (bytes_out, back) = _look_at(columns, values, calls, clock)
     except Exception:
         return Payload(carried=False)
     # Reading a pickle costs about what writing it does.
@@ -68,6 +75,13 @@ def copying(size: float) -> tuple[Seconds, Seconds]:
     if size < _LARGE:
         return size * _SOCKET, size * _SOCKET
     return size * _WRITE, size * _READ
+
+
+def _look_at(
+    columns: Columns, values: list[object], calls: int, clock: Clock
+) -> tuple[tuple[Bytes, Seconds], tuple[Bytes, Seconds]]:
+    """Look at the arguments and at the results of the first so many calls."""
+    return _look(tuple(column[:calls] for column in columns), clock), _look(values[:calls], clock)
 
 
 def _look(value: object, clock: Clock) -> tuple[Bytes, Seconds]:
