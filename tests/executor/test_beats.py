@@ -75,7 +75,22 @@ def test_waiting_for_a_cpu_does_not_count() -> None:
 
 def test_few_beats_say_nothing() -> None:
     assert heard(2, by=6e-4).held is None
-    assert not heard(5, by=6e-4).enough
+    assert not heard(2, by=6e-4).enough
+    assert not heard(5, by=1e-4).enough
+
+
+@pytest.mark.parametrize(
+    ("late", "enough"),
+    [("LLL", True), ("OLL", False), ("OLLL", True), ("LLOL", True), ("LOLO", False)],
+)
+def test_where_all_but_one_are_late_few_beats_are_enough(late: str, enough: bool) -> None:
+    clock = FakeClock()
+    heartbeat = Heartbeat(clock)
+    for each in late:
+        beat = Late(clock, by=6e-4 if each == "L" else 1e-4)
+        with heartbeat.beating(beat) as wait:  # type: ignore[arg-type]
+            wait(BEAT)
+    assert heartbeat.enough == enough
 
 
 def test_what_is_divided_is_listened_to_for_longer() -> None:

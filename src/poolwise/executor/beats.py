@@ -16,8 +16,10 @@ from poolwise.units import Seconds
 #: their outcomes for each other, so that what is posted hardly waits.
 BEAT: Seconds = 5e-4
 
-#: Fewer beats say nothing; so many say enough, unless they are divided.
+#: Fewer beats say nothing; so many say enough, unless they are divided. Where so many of them, all
+#: but one, are late, it needs no more: of those beside calls that let go hardly any is.
 _LEAST, _ENOUGH, _DIVIDED = 3, 6, 16
+_LATE_ENOUGH = 3
 
 #: For how long a thread has queued for a CPU is read again after so long.
 _FRESH: Seconds = 2e-4
@@ -97,7 +99,8 @@ class Heartbeat:
         if self._clock.now() - self._began > _LONG_ENOUGH:
             return True
         if self._beats < _ENOUGH:
-            return False
+            on_time = self._beats - self._late
+            return self._late >= _LATE_ENOUGH and on_time <= 1 and self.held is not None
         held = self.held
         # Beside calls that leave it alone hardly any is late; the first beat beside calls that hold
         # it may come before they begin.
