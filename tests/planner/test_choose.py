@@ -59,6 +59,9 @@ def forecast_lists(draw: st.DrawFn) -> list[Forecast]:
         (of(inline=2.0, process_2=1.2, process_2x2=1.0, process_2x4=1.02), "process:2x2"),
         (of(inline=NO, thread_2=NO, process_2=3.0), "process:2"),
         (of(inline=1.0, thread_2=NO, process_2=2.0), "inline"),
+        (of(inline=15.3, thread_2=14.8, process_2=14.5), "process:2"),
+        (of(inline=15.3, thread_2=14.5, process_2=14.4), "thread:2"),
+        (of(inline=15.3, thread_2=14.8, process_2=14.8), "inline"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
@@ -80,9 +83,10 @@ def test_what_is_chosen_is_possible_about_the_best_and_the_simplest_such(
     best = min(each.makespan for each in possible)
     assert chosen in possible
     assert chosen.makespan <= best * 1.05 * 1.01
-    for simpler in possible[: possible.index(chosen)]:
-        if simpler.plan.mechanism != chosen.plan.mechanism:
-            assert simpler.makespan > best * 1.05
+    for place, simpler in enumerate(possible[: possible.index(chosen)]):
+        if simpler.plan.mechanism != chosen.plan.mechanism and simpler.makespan <= best * 1.05:
+            # As good, but not so much better than what is simpler still.
+            assert any(each.makespan <= simpler.makespan * 1.05 for each in possible[:place])
 
 
 @settings(deadline=None)

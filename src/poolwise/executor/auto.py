@@ -39,7 +39,7 @@ _LOOK_AFTER: Seconds = 0.1
 
 #: The same where the end of the inputs is not in sight: as much is expected as has been, so what
 #: does not pay yet may soon.
-_LOOK_AGAIN: Seconds = 0.02
+_LOOK_AGAIN: Seconds = 5e-3
 
 #: Calls that tell whether they have changed: by a factor of three, on average.
 _SOME = 8

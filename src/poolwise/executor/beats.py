@@ -48,6 +48,7 @@ class Heartbeat:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began = clock.now()
+        self._first = True
         self._beats = self._late = 0
         self._turn: Seconds = 0.0
 
@@ -90,8 +91,11 @@ class Heartbeat:
 
     def _count(self, late: Seconds) -> None:
         self._turn = sys.getswitchinterval()
-        self._beats += 1
-        self._late += late > _LATE * self._turn
+        is_late = late > _LATE * self._turn
+        first, self._first = self._first, False
+        if is_late or not first:  # the first one may come before the call begins
+            self._beats += 1
+            self._late += is_late
 
     @property
     def enough(self) -> bool:
@@ -102,8 +106,7 @@ class Heartbeat:
             on_time = self._beats - self._late
             return self._late >= _LATE_ENOUGH and on_time <= 1 and self.held is not None
         held = self.held
-        # Beside calls that leave it alone hardly any is late; the first beat beside calls that hold
-        # it may come before they begin.
+        # Beside calls that leave it alone hardly any is late.
         return held is None or not 0.0 < held < MOSTLY or self._beats >= _DIVIDED
 
     @property

@@ -94,7 +94,7 @@ def after_listening(task: TaskProfile, held: float, threads: int = 1) -> TaskPro
         return task.with_gil(0.0, max(0.0, task.cpu - task.helpers))
     share = min(1.0, held / min(1.0, threads * task.cpu / task.wall))
     if share >= MOSTLY:
-        return task.with_gil(_HELD * task.cpu, task.cpu)
+        return task.with_gil(max(_HELD, share) * task.cpu, task.cpu)
     if share <= SELDOM:
         return task.with_gil(0.0, share * task.cpu)
     return task.with_gil(share * task.cpu, task.cpu)
