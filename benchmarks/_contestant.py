@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pickle import dumps, loads
 from time import perf_counter
 from typing import Any
 
@@ -123,8 +125,6 @@ def _pipes() -> tuple[Ends, Ends]:
 
 
 def _sockets() -> tuple[Ends, Ends]:
-    import socket
-
     ends = lambda end: (lambda: end.recv(1), lambda: end.send(b"\0"))  # noqa: E731
     ours, theirs = socket.socketpair()
     return ends(ours), ends(theirs)
@@ -144,10 +144,8 @@ def bare_executor(name: str, calls: int, pinned: bool) -> Figures:
     """
     import queue
     import select
-    import socket
     import threading
     from concurrent.futures import Future
-    from pickle import dumps, loads
 
     if pinned:
         ours, theirs = sorted(os.sched_getaffinity(0))[:2]
@@ -226,6 +224,94 @@ def cold(name: str, workers: int) -> Figures:
         return {"import": imports, "first result": perf_counter() - began}
 
 
+def cold_map(name: str, workers: int) -> Figures:
+    """The same of a map, whose workers are forks of this process: nothing else runs in it yet."""
+    from poolwise import map, shutdown
+
+    imports = timed(lambda: [import_module(module) for module in KINDS[name].modules])
+    began = perf_counter()
+    results = map(same, range(1_000), plan=f"process:{workers}")
+    next(results)
+    took = perf_counter() - began
+    results.close()
+    shutdown()
+    return {"import": imports, "first result": took}
+
+
+def bare_cold(name: str, workers: int) -> Figures:
+    """The least that workers can be whose parent is another process: a fork of this one forks them;
+    each loads a call, makes it and answers. What this machine and this Python take for that.
+    """
+    began = perf_counter()
+    with _forks_of_a_fork(workers) as ends:
+        for end in ends:
+            end.send(_CALL)
+        ends[0].recv(1 << 16)
+        first = perf_counter() - began
+        for end in ends[1:]:
+            end.recv(1 << 16)
+        took = {"first result": first, "all answered": perf_counter() - began}
+        return {"import": 0.0} | took
+
+
+def bare_memory(name: str) -> Figures:
+    """Private bytes of such a worker, and of its parent."""
+    with _forks_of_a_fork(2) as ends:
+        for end in ends:
+            end.send(_CALL)
+            end.recv(1 << 16)
+        descendants = _descendants(os.getpid())
+        (parent,) = (each for each in descendants if _descendants(each))
+        each = [_private(worker) for worker in descendants - {parent}]
+        return {"a worker": sum(each) / len(each), "others": _private(parent)}
+
+
+_CALL = dumps((same, (1,)))
+
+
+@contextmanager
+def _forks_of_a_fork(workers: int) -> Iterator[list[socket.socket]]:
+    """Our ends of the sockets to so many; they end when these are closed."""
+    pairs = [socket.socketpair() for _ in range(workers)]
+    server = os.fork()
+    if not server:
+        try:
+            for end, _ in pairs:
+                end.close()
+            children = [_bare_worker(place, pairs) for place in range(workers)]
+            for _, end in pairs:
+                end.close()
+            for child in children:
+                os.waitpid(child, 0)
+        finally:
+            os._exit(0)
+    for _, end in pairs:
+        end.close()
+    ends = [end for end, _ in pairs]
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            end.close()
+        os.waitpid(server, 0)
+
+
+def _bare_worker(place: int, pairs: list[tuple[socket.socket, socket.socket]]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for other, (_, end) in enumerate(pairs):
+            if other != place:
+                end.close()
+        end = pairs[place][1]
+        while message := end.recv(1 << 16):
+            function, arguments = loads(message)
+            end.send(dumps(function(*arguments)))
+    finally:
+        os._exit(0)
+
+
 def all_answered(name: str, workers: int, beside: list[str]) -> Figures:
     """Open, and have each worker begin a call, where nothing has happened before but that the
     caller has imported the modules `beside`.
@@ -249,7 +335,6 @@ def memory(name: str) -> Figures:
 
 def _gather(peer: Peer, workers: int) -> tuple[float, set[int]]:
     """Have each worker begin a call that waits for the others; when all had, and who they are."""
-    import socket
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as door:
@@ -324,7 +409,7 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     each.__name__: each
     for each in (
         map_throughput, submit_throughput, many_maps, round_trip, bare_round_trip, cold,
-        all_answered, memory, generated, bare_executor,
+        all_answered, memory, generated, bare_executor, cold_map, bare_cold, bare_memory,
     )
 }  # fmt: skip
 

@@ -10,10 +10,11 @@ submit     calls a second of no-ops that are submitted one by one, all results a
 trip       one call there and back, to one warm worker; also with the caller on one CPU and the
            worker on another (pinned); bare pipes and sockets between two processes beside it, and
            the least that an executor with a thread of its own can be
-cold       from just before the pool is made until the first result, imports apart; then until
-           each of 2 and of 6 workers runs a call, for each of them
+cold       from just before the pool is made until the first result, imports apart (of an executor;
+           of a map, whose workers are forks); then until each of 2 and of 6 workers runs a call,
+           for each of them; beside it the least that workers can be whose parent is another process
 memory     private bytes of an idle worker after one call (what its end would free), and of all
-           other processes that the library has started
+           other processes that the library has started; beside it the same least
 generator  a map over a generator: what the peak of the caller's memory grows by, for a million
            calls and for ten times as many; that results come in order is checked
 maps       a map of 20 calls of a millisecond, again and again; `poolwise.map` beside pools that
@@ -113,6 +114,10 @@ def mebibytes(size: float) -> str:
 # ---- who is measured in what ---------------------------------------------------------------------
 
 
+#: The least that workers can be whose parent is another process.
+_BARE_FORKS = "bare forks of a fork"
+
+
 def maps_of_no_ops(less: int) -> Topic:
     """Return who maps no-ops; the slow ones map fewer."""
     many, some, few = 1_000_000 // less, 200_000 // less, 20_000 // less
@@ -167,6 +172,9 @@ def cold_starts() -> Topic:
     names = ["poolwise process", "stdlib fork", "stdlib forkserver", "stdlib spawn", "Pool"]
     names += ["loky", "joblib", "mpire", "pebble", "ray"]
     rows = [Contestant(name, "cold", {"name": name, "workers": 2}) for name in names]
+    mapped = {"name": "poolwise process", "workers": 2}
+    rows.append(Contestant("poolwise map, forks", "cold_map", mapped))
+    rows.append(Contestant(_BARE_FORKS, "bare_cold", {"name": _BARE_FORKS, "workers": 2}))
     return Topic("cold start", rows, {"import": duration, "first result": duration})
 
 
@@ -185,6 +193,9 @@ def further_workers(less: int) -> Topic:
         if not beside or name in ("poolwise process", "stdlib forkserver", "stdlib spawn", "loky")
         for workers in ((2,) if less > 1 else (2, 6))
     ]
+    for workers in (2,) if less > 1 else (2, 6):
+        arguments = {"name": _BARE_FORKS, "workers": workers}
+        rows.append(Contestant(f"{_BARE_FORKS}, each of {workers}", "bare_cold", arguments))
     return Topic("all workers at a call", rows, {"each": duration})
 
 
@@ -193,6 +204,7 @@ def idle_workers() -> Topic:
     names = ["poolwise process", "stdlib fork", "stdlib forkserver", "stdlib spawn", "Pool"]
     names += ["loky", "joblib", "mpire", "pebble"]
     rows = [Contestant(name, "memory", {"name": name}) for name in names]
+    rows.append(Contestant(_BARE_FORKS, "bare_memory", {"name": _BARE_FORKS}))
     return Topic("private memory", rows, {"a worker": mebibytes, "others": mebibytes})
 
 
