@@ -1,15 +1,23 @@
-"""Worker processes; light to import, because most maps never open any."""
+"""Worker processes.
+
+All that they need is imported with this module, and this module with the map: who imports it after
+the first call has come waits for it, with all CPUs but one idle, and after a fork twice as long,
+for then the pages that are written are copied.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Sequence
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Pool, Readiness, Sink, WorkerOptions
 from poolwise.task import Refusal, Task, TaskTraits
+
+if hasattr(os, "fork"):  # else there are none
+    from poolwise.mechanisms import idle_workers, servers
+    from poolwise.mechanisms.process_pool import ProcessPool
 
 
 class ProcessMechanism:
@@ -25,29 +33,17 @@ class ProcessMechanism:
 
     def prepare(self, tasks: Sequence[Task], /) -> None:
         """Fork this process while that is safe, so that workers with these tasks start at once."""
-        from poolwise.mechanisms import servers
-
         servers.prepare(tasks)
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
         """Return whether a server runs, the idle workers that would do, and who is in its way."""
-        if "poolwise.mechanisms.servers" not in sys.modules:
-            return Readiness(threads=_threads())
-        from poolwise.mechanisms import servers
-
-        idle = 0
-        if "poolwise.mechanisms.idle_workers" in sys.modules:  # else no pool has left any
-            from poolwise.mechanisms import idle_workers
-
-            idle = idle_workers.count(options.threads_per_worker)
+        if not hasattr(os, "fork"):
+            return Readiness()
+        idle = idle_workers.count(options.threads_per_worker)
         return Readiness(servers.there_is(), idle, _threads())
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
         """Return a pool without processes yet."""
-        if options.start_method is None and "poolwise.mechanisms.process_pool" not in sys.modules:
-            self.prepare(options.tasks)  # the fork imports what it needs while this process does
-        from poolwise.mechanisms.process_pool import ProcessPool
-
         return ProcessPool(options, sink, inbox)
 
 

@@ -24,9 +24,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Never
 
-from _poolwise_worker import front_door
+from _poolwise_worker import front_door, intake
 from _poolwise_worker import surroundings as own
 from _poolwise_worker.apply import apply
+from _poolwise_worker.server import serve_as_fork  # here, for then forks need not import it
 from poolwise.mechanisms import worker_ends
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.interpreter import interpreter
@@ -194,15 +195,12 @@ def _fork() -> int:
 
 
 def _serve(ours: socket, theirs: socket, tasks: Sequence[Task]) -> Never:
-    """Be a server, in the child. What that takes is imported here, where nobody waits for it."""
+    """Be a server, in the child."""
     import gc
 
     gc.freeze()  # a collection would touch, and so copy, what this process has of its caller
     try:
         ours.close()
-        from _poolwise_worker import intake
-        from _poolwise_worker.server import serve_as_fork
-
         intake.inherited.update((task.id, task.function) for task in tasks)
         serve_as_fork(theirs.fileno(), plain_output())
     except OSError:  # it may open no files; the caller finds it gone, and starts another

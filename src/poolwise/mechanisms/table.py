@@ -1,8 +1,11 @@
-"""The one list of mechanisms; each is imported when it is first asked for."""
+"""The one list of mechanisms."""
 
 from __future__ import annotations
 
+from poolwise.mechanisms.inline import InlineMechanism
+from poolwise.mechanisms.process import ProcessMechanism
 from poolwise.mechanisms.protocol import Mechanism
+from poolwise.mechanisms.thread import ThreadMechanism
 from poolwise.plan import MECHANISMS
 
 
@@ -17,16 +20,10 @@ def mechanism(name: str) -> Mechanism:
     """
     match name:
         case "inline":
-            from poolwise.mechanisms.inline import InlineMechanism
-
             return InlineMechanism()
         case "thread":
-            from poolwise.mechanisms.thread import ThreadMechanism
-
             return ThreadMechanism()
         case "process":
-            from poolwise.mechanisms.process import ProcessMechanism
-
             return ProcessMechanism()
         case _:
             raise ValueError(f"unknown mechanism {name!r}; there are {', '.join(MECHANISMS)}")
