@@ -227,7 +227,7 @@ class FrameReader:
             payload, self._large = self._large, None
         else:
             end = HEADER.size + size
-            payload = bytes(memoryview(self._buffer)[HEADER.size : end])
+            payload = self._buffer[HEADER.size : end]
             del self._buffer[:end]
         _, kind, carried, key, first, count, service, cpu = self._header
         self._header = None

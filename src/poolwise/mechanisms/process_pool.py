@@ -283,7 +283,7 @@ class ProcessPool:
             suspect = batch.id in self._suspects
             encode = encoder.singly if suspect else encoder.batch
             packed = encode(batch, worker.exchange)
-            placed = buffers.placed(memoryview(packed.frame)[wire.HEADER.size :])
+            placed = buffers.placed(packed.frame, wire.HEADER.size)
             self._sent_bytes = _follow(self._sent_bytes, placed / calls)
             sent = worker.send(batch, packed)
             if suspect:
