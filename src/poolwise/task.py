@@ -44,7 +44,9 @@ class Task:
         return name if isinstance(name, str) else type(function).__qualname__
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, nor are outcomes: there is one for each batch, and to be frozen takes the time of
+# five calls.
+@dataclass(slots=True, eq=False)
 class Batch:
     """Calls of one task that are sent to a worker in one message."""
 
@@ -56,7 +58,7 @@ class Batch:
         return len(self.columns[0])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Outcomes:
     """What became of consecutive calls of one batch, in call order.
 
