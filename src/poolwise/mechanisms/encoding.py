@@ -203,6 +203,6 @@ def _which(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> str |
 def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> Packed:
     carried = len(descriptors)
     frame = wire.pack(
-        kind, batch.id, payload, first=batch.task.id, count=len(batch), descriptors=carried
+        kind, batch.id, payload, first=batch.task.id, count=batch.calls, descriptors=carried
     )
     return Packed(frame, descriptors)

@@ -30,7 +30,7 @@ class Sent:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.begin = 0
-        self.end = len(batch)
+        self.end = batch.calls
         self.recalled = False
         self.singly = False
 
