@@ -11,8 +11,3 @@ if TYPE_CHECKING:
 def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call `function`; what an executor's ``submit`` sends as the task."""
     return function(*args, **kwargs)
-
-
-def second(_: None, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function`, before which something else has been read."""
-    return function

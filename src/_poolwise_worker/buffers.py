@@ -110,17 +110,17 @@ def _table(parts: list[Part], size: int, buffers: list[memoryview], writer: Plac
         raise
 
 
-def _places(message: Part) -> Iterator[tuple[int, int, bool]]:
-    _, count = _HEAD.unpack_from(message)
-    end = _HEAD.size + (count + 1) * _PLACE.size
-    return _PLACE.iter_unpack(memoryview(message)[_HEAD.size : end])
+def _places(message: Part, begin: int = 0) -> Iterator[tuple[int, int, bool]]:
+    _, count = _HEAD.unpack_from(message, begin)
+    begin += _HEAD.size
+    return _PLACE.iter_unpack(memoryview(message)[begin : begin + (count + 1) * _PLACE.size])
 
 
-def placed(message: Part) -> int:
-    """Return how many bytes of a message lie in the arena."""
-    if message[0] != LARGE:
+def placed(message: Part, begin: int = 0) -> int:
+    """Return how many bytes lie in the arena of the message that begins there."""
+    if message[begin] != LARGE:
         return 0
-    return sum(size for offset, size, _ in _places(message) if offset != _HERE)
+    return sum(size for offset, size, _ in _places(message, begin) if offset != _HERE)
 
 
 def slots(message: Part) -> list[int]:

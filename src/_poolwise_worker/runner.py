@@ -153,7 +153,7 @@ class Runner:
         while self._calls:
             cpu, begin = thread_time(), perf_counter()
             self._begun = begin
-            for _ in range(stride):
+            for _ in range(min(stride, len(self._calls))):  # fewer, if some are given back
                 try:
                     argument = take()
                 except IndexError:
@@ -255,8 +255,8 @@ def _encode(
     """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
     try:
         if errors:
-            return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))
-        return wire.DONE, *transfer.dump(lambda: exchange.dumps(values))
+            return wire.MIXED, *transfer.dump(exchange.dumps, (values, errors))
+        return wire.DONE, *transfer.dump(exchange.dumps, values)
     except BaseException:
         for position, value in enumerate(values):
             try:
@@ -269,7 +269,7 @@ def _encode(
                     why = Untransferable(explain(value, "its result", error))
                 errors[position] = transfer.dumps_error(why)
                 values[position] = None
-        return wire.MIXED, *transfer.dump(lambda: exchange.dumps((values, errors)))
+        return wire.MIXED, *transfer.dump(exchange.dumps, (values, errors))
 
 
 def _spreading(function: Callable[..., Any]) -> Callable[[Any], Any]:

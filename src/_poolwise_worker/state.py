@@ -10,10 +10,13 @@ from _poolwise_worker import transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
-    from typing import Any, TypeAlias
+    from typing import Any, TypeAlias, TypeVar
 
     from _poolwise_worker.snapshots import SharedPickle
+
+    T = TypeVar("T")
 
 #: What a place holds: a pickled value; a function of its own, of which the code travels, because
 #: a reference would lead to what is there already; or a module, by name.
@@ -35,8 +38,9 @@ _brought: dict[tuple[str, str], tuple[int, object]] = {}
 _lock = allocate_lock()
 
 
-def bring(version: int, places: Places) -> None:
-    """Make modules here what they were in the caller when it took `version`; versions grow.
+def bring(version: int, places: Places) -> Callable[[T], T]:
+    """Make modules here what they were in the caller when it took `version`; versions grow. Return
+    what returns its argument: in a pickle, what is read after this.
 
     What the caller has not changed since it came last is left as calls here have made it. What is
     still as the import here made it keeps its identity. Late word of an older version is ignored.
@@ -56,6 +60,11 @@ def bring(version: int, places: Places) -> None:
                         if name == "__main__":
                             _fingerprints.pop(path, None)
                     _brought[name, path] = version, sign
+    return _itself
+
+
+def _itself(thing: T) -> T:
+    return thing
 
 
 #: Of each variable of ``__main__`` that a function brought, a fingerprint of what came last.

@@ -145,11 +145,12 @@ to_caller = TO_CALLER
 
 
 def dump(dumps: Callable[..., bytes], *arguments: object) -> tuple[bytes, list[int]]:
-    """Call `dumps`; return its pickle and the descriptors to send along, which the caller owns.
+    """Call `dumps`, which brings no snapshots; return its pickle and the descriptors to send along,
+    which the caller owns.
 
     Raises whatever `dumps` raises.
     """
-    if _DESCRIPTORS not in sys.modules:
+    if _CHANNELS not in sys.modules:
         return dumps(*arguments), []
     from _poolwise_worker.descriptors import dump
 
@@ -158,16 +159,16 @@ def dump(dumps: Callable[..., bytes], *arguments: object) -> tuple[bytes, list[i
 
 def looking() -> AbstractContextManager[None]:
     """Within the block, objects are pickled to see whether and how; none is changed for it."""
-    if _DESCRIPTORS not in sys.modules:
+    if _CHANNELS not in sys.modules:
         return _Nothing()
     from _poolwise_worker.descriptors import only_looking
 
     return only_looking()
 
 
-#: The module that all objects with descriptors import: before it is there, there are none, and what
-#: looks after them would cost each batch a microsecond.
-_DESCRIPTORS = "_poolwise_worker.descriptors"
+#: All objects of the user's that have descriptors live there: before it is there, there are none,
+#: and what looks after them would cost each batch a microsecond.
+_CHANNELS = "_poolwise_worker.channels"
 
 
 class _Nothing:

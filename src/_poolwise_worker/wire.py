@@ -208,29 +208,27 @@ class FrameReader:
 
     def pop(self) -> Frame | None:
         """Return the next frame that has arrived whole."""
-        if self._header is None:
-            if len(self._buffer) < HEADER.size:
+        buffer, header = self._buffer, self._header
+        if header is None:
+            if len(buffer) < HEADER.size:
                 return None
-            self._header = HEADER.unpack_from(self._buffer)
-            size = self._header[0]
-            rest = len(self._buffer) - HEADER.size
-            if size > rest:
-                self._large = bytearray(size)
-                self._large[:rest] = memoryview(self._buffer)[HEADER.size :]
+            header = HEADER.unpack_from(buffer)
+            rest = len(buffer) - HEADER.size
+            if header[0] > rest:
+                self._header = header
+                self._large = bytearray(header[0])
+                self._large[:rest] = memoryview(buffer)[HEADER.size :]
                 self._filled = rest
                 self._buffer = bytearray()
-        size = self._header[0]
-        payload: bytes | bytearray
-        if self._large is not None:
-            if self._filled < size:
-                return None
-            payload, self._large = self._large, None
-        else:
+        size, kind, carried, key, first, count, service, cpu = header
+        if self._large is None:
             end = HEADER.size + size
-            payload = bytes(memoryview(self._buffer)[HEADER.size : end])
-            del self._buffer[:end]
-        _, kind, carried, key, first, count, service, cpu = self._header
-        self._header = None
+            payload = buffer[HEADER.size : end]
+            del buffer[:end]
+        elif self._filled == size:
+            payload, self._large, self._header = self._large, None, None
+        else:
+            return None
         descriptors: list[int] = []
         # Fewer have come if this process may open no more.
         while self._descriptors and len(descriptors) < carried:

@@ -129,12 +129,12 @@ class RecordingSink:
     def ends_of(self, batch: Batch) -> list[End]:
         """Return the ends of all calls of `batch`, in call order; all must have ended."""
         ends = self.ends.get(batch.id, {})
-        assert sorted(ends) == list(range(len(batch))), f"ended: {sorted(ends)} of {len(batch)}"
-        return [ends[position] for position in range(len(batch))]
+        assert sorted(ends) == list(range(batch.calls)), f"ended: {sorted(ends)} of {batch.calls}"
+        return [ends[position] for position in range(batch.calls)]
 
     def has_ended(self, *batches: Batch) -> bool:
         """Return whether every call of these batches has ended."""
-        return all(len(self.ends.get(batch.id, {})) >= len(batch) for batch in batches)
+        return all(len(self.ends.get(batch.id, {})) >= batch.calls for batch in batches)
 
     def check(self) -> None:
         """Raise `AssertionError` if something was reported that must not be."""

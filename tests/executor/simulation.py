@@ -320,7 +320,7 @@ class SimulatedPool:
                 return
             value = batch.task.function(work)
             done = kept.with_one(value, now - begin, work.gil + work.free)
-            last = position + 1 == len(batch)
+            last = position + 1 == batch.calls
             if last or done.service >= _FLUSH_AFTER:
                 first = position + 1 - len(done.values)
                 outcomes = Outcomes(list(done.values), {}, done.service, done.cpu)
@@ -341,7 +341,7 @@ class SimulatedPool:
         for queued, first in list(self.queue):
             if queued.id == batch:
                 self.queue.remove((queued, first))
-                self.sink.returned(batch, first, len(queued) - first)
+                self.sink.returned(batch, first, queued.calls - first)
 
     def nothing_more(self) -> None:
         """Nobody ends before the pool does."""

@@ -63,7 +63,7 @@ class SlowToBegin:
         if batch in self.queued:
             self.recalls += 1
             self.world.timers.clear()
-            self.sink.returned(batch, 0, len(self.queued.pop(batch)))
+            self.sink.returned(batch, 0, self.queued.pop(batch).calls)
 
     def kill(self, batch: BatchId, /) -> None:
         pass

@@ -366,7 +366,7 @@ def test_short_calls_travel_to_processes_in_batches(
     batches = []
     send = ProcessPool.send
     monkeypatch.setattr(
-        ProcessPool, "send", lambda pool, batch: (batches.append(len(batch)), send(pool, batch))
+        ProcessPool, "send", lambda pool, batch: (batches.append(batch.calls), send(pool, batch))
     )
     pool = make("process:2")
     futures = [pool.submit(square, number) for number in range(3000)]

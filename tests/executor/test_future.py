@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import (
     FIRST_COMPLETED,
     CancelledError,
@@ -119,6 +120,41 @@ def test_nobody_waits_for_ever_however_setting_and_waiting_interleave() -> None:
     for reader in readers:
         reader.join(60)
     assert seen == [list(range(rounds))] * 2
+
+
+def _kill(future: CallFuture[int]) -> None:
+    future.kill = lambda _: None
+    assert future.set_running_or_notify_cancel()
+    assert future.cancel()
+
+
+@pytest.mark.parametrize("condition", [False, True])
+@pytest.mark.parametrize(
+    "end",
+    [lambda f: f.set_result(1), lambda f: f.set_exception(OSError()), CallFuture.cancel, _kill],
+)
+def test_every_end_wakes_all_who_wait(end, condition) -> None:
+    future = CallFuture[int]()
+    if condition:  # made before anybody waits, and not after that
+        assert future._condition
+    waiting = [threading.Thread(target=future._wait, args=(60,)) for _ in range(2)]
+    for each in waiting:
+        each.start()
+    until = time.monotonic() + 30
+    while len(future._sleepers or ()) < 2 and time.monotonic() < until:
+        time.sleep(0.001)
+    end(future)
+    for each in waiting:
+        each.join(30)
+        assert not each.is_alive()
+
+
+def test_whoever_waits_no_longer_is_forgotten() -> None:
+    future = CallFuture[int]()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            future.result(timeout=0.001)
+    assert future._sleepers == []
 
 
 @pytest.mark.parametrize("ask", [CallFuture.result, CallFuture.exception])

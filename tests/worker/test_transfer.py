@@ -178,6 +178,23 @@ print(results)
     assert _run(worker, pickled) == b"[3, 3]\n"
 
 
+def test_nothing_is_asked_for_descriptors_before_there_is_an_object_that_has_some() -> None:
+    program = """
+import sys, poolwise
+from _poolwise_worker import transfer
+
+def looks():
+    return transfer._CHANNELS in sys.modules
+
+with poolwise.Executor(plan="process:1", start_method="forkserver") as executor:
+    before = executor.submit(looks).result(60), looks()
+    lock = poolwise.Lock()
+    locked = executor.submit(type(lock).locked, lock).result(60)
+    print(before, locked, executor.submit(looks).result(60), looks())
+"""
+    assert _run(program) == b"(False, False) False True True\n"
+
+
 def _run(program: str, given: bytes = b"") -> bytes:
     run = subprocess.run(
         [sys.executable, "-c", program], input=given, stdout=subprocess.PIPE, check=True

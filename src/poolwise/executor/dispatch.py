@@ -200,7 +200,7 @@ class Dispatch:
         now = self.clock.now()
         if lane.busy_since is None:
             lane.busy_since = now
-        self._flights[batch.id] = Flight(lane, first, batch, len(batch), now, suspect=suspect)
+        self._flights[batch.id] = Flight(lane, first, batch, batch.calls, now, suspect=suspect)
         lane.in_flight += 1
         lane.pool.send(batch)
 

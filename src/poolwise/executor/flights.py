@@ -40,7 +40,7 @@ class Flight:
         mean = self.lane.mean_service
         if mean is None:
             return math.inf
-        return self.sent_at + _LATE + _TIMES_LATE * self.lane.depth * len(self.batch) * mean
+        return self.sent_at + _LATE + _TIMES_LATE * self.lane.depth * self.batch.calls * mean
 
     def recall(self) -> None:
         """Ask for its calls that have not started, once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import RLock
+from _thread import LockType, RLock, allocate_lock
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import _base as standard
@@ -16,26 +16,51 @@ T = TypeVar("T")
 _ENDED = frozenset({standard.CANCELLED, standard.CANCELLED_AND_NOTIFIED, standard.FINISHED})
 
 
+def _wake(sleepers: list[LockType]) -> None:
+    for each in sleepers:
+        each.release()
+    sleepers.clear()
+
+
+class _Condition(Condition):
+    """What is inherited notifies those who sleep, too."""
+
+    def __init__(self, guard: RLock, sleepers: list[LockType]) -> None:
+        super().__init__(guard)
+        self._sleepers = sleepers
+
+    def notify_all(self) -> None:
+        """Wake everybody."""
+        _wake(self._sleepers)
+        super().notify_all()
+
+
 class CallFuture(Future[T]):
     """A `concurrent.futures.Future` that makes its condition when somebody first needs it.
 
     A condition is eight objects for the garbage collector. Most futures of short calls end before
-    anybody waits for them, and then making it was most of what they cost.
+    anybody waits for them, and then making it was most of what they cost; one object more in each
+    is a tenth. To wait for a condition takes ten calls: so whoever waits sleeps on a lock of its
+    own, in a list that the first of them makes.
 
-    `_guard` guards the state, from the first moment on. The condition is one around the same lock,
-    so whoever takes the condition (what is inherited here, `wait`, `as_completed`) excludes whoever
-    takes the lock. Under it `set_result` sees either that there is no condition, and then nobody
-    waits and whoever comes later finds the result; or the condition, and notifies it. Reentrant as
-    the standard one is: a signal handler may ask a future that it has interrupted.
+    `_guard` guards the state, from the first moment on, and who sleeps. The condition is one around
+    the same lock, so whoever takes the condition (what is inherited here, `wait`, `as_completed`)
+    excludes whoever takes the lock. Under it `set_result` sees all who sleep, whoever comes later
+    finds the result; and either that there is no condition, and then nobody waits for that, or the
+    condition, and notifies it. Reentrant as the standard one is: a signal handler may ask a future
+    that it has interrupted.
     """
 
     #: Ends the worker that runs the call, if `cancel` is to do that. Called without the lock.
     kill: Callable[[Future[Any]], object] | None = None
 
+    #: A lock for each thread that waits for the end.
+    _sleepers: list[LockType] | None = None
+
     def __init__(self) -> None:
         # Everything that the standard constructor sets, but for the condition; a test compares.
         self._guard = RLock()
-        self._made: Condition | None = None
+        self._made: _Condition | None = None
         self._state = standard.PENDING
         self._result: T | None = None
         self._exception: BaseException | None = None
@@ -46,7 +71,7 @@ class CallFuture(Future[T]):
     def _condition(self) -> Condition:  # type: ignore[override]
         with self._guard:
             if self._made is None:
-                self._made = Condition(self._guard)
+                self._made = _Condition(self._guard, self._who_sleeps())
             return self._made
 
     def cancel(self) -> bool:
@@ -106,6 +131,8 @@ class CallFuture(Future[T]):
             self._state = standard.FINISHED
             for waiter in self._waiters:
                 waiter.add_result(self)
+            if self._sleepers:
+                _wake(self._sleepers)
             if self._made is not None:
                 self._made.notify_all()
         if self._done_callbacks:
@@ -144,8 +171,24 @@ class CallFuture(Future[T]):
         Who wakes: whoever gives the future its end, which the dispatcher does for every call
         before it ends itself.
         """
-        condition = self._condition
-        for left in slices(timeout):
-            with condition:
-                if self._state in _ENDED or condition.wait(left):
+        sleeper = allocate_lock()
+        sleeper.acquire()
+        with self._guard:
+            if self._state in _ENDED:
+                return
+            sleepers = self._who_sleeps()
+            sleepers.append(sleeper)
+        try:
+            for left in slices(timeout):
+                if sleeper.acquire(timeout=-1 if left is None else max(0.0, left)):
                     return
+        finally:
+            if sleeper in sleepers:  # as far as can be seen from here, nobody has woken it
+                with self._guard:
+                    if sleeper in sleepers:
+                        sleepers.remove(sleeper)
+
+    def _who_sleeps(self) -> list[LockType]:
+        if self._sleepers is None:
+            self._sleepers = []
+        return self._sleepers

@@ -6,9 +6,8 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any
 
 from poolwise.errors import (
     MemoryLimitExceeded,
@@ -18,7 +17,7 @@ from poolwise.errors import (
     WorkerCrashed,
 )
 from poolwise.executor.again import Retries
-from poolwise.executor.carried import APPLY
+from poolwise.executor.carried import APPLY, Reach
 from poolwise.executor.fault import own_fault
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
@@ -43,14 +42,6 @@ _STUCK_MEANS = 4
 _UNLIKE = object()
 
 
-@dataclass(frozen=True, slots=True)
-class _Ticket:
-    """Has a thread run the call that is next, whichever that is; most likely one of `seen`."""
-
-    seen: Seen
-    mechanism: ClassVar[str] = "thread"
-
-
 class Submissions:
     """Workload and collector in one: what is drawn here ends in its future here.
 
@@ -58,10 +49,11 @@ class Submissions:
     process is in `_drawn`, under its place in the output. One for the threads is in `_offered`
     until somebody takes it, which is atomic: a thread that runs it, or the dispatcher when it
     cancels or fails it. What is sent to threads is tickets, and each stands for the call that is
-    next at that moment. So calls start in the order in which they were submitted, however many
-    tickets one thread holds, and where all threads wait for calls that have not started, so would
-    those of the standard executor. If a thread that holds several waits inside the first call,
-    other threads get more tickets (`hurry`); a ticket too many finds nothing and does no harm.
+    next at that moment, most likely one of the function that is in `_tickets` under its place. So
+    calls start in the order in which they were submitted, however many tickets one thread holds,
+    and where all threads wait for calls that have not started, so would those of the standard
+    executor. If a thread that holds several waits inside the first call, other threads get more
+    tickets (`hurry`); a ticket too many finds nothing and does no harm.
 
     Any thread may call `arrive` and `cancel`; all else belongs to the dispatcher thread. Futures
     guard themselves.
@@ -79,9 +71,10 @@ class Submissions:
             mechanism: deque() for mechanism in router.mechanisms
         }
         self._sorted = router.version
-        self._drawn: dict[int, Submission | _Ticket] = {}
+        self._drawn: dict[int, Submission] = {}
+        self._tickets: dict[int, Seen] = {}
         self._away = 0  # calls in processes
-        self._count = 0
+        self._places = itertools.count()
         self._offered: deque[Submission] = deque()
         self._crowded = False  # a thread may hold tickets that it cannot use now
         self._head: Submission | None = None  # of those offered, when last looked at
@@ -132,8 +125,7 @@ class Submissions:
     @property
     def running(self) -> int:
         """Calls that have been sent and have no end yet; from any thread."""
-        sent = sum(isinstance(each, Submission) for each in self._drawn.copy().values())
-        return sent + sum(each.running is not None for each in self.tallies.all())
+        return len(self._drawn) + sum(each.running is not None for each in self.tallies.all())
 
     def draw(self, limit: int, mechanism: str) -> tuple[Task, Columns] | None:
         """Return the next calls of one function that go to `mechanism`."""
@@ -167,7 +159,7 @@ class Submissions:
             elif submission.seen is not seen:
                 break
             submission.examined = self._router.examines(seen)
-            self._give_place(_Ticket(seen))
+            self._tickets[next(self._places)] = seen
             taken.append(seen)
             self._offered.append(submission)
             queue.popleft()
@@ -185,7 +177,7 @@ class Submissions:
             self._more = 0
             return None
         self._more -= 1
-        self._give_place(_Ticket(seen))
+        self._tickets[next(self._places)] = seen
         return self._here, ([seen],)
 
     @property
@@ -266,7 +258,7 @@ class Submissions:
                 if seen is None:
                     seen = submission.seen
                     limit = min(limit, self._router.most_in_batch(seen))
-                self._give_place(submission)
+                self._drawn[next(self._places)] = submission
                 taken.append(submission)
                 if submission.arrived:
                     waited = self._clock.now() - submission.arrived
@@ -282,7 +274,7 @@ class Submissions:
         reach.look(taken[0].function, idle=not self._away)
         self._away += len(taken)
         return reach.task, (
-            _functions_of(taken),
+            _functions_of(taken, reach),
             [each.args for each in taken],
             [each.kwargs for each in taken],
         )
@@ -343,10 +335,6 @@ class Submissions:
         if submission.fixed and submission.mechanism == "process":
             self._router.dropped(submission.seen)
 
-    def _give_place(self, sent: Submission | _Ticket) -> None:
-        self._drawn[self._count] = sent
-        self._count += 1
-
     # ---- in a worker thread ------------------------------------------------------------------
 
     def _run_here(self, expected: Seen) -> object:
@@ -378,27 +366,27 @@ class Submissions:
 
     def add(self, first: int, outcomes: Outcomes) -> None:
         """Give futures their ends, and learn."""
-        sent = self._drawn[first]
-        if isinstance(sent, _Ticket):
-            self._add_from_threads(first, sent, outcomes)
+        expected = self._tickets.get(first)
+        if expected is None:
+            self._add_from_processes(first, outcomes)
         else:
-            self._add_from_processes(first, sent, outcomes)
+            self._add_from_threads(first, expected, outcomes)
 
-    def _add_from_threads(self, first: int, ticket: _Ticket, outcomes: Outcomes) -> None:
+    def _add_from_threads(self, first: int, expected: Seen, outcomes: Outcomes) -> None:
         """Learn; the threads have given the futures their ends."""
         for place in range(first, first + len(outcomes.values)):
-            del self._drawn[place]
+            del self._tickets[place]
         self.delivered += len(outcomes.values)
         if outcomes.errors:  # by a fault of ours: perhaps a call was not even taken
             self._crowded = True
         elif not any(value is _UNLIKE for value in outcomes.values):
-            ticket.seen.note(outcomes)
+            expected.note(outcomes)
             self._count_service(outcomes, self.tallies.mine())
-            self._router.learn(ticket.seen, "thread", outcomes)
+            self._router.learn(expected, "thread", outcomes)
 
-    def _add_from_processes(self, first: int, sent: Submission, outcomes: Outcomes) -> None:
+    def _add_from_processes(self, first: int, outcomes: Outcomes) -> None:
         """Learn first: as soon as a future has its end, whoever waits for it wants the GIL."""
-        drawn, errors, seen = self._drawn, outcomes.errors, sent.seen
+        drawn, errors, seen = self._drawn, outcomes.errors, self._drawn[first].seen
         count = len(outcomes.values)
         self.delivered += count
         self._away -= count
@@ -409,7 +397,6 @@ class Submissions:
         self._router.learn(seen, "process", outcomes)
         for place, value in enumerate(outcomes.values):
             submission = drawn.pop(first + place)
-            assert isinstance(submission, Submission)
             if place not in errors:
                 submission.finish(value)
             elif submission.future is not None:
@@ -418,7 +405,7 @@ class Submissions:
     def place_of(self, future: Future[Any]) -> int | None:
         """Return the place of a call that was sent to a process, if it has no end yet."""
         for place, sent in self._drawn.items():
-            if isinstance(sent, Submission) and sent.future is future:
+            if sent.future is future:
                 return place
         return None
 
@@ -484,14 +471,14 @@ class Submissions:
             else:
                 tally.cancelled += 1
         for sent in self._drawn.values():
-            if isinstance(sent, Submission):
-                tally.failed += 1
-                sent.finish(None, error.again())
+            tally.failed += 1
+            sent.finish(None, error.again())
         for tally in self.tallies.all() if abandon else ():
             running = tally.running
             if isinstance(running, Submission):
                 running.abandon(error.again())
         self._drawn.clear()
+        self._tickets.clear()
 
     def _take_unstarted(self) -> Iterator[Submission]:
         for queue in (self._arrived, *self._waiting.values(), self._offered):
@@ -510,11 +497,14 @@ def _renamed(error: TransferError, name: str) -> TransferError:
     return other
 
 
-def _functions_of(batch: list[Submission]) -> list[object]:
-    """Return the functions to send, each made ready once."""
-    ready: dict[int, object] = {}
+def _functions_of(batch: list[Submission], reach: Reach) -> list[object]:
+    """Return the functions to send, each made ready once for all of its calls in a row."""
+    functions: list[object] = []
+    function = ready = None
     for each in batch:
-        assert each.function is not None
-        if id(each.function) not in ready:
-            ready[id(each.function)] = each.seen.reach.carried(each.function)
-    return [ready[id(each.function)] for each in batch]
+        if each.function is not function:
+            function = each.function
+            assert function is not None
+            ready = reach.carried(function)
+        functions.append(ready)
+    return functions

@@ -111,7 +111,7 @@ class Door:
         batch = Batch(self._task, (list(column),))
         self._ends.values.clear()
         self._pool.send(batch)
-        while len(self._ends.values.get(batch.id, ())) < len(batch):
+        while len(self._ends.values.get(batch.id, ())) < batch.calls:
             self._wait()
         self._check()
         return self._ends.values[batch.id]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from _poolwise_worker.apply import apply, second
+from _poolwise_worker.apply import apply
 from _poolwise_worker.state import ModuleState, bring
 
 
 class Brought:
-    """A state. A worker that reads it brings its modules there, and has ``None``."""
+    """A state. A worker that reads it brings its modules there, and has what a pickle calls with
+    the function that it reads next.
+    """
 
     __slots__ = ("_state",)
 
@@ -19,6 +21,10 @@ class Brought:
 
     def __reduce__(self) -> tuple[object, ModuleState]:
         return bring, self._state
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function: that there is something to call is what `pickle` asks for."""
+        return function
 
 
 class Carried:
@@ -31,8 +37,8 @@ class Carried:
     def __init__(self, brought: Brought, function: Callable[..., Any]) -> None:
         self._brought, self._function = brought, function
 
-    def __reduce__(self) -> tuple[object, tuple[object, object]]:
-        return second, (self._brought, self._function)
+    def __reduce__(self) -> tuple[Brought, tuple[object]]:
+        return self._brought, (self._function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function here: its call came back from a process and runs in a thread."""
@@ -51,8 +57,8 @@ class Applying:
         #: The variables of ``__main__`` that functions of its calls need not bring.
         self.left = frozenset(state[1].get("__main__", ()))
 
-    def __reduce__(self) -> tuple[object, tuple[object, object]]:
-        return second, (self._brought, apply)
+    def __reduce__(self) -> tuple[Brought, tuple[object]]:
+        return self._brought, (apply,)
 
     def __call__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.apply import apply
+from _poolwise_worker.descriptors import dump
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.transfer import Pickling
 from poolwise.mechanisms import snapshots
@@ -125,7 +126,7 @@ class Encoder:
             left = way.without(frozenset(places.get("__main__", ())))
             return snapshots.dumps((carried, *others) if others else carried, left)
 
-        return transfer.dump(dumps)
+        return dump(dumps)
 
     def inherit(self, tasks: set[int]) -> None:
         """Send only the numbers of these tasks: the server has them since it was forked."""
@@ -202,6 +203,6 @@ def _which(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> str |
 def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> Packed:
     carried = len(descriptors)
     frame = wire.pack(
-        kind, batch.id, payload, first=batch.task.id, count=len(batch), descriptors=carried
+        kind, batch.id, payload, first=batch.task.id, count=batch.calls, descriptors=carried
     )
     return Packed(frame, descriptors)

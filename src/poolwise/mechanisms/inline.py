@@ -55,8 +55,8 @@ class InlinePool:
         service = self._clock.now() - now
         cpu = self._clock.thread_cpu() - cpu
         self._sink.done(batch.id, 0, Outcomes(values, errors, service, cpu))
-        if len(values) < len(batch) and not self._closed:
-            self._sink.returned(batch.id, len(values), len(batch) - len(values))
+        if len(values) < batch.calls and not self._closed:
+            self._sink.returned(batch.id, len(values), batch.calls - len(values))
 
     def take_back(self, batch: BatchId, /) -> None:
         """Do nothing: a batch has ended by the time that `send` returns."""
@@ -81,11 +81,11 @@ def run_loop(batch: Batch) -> tuple[list[object], dict[int, BaseException]]:
     iterators = [iter(column) for column in batch.columns]
     values: list[object] = []
     errors: dict[int, BaseException] = {}
-    while len(values) < len(batch):
+    while len(values) < batch.calls:
         try:
             # What was appended before a call raised stays; the iterators stand after that call.
             values.extend(map(batch.task.function, *iterators))
-            if len(values) == len(batch):
+            if len(values) == batch.calls:
                 break
             errors[len(values)] = StopIteration()  # map takes a call's own for the end
         except Exception as error:

@@ -73,7 +73,8 @@ class ProcessPool:
         self._alone = False  # whether none was left, and one more is tried by itself
         #: Workers that an initializer has changed, or with few calls left, serve this pool only.
         own = options.initializer is not None or options.calls_per_worker is not None
-        self._idle_timeout = 0.0 if own or options.one_call else options.idle_timeout
+        self._one_call = options.one_call
+        self._idle_timeout = 0.0 if own or self._one_call else options.idle_timeout
         self._limits: tuple[Seconds, Bytes] | None = None
         if options.call_timeout is not None or options.memory_limit is not None:
             self._limits = options.call_timeout or 0.0, options.memory_limit or 0
@@ -142,15 +143,15 @@ class ProcessPool:
         for queued in self._waiting:
             if queued.id == batch:
                 self._waiting.remove(queued)
-                self._sink.returned(batch, 0, len(queued))
+                self._sink.returned(batch, 0, queued.calls)
                 return
         for worker in self._workers.values():
             sent = worker.sent.get(batch)
             if sent is not None:
                 if worker.take_back(sent):
                     del worker.sent[batch]
-                    worker.calls -= len(sent.batch)
-                    self._sink.returned(batch, 0, len(sent.batch))
+                    worker.calls -= sent.batch.calls
+                    self._sink.returned(batch, 0, sent.batch.calls)
                 return
 
     def kill(self, batch: BatchId, /) -> None:
@@ -158,7 +159,7 @@ class ProcessPool:
 
         A worker that has sent its outcome, and so has no call, is killed in vain: it is replaced.
         """
-        if not self._options.one_call or any(queued.id == batch for queued in self._waiting):
+        if not self._one_call or any(queued.id == batch for queued in self._waiting):
             self.take_back(batch)
             return
         for worker in self._workers.values():
@@ -271,8 +272,7 @@ class ProcessPool:
     def _hand_out(self) -> None:
         while self._waiting:
             batch = self._waiting[0]
-            calls = len(batch)
-            worker = self._least_busy(calls)
+            worker = self._least_busy(batch.calls)
             if worker is None:
                 if self._options.calls_per_worker is not None:
                     self._replace_used_up()
@@ -283,8 +283,8 @@ class ProcessPool:
             suspect = batch.id in self._suspects
             encode = encoder.singly if suspect else encoder.batch
             packed = encode(batch, worker.exchange)
-            placed = buffers.placed(memoryview(packed.frame)[wire.HEADER.size :])
-            self._sent_bytes = _follow(self._sent_bytes, placed / calls)
+            placed = buffers.placed(packed.frame, wire.HEADER.size)
+            self._sent_bytes = _follow(self._sent_bytes, placed / batch.calls)
             sent = worker.send(batch, packed)
             if suspect:
                 self._suspects.remove(batch.id)
@@ -300,7 +300,7 @@ class ProcessPool:
         most = self._options.calls_per_worker
         best = None
         for worker in self._workers.values():
-            if not worker.takes_calls or (self._options.one_call and worker.sent):
+            if not worker.takes_calls or (self._one_call and worker.sent):
                 continue
             if most is not None and worker.calls and worker.calls + calls > most:
                 continue  # the first batch is never too many
@@ -396,7 +396,7 @@ class ProcessPool:
 
     def _send_singly(self, worker: WorkerLink, sent: Sent, why: bytes) -> None:
         """Send a batch that did not unpickle again, so that only the call at fault fails."""
-        batch, count = sent.batch, len(sent.batch)
+        batch, count = sent.batch, sent.batch.calls
         if not sent.singly and not sent.recalled:
             worker.send_again(sent, self._encoders[worker.server].singly(batch, worker.exchange))
             return
@@ -458,7 +458,7 @@ class ProcessPool:
         reading = {batch for batch, sent in worker.sent.items() if worker.was_reading(sent)}
         worker.close()
         for batch, sent in worker.sent.items():
-            if batch in reading and len(sent.batch) > 1:
+            if batch in reading and sent.batch.calls > 1:
                 self._suspects.add(batch)
                 self._waiting.appendleft(sent.batch)
                 continue
@@ -508,7 +508,7 @@ class ProcessPool:
         waiting, self._waiting = self._waiting, deque()
         for batch in waiting:
             if not self._closed:
-                self._sink.returned(batch.id, 0, len(batch))
+                self._sink.returned(batch.id, 0, batch.calls)
         if not self._closed:
             self._sink.failed(error)
 

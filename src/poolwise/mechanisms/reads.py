@@ -2,14 +2,14 @@
 from it.
 
 To look at all that a function can reach by name takes up to a millisecond. To see that none of it
-has changed takes a tenth: what was read is kept by mapping, and compared by C code.
+has changed takes a twentieth: what was read is kept in lists, which C code compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import repeat
-from operator import is_
+from operator import call, eq, is_
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -31,38 +31,6 @@ ABSENT = _Absent()
 
 #: So long a text or number is kept to compare with; of larger values, only the type is.
 _SHORT = 1 << 10
-
-
-class _Mapping:
-    """What was read of one mapping: the values at some keys, or only their types."""
-
-    __slots__ = ("absent", "keys", "length", "mapping", "typed", "types", "values")
-
-    def __init__(self, mapping: Mapping[str, object]) -> None:
-        self.mapping = mapping
-        self.keys: list[str] = []
-        self.values: list[object] = []
-        self.typed: list[str] = []
-        self.types: list[type] = []
-        self.absent: set[str] = set()
-        self.length: int | None = None  # if all of it was read
-
-    def note(self, key: str, value: object) -> None:
-        if keeps(value):
-            self.keys.append(key)
-            self.values.append(value)
-        else:
-            self.typed.append(key)
-            self.types.append(type(value))
-
-    def holds(self) -> bool:
-        get = self.mapping.get
-        return (
-            (self.length is None or len(self.mapping) == self.length)
-            and self.mapping.keys().isdisjoint(self.absent)
-            and all(map(is_, map(get, self.keys, repeat(ABSENT)), self.values))
-            and all(map(is_, map(type, map(get, self.typed, repeat(ABSENT))), self.types))
-        )
 
 
 class Reader:
@@ -102,8 +70,23 @@ class Reads(Reader):
     """
 
     def __init__(self) -> None:
-        self._mappings: dict[int, _Mapping] = {}
-        self._functions: list[tuple[FunctionType, tuple[object, ...]]] = []
+        # What stands at one place in lists that belong together is compared without a step of
+        # Python's: which mapping was asked for which key, and what it had there.
+        self._gets: list[Callable[..., object]] = []
+        self._keys: list[str] = []
+        self._values: list[object] = []
+        #: The same where only the type is kept.
+        self._typed_gets: list[Callable[..., object]] = []
+        self._typed_keys: list[str] = []
+        self._types: list[type] = []
+        #: Which mapping had none of which keys.
+        self._lacking: list[Callable[[Set[str]], object]] = []
+        self._absent: list[Set[str]] = []
+        #: Which was read as a whole.
+        self._whole: list[Mapping[str, object]] = []
+        self._lengths: list[int] = []
+        self._functions: list[FunctionType] = []
+        self._parts: list[tuple[object, ...]] = []
         self._sure = True
 
     def unsure(self) -> None:
@@ -113,54 +96,57 @@ class Reads(Reader):
     def get(self, mapping: Mapping[str, Any], key: str) -> Any:
         """Return what is at `key`, or `ABSENT`, and note it."""
         value = mapping.get(key, ABSENT)
-        read = self._of(mapping)
-        if value is ABSENT:
-            read.absent.add(key)
-        else:
-            read.note(key, value)
+        self._note(mapping, key, value)
         return value
 
     def some(self, mapping: Mapping[str, Any], keys: Set[str]) -> Iterator[tuple[str, Any]]:
         """Yield what there is at `keys`, and note it with what is not there."""
-        read = self._of(mapping)
         there = mapping.keys() & keys
-        read.absent |= keys - there
+        if len(there) < len(keys):
+            self._lacking.append(mapping.keys().isdisjoint)
+            self._absent.append(keys - there)
         for key in there:
             value = mapping.get(key, ABSENT)
-            if value is ABSENT:
-                read.absent.add(key)
-            else:
-                read.note(key, value)
+            self._note(mapping, key, value)
+            if value is not ABSENT:
                 yield key, value
 
     def all(self, mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """Return everything in `mapping`, and note it with how much that is."""
         items = list(mapping.items())
-        read = self._of(mapping)
-        read.length = len(items)
+        self._whole.append(mapping)
+        self._lengths.append(len(items))
         for key, value in items:
-            read.note(key, value)
+            self._note(mapping, key, value)
         return items
 
     def function(self, function: FunctionType) -> None:
         """Note what a function consists of, but for its own variables; it is no closure."""
-        self._functions.append((function, _parts_of(function)))
+        self._functions.append(function)
+        self._parts.append(_parts_of(function))
 
     def hold(self) -> bool:
         """Whether all of it is the same now."""
+        found = map(call, self._gets, self._keys, repeat(ABSENT))
+        typed = map(call, self._typed_gets, self._typed_keys, repeat(ABSENT))
         return (
             self._sure
-            and all(each.holds() for each in self._mappings.values())
-            and all(
-                all(map(is_, _parts_of(function), parts)) for function, parts in self._functions
-            )
+            and all(map(is_, found, self._values))
+            and all(map(is_, map(type, typed), self._types))
+            and all(map(call, self._lacking, self._absent))
+            and all(map(eq, map(len, self._whole), self._lengths))
+            and all(map(_consists_of, self._functions, self._parts))
         )
 
-    def _of(self, mapping: Mapping[str, object]) -> _Mapping:
-        read = self._mappings.get(id(mapping))
-        if read is None:
-            read = self._mappings[id(mapping)] = _Mapping(mapping)
-        return read
+    def _note(self, mapping: Mapping[str, object], key: str, value: object) -> None:
+        if value is ABSENT or keeps(value):
+            self._gets.append(mapping.get)
+            self._keys.append(key)
+            self._values.append(value)
+        else:
+            self._typed_gets.append(mapping.get)
+            self._typed_keys.append(key)
+            self._types.append(type(value))
 
 
 def _parts_of(function: FunctionType) -> tuple[object, ...]:
@@ -168,6 +154,10 @@ def _parts_of(function: FunctionType) -> tuple[object, ...]:
         function.__code__, function.__defaults__, function.__kwdefaults__, function.__module__,
         function.__qualname__,
     )  # fmt: skip
+
+
+def _consists_of(function: FunctionType, parts: tuple[object, ...]) -> bool:
+    return all(map(is_, _parts_of(function), parts))
 
 
 def is_constant(value: object) -> bool:

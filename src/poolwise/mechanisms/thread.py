@@ -111,7 +111,7 @@ class ThreadPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        self._open[batch.id] = _Open(len(batch))
+        self._open[batch.id] = _Open(batch.calls)
         self._queued[batch.id] = batch
         self._tokens.put(batch.id)
         if self._serving < min(len(self._open), self._wanted):
@@ -133,7 +133,7 @@ class ThreadPool:
             return
         queued = self._queued.pop(batch, None)
         if queued is not None:
-            self._return(batch, len(queued))
+            self._return(batch, queued.calls)
             return
         self._recalled.add(batch)
         running = self._running.get(batch)
@@ -195,7 +195,7 @@ class ThreadPool:
             self._inbox.post(partial(_reraise, error))
 
     def _run(self, batch: Batch, clock: SystemClock) -> None:
-        if len(batch) == 1:  # once it has begun, nothing of it can be taken back
+        if batch.calls == 1:  # once it has begun, nothing of it can be taken back
             if self._closed:
                 return
             self._post(batch.id, 0, run_one(batch, clock))

@@ -30,7 +30,7 @@ class Sent:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.begin = 0
-        self.end = len(batch)
+        self.end = batch.calls
         self.recalled = False
         self.singly = False
 
@@ -41,12 +41,11 @@ class _Outgoing:
     Its descriptors go with its first byte, and are closed then.
     """
 
-    __slots__ = ("batch", "begun", "descriptors", "frame", "rest")
+    __slots__ = ("batch", "descriptors", "done", "frame")
 
     def __init__(self, frame: bytes, descriptors: Sequence[int], batch: BatchId) -> None:
         self.frame = frame
-        self.rest = memoryview(frame)
-        self.begun = False
+        self.done = 0  # bytes that are written
         self.descriptors = descriptors
         self.batch = batch
 
@@ -57,14 +56,13 @@ class _Outgoing:
             BlockingIOError: nothing goes now.
             OSError: the worker is gone.
         """
+        rest = memoryview(self.frame)[self.done :] if self.done else self.frame
         if self.descriptors:
-            sent = send_with(sock, self.rest, self.descriptors)
+            self.done += send_with(sock, rest, self.descriptors)
             self.let_go()
         else:
-            sent = sock.send(self.rest)
-        self.begun = True
-        self.rest = self.rest[sent:]
-        return not self.rest
+            self.done += sock.send(rest)
+        return self.done == len(self.frame)
 
     def let_go(self) -> None:
         """Close the descriptors, which are sent or never will be."""
@@ -185,7 +183,7 @@ class WorkerLink:
         """Ask for what has not started; true if nothing was sent yet, and now never will be."""
         batch = sent.batch.id
         for frame in self._outgoing:
-            if frame.batch == batch and not frame.begun:
+            if frame.batch == batch and not frame.done:
                 self._outgoing.remove(frame)
                 frame.let_go()
                 self.exchange.drop_unsent(memoryview(frame.frame)[wire.HEADER.size :])
