@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from poolwise.timing import turns
-from poolwise.timing.turns import AT_ONCE, SOON, QuickTurns
+from poolwise.timing.turns import QuickTurns
 
 
 def test_the_interval_is_short_inside_and_the_users_again_outside() -> None:
@@ -22,17 +22,6 @@ def test_the_interval_is_short_inside_and_the_users_again_outside() -> None:
         assert sys.getswitchinterval() == pytest.approx(3e-3)
     finally:
         sys.setswitchinterval(usual)
-
-
-@pytest.mark.parametrize("inner", [SOON, AT_ONCE])
-@pytest.mark.parametrize("outer", [SOON, AT_ONCE])
-def test_the_shortest_that_anyone_wants_is_in_force(outer: float, inner: float) -> None:
-    usual = sys.getswitchinterval()
-    with QuickTurns(outer):
-        with QuickTurns(inner):
-            assert sys.getswitchinterval() == pytest.approx(min(outer, inner))
-        assert sys.getswitchinterval() == pytest.approx(outer)
-    assert sys.getswitchinterval() == pytest.approx(usual)
 
 
 def test_an_error_does_not_leave_it_short() -> None:
@@ -56,7 +45,7 @@ def test_who_has_it_shorter_keeps_it() -> None:
 def test_a_child_that_is_forked_inside_may_come_out() -> None:
     child = 0
     try:
-        with QuickTurns(), QuickTurns(AT_ONCE):
+        with QuickTurns():
             child = os.fork()
     finally:
         if not child:

@@ -29,7 +29,7 @@ from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.payload import measure_payload
 from poolwise.task import Refusal
-from poolwise.timing.turns import AT_ONCE, QuickTurns
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
 
@@ -252,7 +252,7 @@ class Opening:
     def _start_workers(self) -> None:
         """Start workers beside the first call."""
         try:
-            with QuickTurns(AT_ONCE):
+            with QuickTurns():
                 lane = self._dispatch.open(Plan("process", self._workers))
         except PicklingError as error:
             self._forked = False
