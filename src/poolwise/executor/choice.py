@@ -27,8 +27,11 @@ _WORTH_SHARE_COMPUTING = 0.3
 #: Listening may delay what is left by this share.
 _LISTEN_SHARE = 0.05
 
-#: What it takes to fork this process, and to copy the pages that both go on to write.
-_FORK: Seconds = 5e-3
+#: What it takes to fork this process, and to copy the pages that both go on to write. With NumPy
+#: loaded that takes 1 ms more, to limit its libraries in the fork 5, and the first call of OpenBLAS
+#: here afterwards, which has ended its threads, 3.
+_FORK: Seconds = 4e-3
+_FORK_OF_LIBRARIES: Seconds = 8e-3
 
 #: The last of the calls under way ends after so many times what they take on average: 16 that wait
 #: and compute, of 10 ms, took 15.
@@ -308,7 +311,9 @@ class Choice:
         slower = min(max(1.0, slower), _SLOWER)
         if not forks:
             return slower * took, now.rate
-        took = slower * (took + _FORK)
+        took += _FORK + (_FORK_OF_LIBRARIES if ready.libraries else 0.0)
+        # What starts them has to share the CPUs with threads that compute for calls.
+        took *= slower * (1.0 + min(1.0, task.helpers / max(task.cpu, 1e-9)))
         if not draining or now.left is None:  # of many to come it is paid some time, and only grows
             return took, now.rate
         # No call begins before the last one in a thread has ended, and then one at a time.

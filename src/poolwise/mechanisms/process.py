@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 
+from _poolwise_worker.surroundings import have_inner_threads
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Pool, Readiness, Sink, WorkerOptions
 from poolwise.task import Refusal, Task, TaskTraits
@@ -40,7 +41,7 @@ class ProcessMechanism:
         if not hasattr(os, "fork"):
             return Readiness()
         idle = idle_workers.count(options.threads_per_worker)
-        return Readiness(servers.there_is(), idle, _threads())
+        return Readiness(servers.there_is(), idle, _threads(), have_inner_threads())
 
     def open(self, options: WorkerOptions, sink: Sink, inbox: Inbox, /) -> Pool:
         """Return a pool without processes yet."""

@@ -61,12 +61,14 @@ class WorkerOptions:
 class Readiness:
     """What of a mechanism is there already: a process that starts workers, idle workers. Without
     the first, `prepare` makes one, unless there are more `threads` than the caller's own (0 says
-    that nothing need be prepared).
+    that nothing need be prepared). It takes longer where `libraries` with threads of their own are
+    loaded.
     """
 
     server: bool = False
     idle: int = 0
     threads: int = 0
+    libraries: bool = False
 
 
 #: As `Pool.largest_batch`: no reason for a limit.
