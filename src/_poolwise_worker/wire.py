@@ -215,11 +215,10 @@ class FrameReader:
             header = HEADER.unpack_from(buffer)
             rest = len(buffer) - HEADER.size
             if header[0] > rest:
-                self._header = header
-                self._large = bytearray(header[0])
-                self._large[:rest] = memoryview(buffer)[HEADER.size :]
-                self._filled = rest
-                self._buffer = bytearray()
+                large = bytearray(header[0])  # for which memory may be short
+                large[:rest] = memoryview(buffer)[HEADER.size :]
+                self._large, self._filled = large, rest
+                self._header, self._buffer = header, bytearray()
         size, kind, carried, key, first, count, service, cpu = header
         if self._large is None:
             end = HEADER.size + size

@@ -149,6 +149,25 @@ def test_every_end_wakes_all_who_wait(end, condition) -> None:
         assert not each.is_alive()
 
 
+@pytest.mark.parametrize("end", [lambda f: f.set_result(1), lambda f: f.cancel()])
+def test_an_end_that_a_signal_handler_gives_while_somebody_begins_to_wait_is_seen(
+    end, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard does not keep it out: it runs in the thread that has it."""
+    future = CallFuture[int]()
+    who_sleeps, ends = CallFuture._who_sleeps, [end]
+
+    def interrupted(self: CallFuture[int]) -> object:
+        sleepers = who_sleeps(self)
+        if ends:
+            ends.pop()(self)
+        return sleepers
+
+    monkeypatch.setattr(CallFuture, "_who_sleeps", interrupted)
+    future._wait(60)
+    assert future._sleepers == []
+
+
 def test_whoever_waits_no_longer_is_forgotten() -> None:
     future = CallFuture[int]()
     for _ in range(3):

@@ -38,7 +38,7 @@ from poolwise.wisdom import Entry, spent
 _LOOK_AFTER: Seconds = 0.1
 
 #: The same where the end of the inputs is not in sight: as much is expected as has been, so what
-#: does not pay yet may soon.
+#: does not pay yet may soon. To think again takes some 0.2 ms.
 _LOOK_AGAIN: Seconds = 5e-3
 
 #: Calls that tell whether they have changed: by a factor of three, on average.
@@ -145,17 +145,15 @@ class Auto:
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
         self._survey.held = self._opening.held
         if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
-            self._survey.pilot(expected)
+            self._pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
             self._survey.begin_with(sample, "begun in a thread")
-        if self._findings.refusal is not None:
-            for mechanism in ("thread", "process"):
-                self._choice.refuse(mechanism, self._findings.refusal)
         if known is not None:
             self._take_up(known)
         yield
         if self._first_may_differ():
-            self._survey.pilot()
+            self._survey.held = None  # it was heard beside the first one
+            self._pilot()
             yield
         yield from self._learn_if_it_could_pay()
         self._survey.see_paging()
@@ -268,13 +266,22 @@ class Auto:
                 self._prepared = True
                 process.prepare(dispatch.workers.tasks)
 
+    def _pilot(self, expected: TaskProfile | None = None) -> None:
+        """Run some calls here; keep to the loop if each is seen to change what they share."""
+        self._survey.pilot(expected)
+        if self._findings.refusal is not None:
+            for mechanism in ("thread", "process"):
+                self._choice.refuse(mechanism, self._findings.refusal)
+
     def _first_may_differ(self) -> bool:
-        """Whether all that is known is one call, long enough to have imported or made threads for
-        the others, so many are left that another one alone costs little, and nothing would be
-        listened to, which tells it otherwise.
+        """Whether all that is known is one call that has used threads of libraries, long enough to
+        have made them for the others, so many are left that another one alone costs little, and
+        nothing would be listened to, which tells it otherwise.
         """
         task, left = self.profile, self._dispatch.remaining
         if task is None or task.calls > 1 or task.waits or self.refused or self._findings.learned:
+            return False
+        if not task.helpers:
             return False
         long = WARM_UP <= task.wall <= _FIRST_AT_MOST
         many = left is not None and left >= _MANY_FOR_A_CPU * self._cpus

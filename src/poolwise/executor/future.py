@@ -17,9 +17,8 @@ _ENDED = frozenset({standard.CANCELLED, standard.CANCELLED_AND_NOTIFIED, standar
 
 
 def _wake(sleepers: list[LockType]) -> None:
-    for each in sleepers:
-        each.release()
-    sleepers.clear()
+    while sleepers:
+        sleepers.pop().release()
 
 
 class _Condition(Condition):
@@ -173,12 +172,14 @@ class CallFuture(Future[T]):
         """
         sleeper = allocate_lock()
         sleeper.acquire()
-        with self._guard:
+        sleepers = self._who_sleeps()
+        try:
+            with self._guard:
+                sleepers.append(sleeper)
+            # Looked at only now: a signal handler of this thread, which the guard does not keep
+            # out, may give the call its end at any moment.
             if self._state in _ENDED:
                 return
-            sleepers = self._who_sleeps()
-            sleepers.append(sleeper)
-        try:
             for left in slices(timeout):
                 if sleeper.acquire(timeout=-1 if left is None else max(0.0, left)):
                     return
@@ -189,6 +190,6 @@ class CallFuture(Future[T]):
                         sleepers.remove(sleeper)
 
     def _who_sleeps(self) -> list[LockType]:
-        if self._sleepers is None:
-            self._sleepers = []
-        return self._sleepers
+        # In one step, which no signal handler can come between: there is one list.
+        sleepers: list[LockType] = self.__dict__.setdefault("_sleepers", [])
+        return sleepers

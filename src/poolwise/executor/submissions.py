@@ -471,7 +471,10 @@ class Submissions:
             else:
                 tally.cancelled += 1
         for sent in self._drawn.values():
-            tally.failed += 1
+            if sent.future is not None and sent.future.cancelled():  # its worker was being killed
+                tally.cancelled += 1
+            else:
+                tally.failed += 1
             sent.finish(None, error.again())
         for tally in self.tallies.all() if abandon else ():
             running = tally.running

@@ -13,7 +13,7 @@ _BATCH_FOR: Seconds = 4e-3
 #: Before anything is known of the calls.
 _FIRST_BATCH = 1
 
-#: The largest batch; its size in memory is bounded by it, and a start mark has 20 bits.
+#: The largest batch: its size in memory is bounded by it.
 _LARGEST = 50_000
 
 #: The largest of a plain loop: what lies in lists of 50,000 has left the CPU's caches when it is
