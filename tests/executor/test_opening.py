@@ -71,6 +71,87 @@ for _ in range(3):
     run(tmp_path, LONG + program, "default", **wisdom)
 
 
+FOR_A_WHILE = """
+import contextlib, io, os, warnings
+
+def burn():
+    end = time.thread_time() + 0.1
+    while time.thread_time() < end:
+        pass
+
+def warned(number):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        burn()
+    warnings.warn("outside of the block")
+    return number
+
+def folder(number):
+    with contextlib.chdir("/"):
+        burn()
+    return os.getcwd()
+
+def variable(number):
+    seen = os.environ.get("FOR_A_WHILE")
+    os.environ["FOR_A_WHILE"] = "set"
+    burn()
+    del os.environ["FOR_A_WHILE"]
+    return seen
+
+def shown(number):
+    with contextlib.redirect_stdout(io.StringIO()) as kept:
+        burn()
+    print("outside of the block")
+    return kept.getvalue()
+
+warnings.simplefilter("ignore")
+for function in warned, folder, variable, shown:
+    assert list(poolwise.map(function, range(3))) == [function(each) for each in range(3)]
+    assert poolwise.last_run().plan.mechanism == "process", poolwise.last_run().explain()
+    poolwise.shutdown()
+"""
+
+
+@needs_two_cpus
+def test_what_the_first_call_changes_for_a_while_is_not_what_workers_look_like(
+    tmp_path: Path,
+) -> None:
+    """They are started beside it."""
+    printed = run(tmp_path, LONG + FOR_A_WHILE, "default", POOLWISE_WISDOM="off")
+    assert printed.splitlines() == ["outside of the block"] * 6
+
+
+@needs_two_cpus
+def test_workers_that_are_still_starting_are_not_waited_for_once_the_first_call_has_ended(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(30)\n")
+    (tmp_path / "short.py").write_text(
+        "import os, sys, time\n"
+        "if 'poolwise' not in sys.modules:\n"
+        "    import slow\n"  # in a worker
+        "def call(number):\n"
+        "    end = time.thread_time() + 0.02\n"
+        "    while time.thread_time() < end:\n"
+        "        pass\n"
+        "    return number\n"
+    )
+    program = """
+import sys, threading
+sys.path.insert(0, FOLDER)
+from short import call
+opening._COMPUTED = opening._COMPUTED_BESIDE = 60.0  # the first is not taken for a long one
+over = threading.Event()
+threading.Thread(target=over.wait).start()  # so that nothing is forked
+poolwise.mechanisms.servers.server_for(None, [])
+try:
+    assert list(poolwise.map(call, range(3))) == [0, 1, 2]
+finally:
+    over.set()
+"""
+    run(tmp_path, LONG + program.replace("FOLDER", repr(str(tmp_path))), "default")
+
+
 @pytest.mark.parametrize(
     ("used", "waits", "windows"),
     [
@@ -131,7 +212,7 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 ) -> None:
     meter = SimpleNamespace(elapsed=0.0, demand=Demand(1.0, 1.0))
     opening = opening_with(2e-3)
-    opening._forked = True
+    opening._beside = object()  # type: ignore[assignment]
     looks: list[float] = []
     started: list[float] = []
 
@@ -141,7 +222,7 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 
     def start_workers() -> None:
         started.append(meter.elapsed)
-        opening._beside = object()  # type: ignore[assignment]
+        opening._started = True
         opening._dispatch.clock.spend(wait=taking)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(opening, "_watch", watch)
@@ -155,7 +236,7 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 def test_no_workers_are_started_for_a_call_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = SimpleNamespace(elapsed=0.0, demand=Demand(0.1, 0.1))
     opening = opening_with(2e-3)
-    opening._forked = True
+    opening._beside = object()  # type: ignore[assignment]
 
     def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
         meter.elapsed = until
@@ -163,13 +244,13 @@ def test_no_workers_are_started_for_a_call_that_waits(monkeypatch: pytest.Monkey
     monkeypatch.setattr(opening, "_watch", watch)
     lane = SimpleNamespace(in_flight=1)
     assert opening._waits(lane, meter, None)  # type: ignore[arg-type]
-    assert opening._beside is None
+    assert not opening._started
 
 
 def opening_with(waited: float) -> Opening:
     """One that looks at the first call after so many seconds, and for 20 ms."""
     opening = object.__new__(Opening)
     opening._patience = waited, 20e-3
-    opening._forked, opening._beside, opening._width = False, None, 8
+    opening._beside, opening._started, opening._width = None, False, 8
     opening._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
     return opening

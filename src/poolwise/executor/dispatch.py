@@ -135,14 +135,35 @@ class Dispatch:
         Raises:
             TransferError: the task cannot be sent to such workers.
         """
+        lane = self.add(plan)
+        self.start(lane)
+        return lane
+
+    def add(self, plan: Plan) -> Lane:
+        """Open a lane for `plan`, without workers. These may `start` beside calls, which change for
+        a while what workers should look like.
+        """
         lane = Lane(self, plan, self.mechanism(plan.mechanism))
         self.lanes.append(lane)
+        return lane
+
+    def start(self, lane: Lane) -> None:
+        """Start the workers of a lane, in the background; without a lane if that fails.
+
+        Raises:
+            TransferError: the task cannot be sent to such workers.
+        """
         try:
-            lane.pool.grow(plan.workers)
+            lane.pool.grow(lane.plan.workers)
         except BaseException:
             self._close_lane(lane, grace=0.0)
             raise
-        return lane
+
+    def drop(self, lane: Lane) -> None:
+        """Close a lane to which nothing was sent. Workers that are not ready are not waited for."""
+        if lane in self.lanes:  # else its pool has failed
+            lane.active = False
+            self._close_lane(lane, grace=0.0)
 
     def retire(self, lane: Lane) -> None:
         """Send nothing more down `lane`; take back what has not started; close it when empty."""

@@ -105,8 +105,8 @@ class Opening:
         self._known_long = False
         self._looked = False
         self._cautious = False
-        self._forked = False
-        self._beside: Lane | None = None
+        self._beside: Lane | None = None  # for workers, that may have been started
+        self._started = False
         self._width = FIRST_WIDTH
 
     def steps(self, known: Entry | None = None, strangers: int = 0) -> Iterator[None]:
@@ -126,8 +126,9 @@ class Opening:
         if not self._is_for_this():
             return
         dispatch = self._dispatch
-        self._forked = self._few_for_processes and self._fork()
-        if self._forked and self._known_long:
+        if self._few_for_processes:
+            self._fork()
+        if self._known_long:
             self._start_workers()
         dispatch.keep_specimen = True
         try:
@@ -141,8 +142,7 @@ class Opening:
         while first.active and not first.ready_workers:
             dispatch.wait()
         if not first.active:  # no thread is left: a pilot needs none
-            if self._beside is not None:
-                dispatch.retire(self._beside)
+            self._do_without_workers()
             return
         clock = dispatch.clock
         others = cpu_of_others(clock)
@@ -154,11 +154,12 @@ class Opening:
         beside = self._beside
         # And by itself, not with helpers.
         computes = meter.demand.wanted < 1.0 + strangers + _WAITS
-        if first.in_flight and beside is not None and computes and not waits:
+        started = beside is not None and self._started and beside.active
+        if first.in_flight and started and computes and not waits:
+            assert beside is not None
             yield from self._in_processes(first, beside)
             return
-        if beside is not None:
-            dispatch.retire(beside)
+        self._do_without_workers()
         queued = (
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
@@ -183,7 +184,7 @@ class Opening:
         """
         clock = self._dispatch.clock
         waited, computed = self._patience
-        if self._forked:
+        if self._beside is not None:
             computed = min(computed, _COMPUTED_BESIDE)
         began = before = 0.0
         while True:
@@ -195,7 +196,8 @@ class Opening:
                 if share < _LIGHT:
                     self._width = max(self._width, MOST_AT_FIRST)
                 return True
-            if self._forked and self._beside is None and lane.in_flight and ended >= _MAY_BE_LONG:
+            to_start = self._beside is not None and not self._started
+            if to_start and lane.in_flight and ended >= _MAY_BE_LONG:
                 since = clock.now()
                 self._start_workers()
                 computed -= clock.now() - since  # which no look of these has seen
@@ -232,14 +234,18 @@ class Opening:
         )  # one is drawn already
         return few and self._choice.refusal("process") is None
 
-    def _fork(self) -> bool:
-        """Fork this process, if that is safe now; whether a server for workers runs."""
-        if self._workers < 1:
-            return False
+    def _fork(self) -> None:
+        """Fork this process, if that is safe now, and open a lane for workers that come from there.
+
+        Both before the first call: what that one changes for a while is none of theirs.
+        """
         dispatch = self._dispatch
         process = dispatch.mechanism("process")
-        process.prepare(dispatch.workers.tasks)
-        return process.readiness(dispatch.workers).server
+        if self._workers > 0:
+            process.prepare(dispatch.workers.tasks)
+            if process.readiness(dispatch.workers).server:
+                self._beside = dispatch.add(Plan("process", self._workers))
+                self._beside.width = 0  # nothing yet
 
     @property
     def _workers(self) -> int:
@@ -250,16 +256,22 @@ class Opening:
         return workers
 
     def _start_workers(self) -> None:
-        """Start workers beside the first call."""
+        """Start workers, most likely beside the first call."""
+        if self._beside is None:
+            return
+        self._started = True
         try:
             with QuickTurns():
-                lane = self._dispatch.open(Plan("process", self._workers))
+                self._dispatch.start(self._beside)
         except PicklingError as error:
-            self._forked = False
+            self._beside = None
             self._choice.refuse("process", Refusal(str(error), "use threads"))
-            return
-        lane.width = 0  # nothing yet
-        self._beside = lane
+
+    def _do_without_workers(self) -> None:
+        """Let go of workers that were sent nothing: whoever is not ready is not waited for."""
+        if self._beside is not None:
+            self._dispatch.drop(self._beside)
+            self._beside = None
 
     def _in_threads(self, first: Lane) -> Iterator[None]:
         """Let others begin until one has ended, then let go on who knows more.

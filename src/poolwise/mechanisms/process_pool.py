@@ -82,6 +82,15 @@ class ProcessPool:
         self._sent_bytes = self._returned_bytes = 0.0
         self._owner_process = os.getpid()
         self._closed = False
+        #: What the first workers are to look like, and the fork that they come from, as all is now:
+        #: they may be started beside calls, which change for a while what they share with this
+        #: process, or where its output goes.
+        self._looks: bytes | None = self._looks_now()
+        self._fork = servers.standing(options.start_method, options.tasks)
+
+    def _looks_now(self) -> bytes:
+        options = self._options
+        return surroundings(options.siblings, options.threads_per_worker, options.arena_limit)
 
     @property
     def workers(self) -> int:
@@ -111,13 +120,14 @@ class ProcessPool:
         self._start_some(workers)
 
     def _start_some(self, workers: int) -> None:
-        options = self._options
-        looks = surroundings(options.siblings, options.threads_per_worker, options.arena_limit)
+        looks = self._looks or self._looks_now()
         try:
             for _ in range(workers):
                 self._start(looks)
         except OSError as error:
             self._inbox.post(partial(self._do_without, error))
+        finally:
+            self._looks = self._fork = None
 
     def send(self, batch: Batch, /) -> None:
         """Hand the batch to the worker with the least to do; keep it until one is ready.
@@ -233,7 +243,7 @@ class ProcessPool:
         options = self._options
         spawned = options.start_method == "spawn"
         threads = options.threads_per_worker
-        server = servers.server_for(options.start_method, options.tasks)
+        server = self._fork or servers.server_for(options.start_method, options.tasks)
         encoder = self._encoder_for(server)
         if self._idle_timeout:
             worker = idle_workers.take(server, options, spawned=spawned)
@@ -252,6 +262,7 @@ class ProcessPool:
             if server.wanted:  # else it was only dismissed, by another thread
                 self._stillborn.add(server)
             servers.lost(server)
+            self._fork = None
             if len(self._stillborn) >= _STILLBORN:
                 raise
             return self._idle_or_new()

@@ -277,6 +277,15 @@ def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
         return _executed
 
 
+def standing(start_method: str | None, tasks: Sequence[Task]) -> Fork | None:
+    """Return the fork that `server_for` would return, if there is one already."""
+    if start_method is not None or any(task.function is apply for task in tasks):
+        return None
+    with _lock:
+        fork = _fork_of_this
+        return fork if fork is not None and fork.still_equals(tasks) else None
+
+
 def _forked(tasks: Sequence[Task]) -> Fork:
     global _fork_of_this
     if _fork_of_this is not None:
