@@ -151,12 +151,11 @@ class Opening:
         with QuickTurns(), meter:
             dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
         waits = self._waits(first, meter, beat)
-        beside = self._beside
+        beside = self._beside if self._started else None
         # And by itself, not with helpers.
         computes = meter.demand.wanted < 1.0 + strangers + _WAITS
-        started = beside is not None and self._started and beside.active
-        if first.in_flight and started and computes and not waits:
-            assert beside is not None
+        long = first.in_flight and computes and not waits
+        if long and beside is not None and beside.active:
             yield from self._in_processes(first, beside)
             return
         self._do_without_workers()
