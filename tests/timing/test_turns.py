@@ -43,12 +43,12 @@ def test_who_has_it_shorter_keeps_it() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_that_is_forked_inside_may_come_out() -> None:
-    child = 0
+    child = -1
     try:
         with QuickTurns():
             child = os.fork()
     finally:
-        if not child:
+        if child == 0:
             well = False
             try:
                 with QuickTurns():

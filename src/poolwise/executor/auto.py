@@ -28,6 +28,7 @@ from poolwise.planner import Limits, kind
 from poolwise.planner.choose import MARGIN
 from poolwise.probe import Sample, TaskProfile
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.contention import HELPED
 from poolwise.probe.pilot import WARM_UP
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
@@ -281,7 +282,7 @@ class Auto:
         task, left = self.profile, self._dispatch.remaining
         if task is None or task.calls > 1 or task.waits or self.refused or self._findings.learned:
             return False
-        if not task.helpers:
+        if task.helpers <= HELPED * task.cpu:
             return False
         long = WARM_UP <= task.wall <= _FIRST_AT_MOST
         many = left is not None and left >= _MANY_FOR_A_CPU * self._cpus

@@ -261,13 +261,11 @@ def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
         _wait_for_dismissed()
         if start_method == "fork":
             return _forked(tasks)
-        # What an executor's calls apply comes later, and may be younger than any fork.
-        if start_method is None and all(task.function is not apply for task in tasks):
-            if _fork_of_this is not None and _fork_of_this.still_equals(tasks):
-                return _fork_of_this
+        fork = standing(start_method, tasks)
+        if fork is None and _may_be_forks(start_method, tasks):
             fork = _forked_safely(tasks)
-            if fork is not None:
-                return fork
+        if fork is not None:
+            return fork
         if _executed is not None and _executed.output != _output():
             _executed.dismiss()
             _executed = None
@@ -279,11 +277,14 @@ def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
 
 def standing(start_method: str | None, tasks: Sequence[Task]) -> Fork | None:
     """Return the fork that `server_for` would return, if there is one already."""
-    if start_method is not None or any(task.function is apply for task in tasks):
-        return None
     with _lock:
-        fork = _fork_of_this
+        fork = _fork_of_this if _may_be_forks(start_method, tasks) else None
         return fork if fork is not None and fork.still_equals(tasks) else None
+
+
+def _may_be_forks(start_method: str | None, tasks: Sequence[Task]) -> bool:
+    # What an executor's calls apply comes later, and may be younger than any fork.
+    return start_method is None and all(task.function is not apply for task in tasks)
 
 
 def _forked(tasks: Sequence[Task]) -> Fork:

@@ -16,7 +16,7 @@ _ONE_CPU = (0.75, 1.3)
 _PARALLEL = 0.75
 
 #: Threads of a library that use so much of what the call itself does compute for it.
-_HELPED = 0.5
+HELPED = 0.5
 
 #: Who holds the GIL for so much of its computing takes turns; for so little, it runs at once.
 MOSTLY, SELDOM = 0.7, 0.2
@@ -90,7 +90,7 @@ def after_listening(task: TaskProfile, held: float, threads: int = 1) -> TaskPro
     """
     if not task.cpu:
         return task
-    if task.helpers > _HELPED * task.cpu:
+    if task.helpers > HELPED * task.cpu:
         return task.with_gil(0.0, max(0.0, task.cpu - task.helpers))
     share = min(1.0, held / min(1.0, threads * task.cpu / task.wall))
     if share >= MOSTLY:
