@@ -142,6 +142,8 @@ class Intake:
                     self._pending.append(frame)
                 elif frame.kind == wire.TASK:
                     self._tasks[frame.key] = _load_task(frame)
+                elif frame.kind == wire.PART:
+                    surroundings.take_part(frame.payload)
                 elif frame.kind == wire.ADOPT:
                     surroundings.take_on(frame.payload)
                 elif frame.kind == wire.PRIME:

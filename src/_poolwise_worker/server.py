@@ -401,10 +401,7 @@ def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
         part_from_caller(keep={front_fd})
         _handle_signals()
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
-        surroundings.note_levels()
-        surroundings.plain_output = plain_output
-        surroundings.arithmetic = surroundings.arithmetic_here()
-        surroundings.begin_with_one_inner_thread()
+        surroundings.begin_as_fork(plain_output)
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

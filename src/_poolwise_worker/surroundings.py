@@ -1,5 +1,5 @@
 """Looking like the caller: folder, environment, paths, arguments, warnings, logging, locale, the
-rights of new files, decimal arithmetic.
+rights of new files, decimal arithmetic. And the part of the machine that is this worker's.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ plain_output = (True, True)
 #: The most bytes of an arena for results.
 arena_limit = 1 << 30
 
+#: Variables that tell libraries how many threads they may have, where the caller has not set them.
+_inner: dict[bytes, bytes] = {}
+
 #: The caller's decimal context; ``None`` if it is the usual one. Each runner takes it on in its own
 #: thread, when it next has something to run: such contexts belong to threads.
 arithmetic: Arithmetic | None = None
@@ -38,10 +41,8 @@ arithmetic: Arithmetic | None = None
 
 def take_on(payload: bytes | bytearray) -> None:
     """Make this process look like the caller as it was when it packed `payload`."""
-    global siblings, arena_limit, plain_output, arithmetic
+    global plain_output, arithmetic
     surroundings: dict[str, Any] = unmarshal(payload)
-    siblings = surroundings["siblings"]
-    arena_limit = surroundings["arena_limit"]
     plain_output = surroundings["plain_output"]
     arithmetic = surroundings["arithmetic"]
     if surroundings["umask"] is not None:
@@ -50,10 +51,7 @@ def take_on(payload: bytes | bytearray) -> None:
         os.chdir(surroundings["cwd"])
     except OSError:
         pass  # the folder may be gone; the caller would not notice either
-    inner: dict[str, int] = surroundings["inner_threads"]
-    environ = surroundings["environ"]
-    environ.update((name.encode(), b"%d" % most) for name, most in inner.items())
-    _limit_inner_threads(inner)
+    environ = surroundings["environ"] | _inner
     zone = os.environb.get(b"TZ")
     for name in os.environb.keys() - environ.keys():
         del os.environb[name]
@@ -73,6 +71,36 @@ def take_on(payload: bytes | bytearray) -> None:
         from multiprocessing.process import current_process
 
         current_process().authkey = surroundings["authkey"]
+
+
+def take_part(payload: bytes | bytearray) -> None:
+    """Keep to a part of the machine. What the worker is to look like is told after that, if it
+    changes at the same time: a variable that the caller has set by now is its own.
+    """
+    global siblings, arena_limit, _inner
+    siblings, arena_limit, threads = unmarshal(payload)
+    before, _inner = _inner, {name.encode(): b"%d" % most for name, most in threads.items()}
+    _limit_inner_threads(min(threads.values(), default=0))
+    for name in before.keys() - _inner.keys():
+        os.environb.pop(name, None)
+    os.environb.update(_inner)
+
+
+def begin_as_fork(output: tuple[bool, bool]) -> None:
+    """Be a server that was just forked from the caller, and looks like it. What the caller keeps
+    to, if it is a worker itself, is this process's own.
+
+    Libraries are limited here, as in most workers. To find them takes some 10 ms if pandas is
+    loaded, and each time that OpenBLAS is told a number it starts its threads, which poll for work
+    for some 30 ms. Those of a server end with its next fork, before that; and a worker has nothing
+    left to find or to start.
+    """
+    global plain_output, arithmetic, _inner, _unlimited
+    plain_output = output
+    arithmetic = arithmetic_here()
+    _note_levels()
+    _inner, _unlimited = {}, None
+    _limit_inner_threads(1)
 
 
 #: What every thread begins with.
@@ -108,10 +136,11 @@ def take_arithmetic(wanted: Arithmetic | None) -> None:
     )
 
 
-def _limit_inner_threads(inner: dict[str, int]) -> None:
-    """Limit libraries that are loaded already; those that are not will read the environment."""
+def _limit_inner_threads(most: int) -> None:
+    """Limit libraries that are loaded already, 0 for no more; those that are not will read the
+    environment.
+    """
     global _libraries, _searched, _limited, _unlimited
-    most = min(inner.values(), default=0)
     if most == _limited or not have_inner_threads():
         return
     loaded = _WITH_THREADS & sys.modules.keys()
@@ -130,16 +159,6 @@ def _limit_inner_threads(inner: dict[str, int]) -> None:
 def have_inner_threads() -> bool:
     """Whether libraries are loaded that compute in threads of their own."""
     return bool(_WITH_THREADS & sys.modules.keys())
-
-
-def begin_with_one_inner_thread() -> None:
-    """Limit libraries in a server that is a fork, as most of its workers are to be limited.
-
-    To find them takes some 10 ms if pandas is loaded, and each time that OpenBLAS is told a number
-    it starts its threads, which poll for work for some 30 ms. Those of a server end with its next
-    fork, before that; and a worker has nothing left to find or to start.
-    """
-    _limit_inner_threads({"": 1})
 
 
 #: Modules that load libraries with threads of their own.
@@ -224,7 +243,7 @@ def _set_filters(filters: list[Any]) -> None:
 _levelled: set[str] = set()
 
 
-def note_levels() -> None:
+def _note_levels() -> None:
     """Take the levels that this process has since it was forked for the caller's."""
     logging = sys.modules.get("logging")
     if logging is not None:

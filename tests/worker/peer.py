@@ -9,7 +9,7 @@ from typing import Any
 from _poolwise_worker import raised, transfer, wire
 from _poolwise_worker.front_door import ENDED, STARTED
 from poolwise.mechanisms import servers
-from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.surroundings import looks, part
 from poolwise.mechanisms.worker_ends import WorkerEnds
 
 #: What is waited for comes within this, or never.
@@ -27,7 +27,8 @@ class Peer:
         self.reader = wire.FrameReader(self.ends.data)
         self._batches = iter(range(1, 1 << 30))
         self._tasks: dict[Callable[..., Any], int] = {}
-        self.write(wire.pack(wire.ADOPT, 0, surroundings(1)))
+        self.write(wire.pack(wire.PART, 0, part(1)))
+        self.write(wire.pack(wire.ADOPT, 0, looks()))
         self.write(wire.pack(wire.PRIME, 0))
         ready = self.frame()
         assert ready.kind == wire.READY

@@ -26,7 +26,7 @@ from poolwise.mechanisms.ending import end_workers
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
 from poolwise.mechanisms.receive import initializer_failed, outcomes_of, unreadable
 from poolwise.mechanisms.servers import Fork, Server
-from poolwise.mechanisms.surroundings import surroundings
+from poolwise.mechanisms.surroundings import Surroundings, looks, part
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
 from poolwise.task import Batch, BatchId, EndReason, Exit, Task
@@ -85,12 +85,13 @@ class ProcessPool:
         #: What the first workers are to look like, and the fork that they come from, as all is now:
         #: they may be started beside calls, which change for a while what they share with this
         #: process, or where its output goes.
-        self._looks: bytes | None = self._looks_now()
+        self._surroundings: Surroundings | None = self._surroundings_now()
         self._fork = servers.standing(options.start_method, options.tasks)
 
-    def _looks_now(self) -> bytes:
+    def _surroundings_now(self) -> Surroundings:
         options = self._options
-        return surroundings(options.siblings, options.threads_per_worker, options.arena_limit)
+        share = part(options.siblings, options.threads_per_worker, options.arena_limit)
+        return Surroundings(looks(), share)
 
     @property
     def workers(self) -> int:
@@ -120,14 +121,14 @@ class ProcessPool:
         self._start_some(workers)
 
     def _start_some(self, workers: int) -> None:
-        looks = self._looks or self._looks_now()
+        surroundings = self._surroundings or self._surroundings_now()
         try:
             for _ in range(workers):
-                self._start(looks)
+                self._start(surroundings)
         except OSError as error:
             self._inbox.post(partial(self._do_without, error))
         finally:
-            self._looks = self._fork = None
+            self._surroundings = self._fork = None
 
     def send(self, batch: Batch, /) -> None:
         """Hand the batch to the worker with the least to do; keep it until one is ready.
@@ -209,7 +210,7 @@ class ProcessPool:
 
     # ---- starting -------------------------------------------------------------------------
 
-    def _start(self, looks: bytes) -> None:
+    def _start(self, surroundings: Surroundings) -> None:
         tasks, initializer = self._options.tasks, self._options.initializer
         worker = self._idle_or_new()
         encoder = self._encoders[worker.server]
@@ -221,7 +222,7 @@ class ProcessPool:
         keeper = worker.ends.keeper.fileno()
         self._inbox.watch(keeper, select.POLLIN, partial(self._hear_keeper, worker))
         worker.release()
-        worker.adopt(looks)
+        worker.adopt(surroundings)
         for task in tasks:
             worker.introduce(task, encoder)
         worker.prime(encoder.prime(initializer))
@@ -275,7 +276,7 @@ class ProcessPool:
         )
         worker.spawned = spawned
         if isinstance(server, Fork):
-            worker.told = server.surroundings
+            worker.told = Surroundings(server.looks, b"")
         return worker
 
     # ---- sending --------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from contextlib import suppress
 from typing import Never
 
 from _poolwise_worker import front_door, intake
-from _poolwise_worker import surroundings as own
 from _poolwise_worker.apply import apply
 from _poolwise_worker.server import serve_as_fork  # here, for then forks need not import it
 from poolwise.mechanisms import worker_ends
@@ -40,7 +39,7 @@ from poolwise.mechanisms.quiescence import (
     threads_that_stay,
 )
 from poolwise.mechanisms.signals import no_signals
-from poolwise.mechanisms.surroundings import plain_output, surroundings
+from poolwise.mechanisms.surroundings import looks, plain_output
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
 from poolwise.units import Bytes, Seconds
@@ -147,9 +146,9 @@ class Fork(Server):
 
     is_fork = True
 
-    def __init__(self, tasks: Sequence[Task], payload: bytes) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = {task.id for task in tasks}
-        self.surroundings = payload
+        self.looks = looks()
         self.definitions = Definitions.now()
         self._streams = sys.stdout, sys.stderr
         ours, theirs = socketpair()
@@ -294,12 +293,10 @@ def _forked(tasks: Sequence[Task]) -> Fork:
             return _fork_of_this
         _fork_of_this.dismiss()
         _fork_of_this = None
-    # Libraries of a fork are limited, and so it does not look like this process.
-    payload = b"" if own.have_inner_threads() else surroundings(1)
     # A handler that raises would make a child go on as a second caller, and leave a child here of
     # which nobody knows.
     with no_signals():
-        _fork_of_this = Fork(tasks, payload)
+        _fork_of_this = Fork(tasks)
     return _fork_of_this
 
 

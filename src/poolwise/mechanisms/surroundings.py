@@ -10,29 +10,39 @@ import warnings
 from _locale import LC_ALL, setlocale
 from functools import lru_cache
 from io import TextIOWrapper
+from typing import NamedTuple
 
 from _poolwise_worker import surroundings as own
 from poolwise.units import Bytes
 
 
-def surroundings(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) -> bytes:
-    """Return what `_poolwise_worker.surroundings.take_on` takes on, in a worker of so many threads
-    beside so many siblings, whose results may take so much shared memory; if this is a worker too,
-    each of its own siblings may have as many.
+class Surroundings(NamedTuple):
+    """What `_poolwise_worker.surroundings` takes on. Equal bytes mean that it is the same, so a
+    worker is told only what it has not been told; a fork of this process looks like it already.
+    """
 
-    Equal bytes mean equal surroundings, so a worker is told only what it has not been told.
+    looks: bytes
+    part: bytes
+
+
+def part(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) -> bytes:
+    """Return what is the part of a worker of so many threads beside so many siblings, whose results
+    may take so much shared memory; if this is a worker too, each of its own siblings may have as
+    many.
     """
     siblings *= own.siblings
+    return marshal.dumps((siblings, arena_limit, _inner_threads(siblings * threads)), 2)
+
+
+def looks() -> bytes:
+    """Return what this process looks like."""
     try:
         folder = os.getcwd()
     except OSError:
         folder = ""
     return marshal.dumps(
         {
-            "siblings": siblings,
-            "arena_limit": arena_limit,
             "plain_output": plain_output(),
-            "inner_threads": _inner_threads(siblings * threads),
             "cwd": folder,
             "umask": _umask(),
             "arithmetic": own.arithmetic_here(),

@@ -17,6 +17,7 @@ from poolwise.mechanisms import said
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
+from poolwise.mechanisms.surroundings import Surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Batch, BatchId, EndReason, Task
 from poolwise.units import Bytes, Seconds
@@ -107,7 +108,7 @@ class WorkerLink:
         self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.unable: OSError | None = None  # what it lacks, and so cannot begin
         self.leaving = False  # it gets nothing more, and ends
-        self.told = b""  # the surroundings that it has taken on
+        self.told = Surroundings(b"", b"")  # what it has taken on
         self.knows = Definitions()
         self._tasks: set[int] = set()
         self._outgoing: deque[_Outgoing] = deque()
@@ -138,11 +139,13 @@ class WorkerLink:
         """Belong to no pool."""
         self.listen = _nobody
 
-    def adopt(self, surroundings: bytes) -> None:
-        """Tell it what it is to look like, unless it knows."""
-        if surroundings != self.told:
-            self.told = surroundings
-            self._write(wire.pack(wire.ADOPT, 0, surroundings))
+    def adopt(self, surroundings: Surroundings) -> None:
+        """Tell it its part of the machine, then what it is to look like, unless it knows."""
+        told, self.told = self.told, surroundings
+        if surroundings.part != told.part:
+            self._write(wire.pack(wire.PART, 0, surroundings.part))
+        if surroundings.looks != told.looks:
+            self._write(wire.pack(wire.ADOPT, 0, surroundings.looks))
 
     def introduce(self, task: Task, encoder: Encoder) -> None:
         """Make a task known, unless it is.
