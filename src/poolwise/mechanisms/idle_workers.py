@@ -49,7 +49,8 @@ def take(server: Server, options: WorkerOptions, *, spawned: bool) -> WorkerLink
     One that had another number of siblings would not: a library that it has loaded may use as many
     threads as its share of the CPUs was then, and cannot be told to use more.
 
-    It may end itself at this moment; its pool then finds it dead and starts another.
+    It may end itself at this moment; its pool then finds it dead and starts another. What was sent
+    to it has not begun.
     """
     while True:
         with _lock:

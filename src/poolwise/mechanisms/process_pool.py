@@ -225,7 +225,17 @@ class ProcessPool:
         worker.adopt(surroundings)
         for task in tasks:
             worker.introduce(task, encoder)
-        worker.prime(encoder.prime(initializer))
+        if worker.reused:  # it lived a moment ago; an answer would only cost the time it takes
+            self._count(worker)
+        else:
+            worker.prime(encoder.prime(initializer))
+
+    def _count(self, worker: WorkerLink) -> None:
+        """It may have calls from now on."""
+        worker.ready = True
+        self._stillborn.clear()
+        self._alone, self._patience = False, 0.0
+        self._sink.ready(worker.number)
 
     def _encoder_for(self, server: Server) -> Encoder:
         """Return the encoder for workers of `server`, to which all tasks are known."""
@@ -358,6 +368,7 @@ class ProcessPool:
 
     def _take_in_all(self, worker: WorkerLink) -> None:
         while not self._closed and (frame := worker.reader.pop()) is not None:
+            worker.reused = False
             self._take_in(worker, frame)
 
     def _take_in(self, worker: WorkerLink, frame: wire.Frame) -> None:
@@ -390,10 +401,8 @@ class ProcessPool:
     def _take_news(self, worker: WorkerLink, frame: wire.Frame) -> None:
         """Hear what is of no batch."""
         if frame.kind == wire.READY:
-            worker.ready, worker.pid = True, frame.key
-            self._stillborn.clear()
-            self._alone, self._patience = False, 0.0
-            self._sink.ready(worker.number)
+            worker.pid = frame.key
+            self._count(worker)
         elif frame.kind == wire.ARENA:
             for descriptor in frame.descriptors:
                 worker.exchange.accept(descriptor)
@@ -468,8 +477,13 @@ class ProcessPool:
         cause = cause or worker.unable
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
         reading = {batch for batch, sent in worker.sent.items() if worker.was_reading(sent)}
+        # It ended itself when it was about to be reused: nobody has to hear of that.
+        idle = worker.reused and exit.code == 0 and not reading and not any(started.values())
         worker.close()
         for batch, sent in worker.sent.items():
+            if idle and not sent.recalled:
+                self._waiting.appendleft(sent.batch)
+                continue
             if batch in reading and sent.batch.calls > 1:
                 self._suspects.add(batch)
                 self._waiting.appendleft(sent.batch)
@@ -481,12 +495,13 @@ class ProcessPool:
             if sent.end > started[batch] and not self._closed:
                 self._sink.returned(batch, started[batch], sent.end - started[batch])
         if worker.ready and not self._closed:
-            self._sink.gone(worker.number, exit)
+            if not idle:
+                self._sink.gone(worker.number, exit)
         elif worker.orphan and not worker.server.lives():
             # One death, however many workers were being started. A server that dies again and
             # again before any worker is ready must not be started for ever.
             self._stillborn.add(worker.server)
-        elif not worker.reused and cause is None:
+        elif cause is None:
             self._stillborn.add(worker)
         if self._closed:
             return

@@ -79,7 +79,9 @@ class Sink(Protocol):
     """What a pool reports. Implemented once, in ``executor/``; ``testing`` has another."""
 
     def ready(self, worker: WorkerId) -> None:
-        """A worker has answered once: from `Pool.grow` to here is its creation cost."""
+        """A worker has answered once: from `Pool.grow` to here is its creation cost. One that
+        answered an earlier pool is ready within `Pool.grow`.
+        """
         ...
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:

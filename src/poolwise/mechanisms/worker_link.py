@@ -103,7 +103,9 @@ class WorkerLink:
         self.pid = 0
         self.ready = False
         self.orphan = False  # its server is gone: nobody will tell how it ends
-        self.reused = False  # it was idle, and may have ended itself at that very moment
+        self.reused = (
+            False  # it was idle, and has said nothing since: it may just have ended itself
+        )
         self.calls = 0  # that were sent to it, but for those that came back unstarted
         self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.unable: OSError | None = None  # what it lacks, and so cannot begin
