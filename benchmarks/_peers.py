@@ -284,7 +284,7 @@ class Kind:
         return find_spec(self.modules[0].partition(".")[0]) is not None
 
 
-_POOLWISE = ("poolwise.api", "poolwise.executor.executor")
+_POOLWISE = ("poolwise.api.mapping", "poolwise.executor.executor")
 _STANDARD = ("concurrent.futures.process", "multiprocessing")
 
 #: By the names under which rows show them.

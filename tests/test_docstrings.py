@@ -50,7 +50,13 @@ def test_examples_do_what_they_show(name: str) -> None:
 
 
 def test_there_are_examples_of_the_main_names() -> None:
-    homes = {"poolwise", "poolwise.api", "poolwise.executor.executor", "poolwise.plan"}
+    homes = {
+        "poolwise",
+        "poolwise.api.mapping",
+        "poolwise.api.advising",
+        "poolwise.executor.executor",
+        "poolwise.plan",
+    }
     assert homes <= set(WITH_EXAMPLES)
 
 

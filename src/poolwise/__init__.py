@@ -11,7 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from poolwise.api import Advice, Run, advise, last_run, map, measure, shutdown
+    from poolwise.api.advising import Advice, advise
+    from poolwise.api.machine import measure, shutdown
+    from poolwise.api.mapping import map
+    from poolwise.api.runs import Run, last_run
     from poolwise.cost.forecast import Ceilings, Forecast
     from poolwise.errors import (
         ChannelClosed,
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 #: Where each public name lives. Imported when it is first used (PEP 562), so that a command or a
 #: script that only passes by pays a millisecond, not fifty.
 _HOMES = {
-    "Advice": "api",
+    "Advice": "api.advising",
     "Barrier": "ipc",
     "BoundedSemaphore": "ipc",
     "Ceilings": "cost.forecast",
@@ -75,7 +78,7 @@ _HOMES = {
     "PoolwiseError": "errors",
     "Queue": "ipc",
     "RLock": "ipc",
-    "Run": "api",
+    "Run": "api.runs",
     "Semaphore": "ipc",
     "Shared": "ipc",
     "StaleProfile": "errors",
@@ -84,12 +87,12 @@ _HOMES = {
     "Worker": "worker",
     "WorkerCrashed": "errors",
     "WorkersKilled": "errors",
-    "advise": "api",
-    "last_run": "api",
-    "map": "api",
-    "measure": "api",
+    "advise": "api.advising",
+    "last_run": "api.runs",
+    "map": "api.mapping",
+    "measure": "api.machine",
     "share": "ipc",
-    "shutdown": "api",
+    "shutdown": "api.machine",
 }
 
 __version__ = "0.1.0"

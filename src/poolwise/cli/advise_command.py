@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from poolwise.api import Advice, advise
+from poolwise.api.advising import Advice, advise
 from poolwise.cli.call import Spread
 from poolwise.cli.errors import CommandError, Stopped
 from poolwise.cli.inputs import open_inputs

@@ -7,8 +7,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 
-from poolwise.api import Run
-from poolwise.api import map as poolwise_map
+from poolwise.api.mapping import map as poolwise_map
+from poolwise.api.runs import Run
 from poolwise.cli.call import Call, Spread
 from poolwise.cli.errors import CommandError, ReaderGone, Stopped
 from poolwise.cli.inputs import open_inputs

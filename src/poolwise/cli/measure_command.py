@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import Namespace
 
-from poolwise.api import measure
+from poolwise.api.machine import measure
 from poolwise.cli.errors import CommandError
 from poolwise.cli.output import Output
 from poolwise.cli.signals import Signals

@@ -1,31 +1,21 @@
-"""What users call: wires the rooms together."""
+"""`map`: its many forms, and its options."""
 
 from __future__ import annotations
 
-import sys
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
-from _poolwise_worker.seeded import seeded
-from poolwise.cost import Forecast
+from poolwise.api.runs import Run, new_run
+from poolwise.api.wiring import OnError, drive_of, map_options, with_common
 from poolwise.executor.again import retries_of
-from poolwise.executor.drive import Drive, EndedDrive, MapOptions
 from poolwise.executor.guards import guards_of
 from poolwise.executor.naming import known_options
-from poolwise.executor.options import RunOptions, run_options
-from poolwise.executor.progress import Progress, make_progress
-from poolwise.executor.run import BaseRun
+from poolwise.executor.options import run_options
 from poolwise.executor.shortage import refuse_what_no_system_starts
 from poolwise.executor.workers import worker_options
-from poolwise.explain import Explanation, explain_advice, explain_run
-from poolwise.machine import MachineProfile, this_machine
-from poolwise.plan import Plan, check_count
-from poolwise.probe import TaskProfile
-from poolwise.task import Task
+from poolwise.machine import this_machine
+from poolwise.plan import Plan
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -34,54 +24,7 @@ C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
 
-OnError = Literal["raise", "return"]
 RetryOn = type[BaseException] | tuple[type[BaseException], ...]
-
-
-class Run(BaseRun[T]):
-    """What `map` returns: an iterator over results, and the story of how they came about.
-
-    Iterating runs the work; `close`, or leaving a ``with`` block, ends it. `plan` is the plan in
-    force, `results` returns what is left as a list.
-    """
-
-    def explain(self) -> Explanation:
-        """Return what was planned, what happened, and why; `print` it."""
-        return explain_run(self.record())
-
-
-class _Last(threading.local):
-    """The latest run of each thread.
-
-    The run itself is held weakly, so that a loop that was left early ends its workers; the record
-    of a run that is gone is kept.
-    """
-
-    run: Callable[[], Run[Any] | None] | None = None
-    ended: EndedDrive | None = None
-
-
-_last = _Last()
-
-
-def _new_run(drive: Drive) -> Run[Any]:
-    run: Run[Any] = Run.of(drive)
-    _last.run, _last.ended = weakref.ref(run), drive.ended
-    return run
-
-
-def last_run() -> Run[Any]:
-    """Return the latest run that this thread started, for example inside ``list(map(...))``.
-
-    Raises:
-        LookupError: this thread has not started any.
-    """
-    run = _last.run() if _last.run is not None else None
-    if run is not None:
-        return run
-    if _last.ended is None:
-        raise LookupError("no run yet: poolwise.map has not been called in this thread")
-    return Run.of(_last.ended)
 
 
 class _Options(TypedDict, total=False):
@@ -364,195 +307,7 @@ def map(
         guards=guards,
     )
     run = replace(run, workers=workers, retries=retries_of(retries, retry_on))
-    map_options = _map_options(ordered, total, buffersize, chunksize, on_error)
+    how = map_options(ordered, total, buffersize, chunksize, on_error)
     if common is not None:
-        fn = _with_common(fn, common)
-    return _new_run(_drive(fn, iterables, run, map_options, progress, seed))
-
-
-def _with_common(fn: Callable[..., Any], common: Mapping[str, Any]) -> Callable[..., Any]:
-    if not isinstance(common, Mapping) or not all(isinstance(name, str) for name in common):
-        raise TypeError(f"common takes keyword arguments, such as {{'depth': 3}}, not {common!r}")
-    if not callable(fn):
-        raise TypeError(f"fn takes a callable, not {fn!r}")
-    return partial(fn, **common)
-
-
-def _drive(
-    fn: Callable[..., Any],
-    iterables: tuple[Iterable[Any], ...],
-    run: RunOptions,
-    map_options: MapOptions,
-    progress: bool | Callable[[int, int | None], object] = False,
-    seed: int | None = None,
-) -> Drive:
-    if not callable(fn):
-        raise TypeError(f"fn takes a callable, not {fn!r}")
-    if not iterables:
-        raise TypeError("give at least one iterable of inputs")
-    for position, each in enumerate(iterables, 1):
-        kind = type(each)  # a class may have the methods that its instances are iterated with
-        if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
-            raise TypeError(f"iterable {position} is not iterable: {each!r}")
-    if seed is not None:
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise TypeError(f"seed takes a whole number from 0 on, or None, not {seed!r}")
-        if seed < 0:
-            raise ValueError(f"seed takes a whole number from 0 on, or None, not {seed}")
-        fn, iterables = seeded(fn, seed), (range(sys.maxsize), *iterables)
-    shown: Progress | None = make_progress(progress)
-    return Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
-
-
-def _map_options(
-    ordered: bool, total: int | None, buffersize: int | None, chunksize: int | None, on_error: str
-) -> MapOptions:
-    if on_error not in ("raise", "return"):
-        raise ValueError(f"on_error takes 'raise' or 'return', not {on_error!r}")
-    if not isinstance(ordered, bool):
-        raise TypeError(f"ordered takes True or False, not {ordered!r}")
-    for name, value in (("buffersize", buffersize), ("chunksize", chunksize)):
-        if value is not None:
-            check_count(name, value)
-    if total is not None and (isinstance(total, bool) or not isinstance(total, int)):
-        raise TypeError(f"total takes a number of inputs, not {total!r}")
-    if total is not None and total < 0:
-        raise ValueError(f"total takes a number of inputs, not {total}")
-    return MapOptions(ordered, on_error == "return", buffersize, total, chunksize)
-
-
-class Advice:
-    """What `advise` found: the plan to take, and every candidate with its forecast.
-
-    `plan` is the one to take; `forecasts` holds every candidate, the chosen one first: its
-    forecast and the ceiling that binds it, or why it is refused; `profile` says where the time of
-    a call goes. `print` it for people.
-    """
-
-    def __init__(self, drive: Drive, forecasts: tuple[Forecast, ...]) -> None:
-        self._drive = drive
-        self.forecasts = forecasts
-
-    @property
-    def plan(self) -> Plan:
-        """The plan to take."""
-        return self.forecasts[0].plan
-
-    @property
-    def profile(self) -> TaskProfile | None:
-        """Where the time of one call goes; ``None`` if there was no input."""
-        return self._drive.record().profile
-
-    def explain(self) -> Explanation:
-        """Return the advice as an explanation: text, JSON, equivalent code."""
-        return explain_advice(self._drive.record(), self.forecasts)
-
-    def run(self) -> Run[Any]:
-        """Go on: a run that yields the sampled results first, and then the rest under the plan.
-
-        No input runs twice. A second call returns a run of what the first left.
-        """
-        return _new_run(self._drive)
-
-    def close(self) -> None:
-        """Let go of the sampled results and of what runs."""
-        self._drive.close()
-
-    def __str__(self) -> str:
-        return str(self.explain())
-
-
-@known_options("poolwise.advise")
-def advise(
-    fn: Callable[..., Any],
-    /,
-    *iterables: Iterable[Any],
-    verify: bool = False,
-    total: int | None = None,
-    buffersize: int | None = None,
-    ordered: bool = True,
-    on_error: OnError = "raise",
-    max_workers: int | None = None,
-    threads_per_worker: int | None = None,
-    max_concurrency: int | None = None,
-) -> Advice:
-    """Find the plan for `fn` and these inputs, on a bounded sample; each input runs at most once.
-
-    The options are those of `map`. With `verify`, each leading plan also runs a slice of inputs
-    of its own, and what it reached is put beside its forecast.
-
-    Raises:
-        TypeError: as `map`.
-        ValueError: as `map`; or there is no input to learn from.
-
-    >>> import poolwise
-    >>> advice = poolwise.advise(abs, range(-1000, 0))
-    >>> advice.plan.mechanism
-    'inline'
-    >>> sum(advice.run())
-    500500
-    """
-    run = run_options(
-        this_machine(),
-        max_workers=max_workers,
-        threads_per_worker=threads_per_worker,
-        max_concurrency=max_concurrency,
-        use_environment=False,
-    )
-    if not isinstance(verify, bool):
-        raise TypeError(f"verify takes True or False, not {verify!r}")
-    map_options = _map_options(ordered, total, buffersize, None, on_error)
-    drive = _drive(fn, iterables, run, map_options)
-    return Advice(drive, drive.survey(verify=verify))
-
-
-def measure(
-    quick: bool = False, progress: bool | Callable[[str, int, int], object] = False
-) -> MachineProfile:
-    """Measure this machine in six dimensions, in about 20 s, and keep the profile.
-
-    Each dimension is measured in a program of its own; nothing of this process is touched. What
-    cannot be measured here is a gap that says why. The profile is kept in the user's cache folder
-    (``POOLWISE_CACHE``, or the platform's), and ``auto`` forecasts with what it says from now on.
-
-    Args:
-        quick: Take fewer readings of less: some seconds, and figures that differ more. Such a
-            profile is not kept where there is a full one.
-        progress: ``True`` writes a line to standard error before each dimension; a callable is
-            called with its name, how many there were before it, and how many there are.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-    """
-    from poolwise.machine.measuring import measure_machine
-    from poolwise.timing.repeat import NORMAL, QUICK
-
-    if not isinstance(quick, bool):
-        raise TypeError(f"quick takes True or False, not {quick!r}")
-    if not isinstance(progress, bool) and not callable(progress):
-        raise TypeError(
-            f"progress takes True, False or a function of (name, done, total), not {progress!r}"
-        )
-    report = _write_step if progress is True else progress or None
-    return measure_machine(QUICK if quick else NORMAL, report)
-
-
-def _write_step(name: str, done: int, total: int) -> None:
-    import sys
-
-    if sys.stderr is not None:
-        sys.stderr.write(f"poolwise: measuring {name} ({done + 1} of {total})\n")
-        sys.stderr.flush()
-
-
-def shutdown() -> None:
-    """End all idle workers now, and the processes that start workers; the next map starts others.
-
-    Workers that run calls, for maps and executors that are still open, go on.
-    """
-    if "poolwise.mechanisms.servers" in sys.modules:
-        from poolwise.mechanisms import idle_workers, servers, snapshots
-
-        idle_workers.clear()
-        snapshots.clear()
-        servers.dismiss_all()
+        fn = with_common(fn, common)
+    return new_run(drive_of(fn, iterables, run, how, progress, seed))
