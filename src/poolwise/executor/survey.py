@@ -103,7 +103,7 @@ class Survey:
         if self.unsendable:
             payload = replace(payload, carried=False)
         task = self._findings.profile = self._findings.first_profile(sample, payload)
-        self._paging = PagingMeter(dispatch.clock)
+        self._paging = None if dispatch.nothing_left else PagingMeter(dispatch.clock)
         text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
