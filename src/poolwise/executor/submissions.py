@@ -17,7 +17,7 @@ from poolwise.errors import (
     WorkerCrashed,
 )
 from poolwise.executor.again import Retries
-from poolwise.executor.carried import APPLY, Reach
+from poolwise.executor.carried import APPLY
 from poolwise.executor.fault import own_fault
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
@@ -269,15 +269,12 @@ class Submissions:
             queue.popleft()
         if not taken:
             return None
+        functions = [each.function for each in taken if each.function is not None]  # none is
         reach = taken[0].seen.reach
-        assert taken[0].function is not None
-        reach.look(taken[0].function, idle=not self._away)
+        reach.look(functions[0], idle=not self._away)
         self._away += len(taken)
-        return reach.task, (
-            _functions_of(taken, reach),
-            [each.args for each in taken],
-            [each.kwargs for each in taken],
-        )
+        task, sent = reach.sent(functions)
+        return task, (sent, [each.args for each in taken], [each.kwargs for each in taken])
 
     def _take_in(self, mechanism: str) -> None:
         """Put calls that arrived into their queues; sort the queues when routes have changed."""
@@ -498,16 +495,3 @@ def _renamed(error: TransferError, name: str) -> TransferError:
     other = TransferError(str(error).replace(f" {APPLY.name} ", f" {name} ", 1))
     other.__cause__ = error.__cause__
     return other
-
-
-def _functions_of(batch: list[Submission], reach: Reach) -> list[object]:
-    """Return the functions to send, each made ready once for all of its calls in a row."""
-    functions: list[object] = []
-    function = ready = None
-    for each in batch:
-        if each.function is not function:
-            function = each.function
-            assert function is not None
-            ready = reach.carried(function)
-        functions.append(ready)
-    return functions

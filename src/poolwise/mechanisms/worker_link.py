@@ -8,6 +8,7 @@ from _socket import MSG_PEEK, SHUT_WR, socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from weakref import ref
 
 from _poolwise_worker import wire
 from _poolwise_worker.exchange import Exchange
@@ -109,7 +110,7 @@ class WorkerLink:
         self.leaving = False  # it gets nothing more, and ends
         self.told = b""  # the surroundings that it has taken on
         self.knows = Definitions()
-        self._tasks: set[int] = set()
+        self._tasks: dict[int, ref[Task]] = {}
         self._outgoing: deque[_Outgoing] = deque()
         self._recalls: list[BatchId] = []  # to be sent once more, when nothing is outgoing
         #: Called when the events to wait for at the data socket change. Set by the pool.
@@ -152,9 +153,16 @@ class WorkerLink:
         """
         if task.id not in self._tasks:
             packed = encoder.task(task)
-            self._tasks.add(task.id)
+            self._forget_tasks()
+            self._tasks[task.id] = ref(task)
             self.knows.note(encoder.noted)
             self._write(*packed)
+
+    def _forget_tasks(self) -> None:
+        """Have it forget tasks that are gone: no batch of theirs is under way or will come."""
+        for gone in [number for number, task in self._tasks.items() if task() is None]:
+            del self._tasks[gone]
+            self._write(wire.pack(wire.FORGET, gone))
 
     def prime(self, packed: Packed) -> None:
         """Ask for a sign of life, which comes when all that was sent before has been read."""
