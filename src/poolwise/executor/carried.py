@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from _poolwise_worker.apply import apply
 from _poolwise_worker.state import ModuleState, Places
 from poolwise.mechanisms.carried import Applying, ApplyingOne, Brought, Carried
 from poolwise.mechanisms.module_state import Watched, module_state
+from poolwise.mechanisms.reads import Reads
 from poolwise.task import Task
 from poolwise.units import Bytes
 
@@ -57,6 +58,16 @@ def _signs_of(places: Places) -> Signs:
         for module, entries in places.items()
         for path, (_, data) in entries.items()
     }
+
+
+class Known(NamedTuple):
+    """A function that workers keep for the calls of a task; any thread may ask whether `reads`
+    hold, and it is as it was.
+    """
+
+    function: Callable[..., Any]
+    task: Task
+    reads: Reads
 
 
 class Reach:
@@ -138,6 +149,13 @@ class Reach:
         if self._watched is None or self._watched.function is not function:
             self._watched = Watched(function) if _is_kept_by_its_module(function) else None
         return module_state(function) if self._watched is None else self._watched.state()
+
+    def known(self) -> Known | None:
+        """Return the function, if to see that nothing has changed takes no more than to compare."""
+        reads = None if self._watched is None else self._watched.settled
+        if self._known is None or reads is None or self._changes != self._told.changes:
+            return None
+        return Known(*self._known, reads)
 
     def _knows(self, function: Callable[..., Any]) -> bool:
         return self._known is not None and self._known[0] is function

@@ -74,6 +74,7 @@ class Submissions:
         self._drawn: dict[int, Submission] = {}
         self._tickets: dict[int, Seen] = {}
         self._away = 0  # calls in processes
+        self.latest: Seen | None = None  # the function whose call has come back from there last
         self._places = itertools.count()
         self._offered: deque[Submission] = deque()
         self._crowded = False  # a thread may hold tickets that it cannot use now
@@ -276,6 +277,19 @@ class Submissions:
         task, sent = reach.sent(functions)
         return task, (sent, [each.args for each in taken], [each.kwargs for each in taken])
 
+    def was_sent(self, submission: Submission, seen: Seen, at: Seconds) -> None:
+        """Note a call that whoever submitted it has sent to a process, at this time."""
+        submission.number = next(self._numbers)
+        submission.seen = seen
+        self._drawn[next(self._places)] = submission
+        self._away += 1
+        if submission.arrived:
+            self.tallies.mine().waits.add(at - submission.arrived)
+
+    def come_back(self, submission: Submission) -> None:
+        """Queue a call that was sent to a process that is not there any more, before others."""
+        self._arrived.appendleft(submission)
+
     def _take_in(self, mechanism: str) -> None:
         """Put calls that arrived into their queues; sort the queues when routes have changed."""
         arrived, function, seen = self._arrived, None, None
@@ -385,6 +399,7 @@ class Submissions:
         """Learn first: as soon as a future has its end, whoever waits for it wants the GIL."""
         drawn, errors, seen = self._drawn, outcomes.errors, self._drawn[first].seen
         count = len(outcomes.values)
+        self.latest = seen
         self.delivered += count
         self._away -= count
         tally = self.tallies.mine()

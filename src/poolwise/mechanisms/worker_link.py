@@ -18,6 +18,7 @@ from poolwise.mechanisms import said
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
+from poolwise.mechanisms.side_door import SideDoor
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Batch, BatchId, EndReason, Task
 from poolwise.units import Bytes, Seconds
@@ -108,11 +109,13 @@ class WorkerLink:
         self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.unable: OSError | None = None  # what it lacks, and so cannot begin
         self.leaving = False  # it gets nothing more, and ends
+        self.closed = False
         self.told = b""  # the surroundings that it has taken on
         self.knows = Definitions()
         self._tasks: dict[int, ref[Task]] = {}
         self._outgoing: deque[_Outgoing] = deque()
         self._recalls: list[BatchId] = []  # to be sent once more, when nothing is outgoing
+        self._side_door: SideDoor | None = None
         #: Called when the events to wait for at the data socket change. Set by the pool.
         self.listen: Callable[[int], None] = _nobody
 
@@ -182,6 +185,29 @@ class WorkerLink:
         self._write(*packed, batch.id)
         return sent
 
+    def side_door(self, task: Task) -> SideDoor | None:
+        """Return a way for other threads to send a batch of this task, if the worker is idle and
+        knows it.
+        """
+        if self.sent or self._outgoing or not self.takes_calls or task.id not in self._tasks:
+            return None
+        if self._side_door is None:
+            try:
+                self._side_door = SideDoor(self)
+            except OSError:  # no descriptor is left
+                return None
+        return self._side_door
+
+    def was_sent(self, batch: Batch) -> None:
+        """Note a batch that went through the side door."""
+        sent = self.sent[batch.id] = Sent(batch)
+        self.calls += sent.end
+
+    def write_rest(self, frame: bytes, done: int, batch: BatchId) -> None:
+        """Write what did not go through the side door."""
+        if not self.closed and batch in self.sent:
+            self._write(frame, (), batch, done)
+
     def send_again(self, sent: Sent, packed: Packed) -> None:
         """Send a batch once more, in another form."""
         sent.singly = True
@@ -243,8 +269,11 @@ class WorkerLink:
     def _announce(self, descriptor: int) -> None:
         self._write(wire.pack(wire.ARENA, 0, descriptors=1), [descriptor])
 
-    def _write(self, frame: bytes, descriptors: Sequence[int] = (), batch: BatchId = 0) -> None:
+    def _write(
+        self, frame: bytes, descriptors: Sequence[int] = (), batch: BatchId = 0, done: Bytes = 0
+    ) -> None:
         outgoing = _Outgoing(frame, descriptors, batch)
+        outgoing.done = done
         if not self._outgoing:
             try:
                 if outgoing.send(self.ends.data):
@@ -287,6 +316,8 @@ class WorkerLink:
 
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""
+        self.closed = True
+        self._side_door = None
         self._drop_outgoing()
         self.reader.close()
         self.ends.close()
