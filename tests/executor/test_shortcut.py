@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,10 +85,12 @@ def watched(plan: str = "process:1") -> Iterator[Watched]:
         assert not ending.is_alive()
 
 
-def test_a_call_that_finds_the_worker_idle_goes_at_once() -> None:
+@pytest.mark.parametrize("function", [calls.identity, operator.pos, textwrap.dedent])
+def test_a_call_that_finds_the_worker_idle_goes_at_once(function: Callable[[Any], Any]) -> None:
+    text = "text" if function is textwrap.dedent else 1
     with watched() as each:
-        each.open()
-        assert each.call(note, 1) == 1
+        each.open(function, text)
+        assert each.call(function, text) == text
         assert each.through == 1
 
 

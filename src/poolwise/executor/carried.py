@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import perf_counter
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
 from _poolwise_worker.apply import apply
@@ -177,7 +177,7 @@ class Reach:
 
 
 def _is_kept_by_its_module(function: Callable[..., Any]) -> bool:
-    if type(function) is not FunctionType:
+    if not isinstance(function, FunctionType | BuiltinFunctionType):
         return False
     module = sys.modules.get(function.__module__)
     return module is not None and vars(module).get(function.__qualname__) is function

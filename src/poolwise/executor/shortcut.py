@@ -130,14 +130,12 @@ class Shortcut:
         seen, dispatch, pool = self._submissions.latest, self._dispatch, self._pool_of_all()
         if seen is None or pool is None or dispatch.in_flight:
             return
-        known = seen.reach.known()
-        if known is None or not dispatch.nothing_left:
-            return
-        side, lane = pool.side_door(known.task), dispatch.lanes[0]
-        if side is not None and lane.active:
+        known, lane = seen.reach.known(), dispatch.lanes[0]
+        side = pool.side_door(known.task) if known is not None and lane.active else None
+        if known is not None and side is not None:
             self.doors.append(Door(known, seen, lane, side))
             # Looked at last, as who queues or goes through closes last.
-            if self._through or not self._submissions.exhausted:
+            if self._through or not dispatch.nothing_left:
                 self.doors.clear()
 
     def _pool_of_all(self) -> ProcessPool | None:

@@ -206,7 +206,9 @@ def plain_batch(batch: Batch) -> bytes | None:
     the user's.
     """
     payload = dumps_plain(batch.columns)
-    return None if payload is None else _batch(wire.RUN, batch, payload, []).frame
+    if payload is None:
+        return None
+    return wire.pack(wire.RUN, batch.id, payload, first=batch.task.id, count=batch.calls)
 
 
 def _batch(kind: int, batch: Batch, payload: bytes, descriptors: list[int]) -> Packed:
