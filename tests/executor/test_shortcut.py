@@ -20,10 +20,10 @@ from executor import calls
 from executor.calls import DEADLINE, note, noted, pid_of, square, wait_for
 from poolwise import Executor
 from poolwise.errors import WorkerCrashed, WorkersKilled
-from poolwise.executor import shortcut
+from poolwise.executor import shortcut, submission
 from poolwise.executor.shortcut import Door
 from poolwise.executor.submission import Submission
-from poolwise.mechanisms import side_door
+from poolwise.mechanisms import encoding, plain, reads, side_door
 from poolwise.mechanisms.plain import dumps_plain
 
 
@@ -52,8 +52,8 @@ class Watched:
         self.through = 0
         send = self.shortcut.send
 
-        def counted(submission: Submission) -> bool:
-            went = send(submission)
+        def counted(call: Submission) -> bool:
+            went = send(call)
             self.through += went
             return went
 
@@ -289,7 +289,7 @@ class _Interrupted(Exception):
     pass
 
 
-_FILES = {shortcut.__file__, side_door.__file__}
+_FILES = {each.__file__ for each in (shortcut, side_door, plain, encoding, reads, submission)}
 
 
 @contextmanager

@@ -17,6 +17,11 @@ class _Unlike(Exception):
     """It is not plain, or not short."""
 
 
+#: What is raised here, or where a thing is nested too deeply or changed by another thread. Not all
+#: exceptions: others are a signal handler's.
+_GIVEN_UP = _Unlike, RuntimeError, MemoryError
+
+
 class _Plain(Pickler):
     """Is asked for whatever is not exactly of a type that needs no code but C's: numbers, texts,
     bytes, ``None``, and tuples, lists, dicts and sets.
@@ -42,6 +47,6 @@ def dumps_plain(value: object) -> bytes | None:
     file = _Short()
     try:
         _Plain(file, 5).dump(value)
-    except Exception:  # nested too deeply, or another thread changes it
+    except _GIVEN_UP:
         return None
     return file.data
