@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -20,7 +21,7 @@ from executor import calls
 from executor.calls import DEADLINE, note, noted, pid_of, square, wait_for
 from poolwise import Executor
 from poolwise.errors import WorkerCrashed, WorkersKilled
-from poolwise.executor import shortcut, submission
+from poolwise.executor import dispatcher, shortcut, submission
 from poolwise.executor.shortcut import Door
 from poolwise.executor.submission import Submission
 from poolwise.mechanisms import encoding, plain, reads, side_door
@@ -293,14 +294,16 @@ _FILES = {each.__file__ for each in (shortcut, side_door, plain, encoding, reads
 
 
 @contextmanager
-def at_step(number: int, act: Callable[[], object]) -> Iterator[list[int]]:
+def at_step(
+    number: int, act: Callable[[], object], files: Collection[str | None] = _FILES
+) -> Iterator[list[int]]:
     """Within the block, this thread does `act` before the step of that number of what it sends, as
     signal handlers are run. Yields how many steps there were.
     """
     steps = [0]
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename not in _FILES:
+        if frame.f_code.co_filename not in files:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -340,6 +343,17 @@ def test_a_submission_that_is_interrupted_at_any_step_leaves_all_in_order() -> N
         ran = [one for one in each.call(noted) if one > 0]
         assert ran == sorted(set(ran))
         assert {one for one in ran if one % 2} == set(range(3, 2 * step + 2, 2))
+
+
+def test_queueing_a_call_may_be_interrupted_at_any_step() -> None:
+    with watched() as each:
+        for step in itertools.count(1):
+            with at_step(step, _raise, {dispatcher.__file__}) as steps, suppress(_Interrupted):
+                each.executor.submit(note, len)  # which is not plain
+            assert each.call(note, 1) == 1
+            if steps[0] < step:
+                break
+        assert steps[0] > 20
 
 
 def test_a_signal_handler_may_submit_at_any_step_and_wait() -> None:

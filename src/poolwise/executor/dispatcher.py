@@ -109,8 +109,12 @@ class Dispatcher:
         if shortcut.doors:
             shortcut.close()
         if not self._told:
-            self._told = True
-            self._inbox.post(self._hear)
+            try:
+                self._told = True
+                self._inbox.post(self._hear)
+            except BaseException:  # a signal handler's: word may not be on its way
+                self._inbox.post(self._hear)
+                raise
 
     def stats(self, before: ExecutorStats) -> ExecutorStats:
         """Return what there is now, with what was counted `before` this began.
