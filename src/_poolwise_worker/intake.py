@@ -153,6 +153,8 @@ class Intake:
                 elif frame.kind == wire.ARENA:
                     for descriptor in frame.descriptors:
                         self._exchange.accept(descriptor)
+                elif frame.kind == wire.FORGET:
+                    del self._tasks[frame.key]
                 elif frame.kind == wire.REST:
                     self._tasks.clear()
                     self._patience = frame.service * 1000

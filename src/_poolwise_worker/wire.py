@@ -6,6 +6,7 @@ A frame is a header of fixed size and a payload. Fields that a kind does not use
 kind       direction key          first            count   payload
 ========== ========= ============ ================ ======= =================================
 TASK       →         task id      –                –       pickled function
+FORGET     →         task id      –                –       –
 ADOPT      →         –            –                –       what the caller looks like
 PART       →         –            –                –       what of the machine is the worker's
 PRIME      →         –            –                –       pickled initializer, module state, or –
@@ -45,7 +46,7 @@ from _struct import Struct
 from collections import deque
 
 ARENA, RELEASED = 32, 33
-TASK, ADOPT, PRIME, REST, RUN, SINGLY, PART = 1, 2, 3, 4, 5, 6, 7
+TASK, ADOPT, PRIME, REST, RUN, SINGLY, PART, FORGET = 1, 2, 3, 4, 5, 6, 7, 8
 READY, UNREADY, DONE, MIXED, RETURNED, UNREADABLE = 16, 17, 18, 19, 20, 21
 SAID, LOGGED, WARNED = 22, 23, 24
 UNABLE = 25

@@ -38,6 +38,11 @@ def kind():
 
 def reaches():
     return TABLE is None, other is None
+
+def tasks():
+    import gc
+    from _poolwise_worker.intake import Intake
+    return sum(len(each._tasks) for each in gc.get_objects() if type(each) is Intake)
 """
 
 
@@ -63,6 +68,34 @@ def test_what_another_function_has_brought_is_brought_again(module: ModuleType, 
         ]:  # fmt: skip
             module.TABLE = value
             assert executor.submit(function).result() == value
+
+
+def test_what_another_function_has_brought_is_brought_again_for_one_that_is_known(
+    module: ModuleType,
+) -> None:
+    with Executor(plan="process:1") as executor:
+        for value, function in [
+            *[("first", module.read)] * 4, ("second", module.other), *[("first", module.read)] * 3,
+            *[("second", module.other)] * 3, ("second", module.read), ("first", module.other),
+            *[("first", module.read)] * 3,
+        ]:  # fmt: skip
+            module.TABLE = value
+            assert executor.submit(function).result() == value
+
+
+def test_a_function_that_is_known_comes_to_workers_that_start_later(module: ModuleType) -> None:
+    module.TABLE = "there"
+    with Executor(plan="process:1", max_tasks_per_child=5) as executor:
+        assert {executor.submit(module.read).result() for _ in range(20)} == {"there"}
+
+
+def test_workers_forget_functions_as_they_were(module: ModuleType) -> None:
+    with Executor(plan="process:1") as executor:
+        for value in range(20):
+            module.TABLE = str(value)
+            for _ in range(4):
+                assert executor.submit(module.read).result() == module.TABLE
+        assert executor.submit(module.tasks).result() < 10
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -27,6 +27,7 @@ from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import APPLY, Submissions
 from poolwise.machine import Facts, MachineProfile
 from poolwise.machine.costs import PoolCosts
+from poolwise.mechanisms.carried import ApplyingOne
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
 from poolwise.task import Outcomes
@@ -505,7 +506,8 @@ class Queued:
         if drawn is None:
             return []
         task, columns = drawn
-        assert (task is APPLY) == (mechanism == "process")
+        for_processes = task is APPLY or isinstance(task.function, ApplyingOne)
+        assert for_processes == (mechanism == "process")
         if mechanism == "thread":
             return [self.submissions._offered.popleft() for _ in columns[0]]
         return [args[0] for args in columns[1]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import perf_counter
-from types import FunctionType
-from typing import Any, TypeAlias
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, NamedTuple, TypeAlias
 
 from _poolwise_worker.apply import apply
 from _poolwise_worker.state import ModuleState, Places
-from poolwise.mechanisms.carried import Applying, Brought, Carried
+from poolwise.mechanisms.carried import Applying, ApplyingOne, Brought, Carried
 from poolwise.mechanisms.module_state import Watched, module_state
+from poolwise.mechanisms.reads import Reads
 from poolwise.task import Task
 from poolwise.units import Bytes
 
@@ -27,12 +28,31 @@ _LOOK_AFTER = 100
 APPLY = Task(apply)
 
 
-#: By module and path, what workers of an executor were told last of each place, for whichever
-#: function: what one has brought, another may have overwritten, and then it is brought again.
-Told: TypeAlias = dict[tuple[str, str], object]
+#: By module and path, what tells one state of a place from another.
+Signs: TypeAlias = dict[tuple[str, str], object]
 
 
-def _signs_of(places: Places) -> Told:
+class Told:
+    """What workers of an executor were told last of each place, for whichever function: what one
+    has brought, another may have overwritten, and then it is brought again.
+    """
+
+    def __init__(self) -> None:
+        self.changes = 0  # grows whenever a place gets another state
+        self._signs: Signs = {}
+
+    def holds(self, signs: Signs) -> bool:
+        """Whether these places were told like this last."""
+        return signs.items() <= self._signs.items()
+
+    def tell(self, signs: Signs) -> None:
+        """Note what workers are about to be told."""
+        if not self.holds(signs):
+            self._signs.update(signs)
+            self.changes += 1
+
+
+def _signs_of(places: Places) -> Signs:
     return {
         (module, path): data if isinstance(data, bytes) else data.sign
         for module, entries in places.items()
@@ -40,19 +60,33 @@ def _signs_of(places: Places) -> Told:
     }
 
 
+class Known(NamedTuple):
+    """A function that workers keep for the calls of a task; any thread may ask whether `reads`
+    hold, and it is as it was.
+    """
+
+    function: Callable[..., Any]
+    task: Task
+    reads: Reads
+
+
 class Reach:
     """What one function can reach, as it was when it was last looked at."""
 
     __slots__ = (
-        "_along", "_heavy", "_light", "_look_at", "_places", "_signs", "_told", "_watched", "task",
+        "_along", "_changes", "_heavy", "_known", "_light", "_look_at", "_places", "_signs",
+        "_task", "_told", "_watched",
     )  # fmt: skip
 
     def __init__(self, told: Told) -> None:
-        self.task = APPLY  # that its calls are of
+        self._task = APPLY  # of calls that bring the function
         self._told = told
+        self._changes = -1  # there were of `told` when it was looked at last
+        #: A function that workers may keep, and the task of calls that bring none.
+        self._known: tuple[Callable[..., Any], Task] | None = None
         self._along: Brought | None = None
         self._places: Places = {}
-        self._signs: Told = {}
+        self._signs: Signs = {}
         self._light: Places = {}
         self._heavy: Places = {}
         self._watched: Watched | None = None  # the function that was looked at last
@@ -69,23 +103,46 @@ class Reach:
             version, places = self._state_of(function)
         except Exception:  # whatever a thing that looks like a function does
             version, places = 0, {}
+        same = places is self._places or places == self._places
+        if not (same and self._changes == self._told.changes):
+            self._bring(function, version, places, same=same)
+        elif not self._knows(function) and self._can_be_known(function):
+            one = ApplyingOne((version, self._light), function, Task(function).name)
+            self._known = function, Task(one)
+        self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
+
+    def _bring(
+        self, function: Callable[..., Any], version: int, places: Places, *, same: bool
+    ) -> None:
+        """Have the next calls bring what they reach: it has changed, or another function may have
+        told otherwise.
+        """
         changed = False
-        if places is not self._places and places != self._places:
+        if not same:
             light, heavy = _split(places)
             changed = heavy != self._heavy
             self._places, self._signs = places, _signs_of(places)
             self._light, self._heavy = light, heavy
-        # Told anew even if it is the same: meanwhile another function may have told otherwise.
         self._along = Brought((version, self._light)) if self._light else None
         if self._heavy and not changed:
-            told, signs = self._told, _signs_of(self._heavy)
-            changed = any(told.get(place) != sign for place, sign in signs.items())
-        self._told.update(self._signs)
+            changed = not self._told.holds(_signs_of(self._heavy))
+        self._told.tell(self._signs)
+        self._changes = self._told.changes
         if changed:
-            name = Task(function).name
-            heavy = self._heavy
-            self.task = Task(Applying((version, heavy), name)) if heavy else APPLY
-        self._look_at = now + _LOOK_AFTER * (perf_counter() - now)
+            name, heavy = Task(function).name, self._heavy
+            self._task = Task(Applying((version, heavy), name)) if heavy else APPLY
+        self._known = None
+
+    def _can_be_known(self, function: Callable[..., Any]) -> bool:
+        """Whether workers may keep the function, which is as it was when it was looked at before.
+
+        Not if it goes by value: then it brings variables, some of which may change unseen.
+        """
+        return (
+            not self._heavy
+            and getattr(function, "__module__", None) != "__main__"
+            and _is_kept_by_its_module(function)
+        )
 
     def _state_of(self, function: Callable[..., Any]) -> ModuleState:
         """Take the state. Only a function that its module keeps anyway is kept here."""
@@ -93,13 +150,34 @@ class Reach:
             self._watched = Watched(function) if _is_kept_by_its_module(function) else None
         return module_state(function) if self._watched is None else self._watched.state()
 
-    def carried(self, function: Callable[..., Any]) -> object:
-        """Return what to send for `function`: itself, if nothing has to go along."""
-        return Carried(self._along, function) if self._along is not None else function
+    def known(self) -> Known | None:
+        """Return the function, if to see that nothing has changed takes no more than to compare."""
+        reads = None if self._watched is None else self._watched.settled
+        if self._known is None or reads is None or self._changes != self._told.changes:
+            return None
+        return Known(*self._known, reads)
+
+    def _knows(self, function: Callable[..., Any]) -> bool:
+        return self._known is not None and self._known[0] is function
+
+    def sent(self, functions: list[Callable[..., Any]]) -> tuple[Task, list[object]]:
+        """Return the task of calls of these functions, and what to send for each of them."""
+        known, first = self._known, functions[0]
+        if known is not None and all(each is known[0] for each in functions):
+            return known[1], [None] * len(functions)
+        if self._along is None:
+            return self._task, list(functions)
+        carried: list[object] = []
+        ready = Carried(self._along, first)
+        for each in functions:  # made ready once for all calls in a row
+            if each is not first:
+                first, ready = each, Carried(self._along, each)
+            carried.append(ready)
+        return self._task, carried
 
 
 def _is_kept_by_its_module(function: Callable[..., Any]) -> bool:
-    if type(function) is not FunctionType:
+    if not isinstance(function, FunctionType | BuiltinFunctionType):
         return False
     module = sys.modules.get(function.__module__)
     return module is not None and vars(module).get(function.__qualname__) is function

@@ -218,12 +218,20 @@ class Dispatch:
 
     def launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
         """Send a batch; with `suspect` it is one call, whose last worker ended like this."""
-        now = self.clock.now()
-        if lane.busy_since is None:
-            lane.busy_since = now
-        self._flights[batch.id] = Flight(lane, first, batch, batch.calls, now, suspect=suspect)
-        lane.in_flight += 1
+        self._note(Flight(lane, first, batch, batch.calls, self.clock.now(), suspect=suspect))
         lane.pool.send(batch)
+
+    def _note(self, flight: Flight) -> None:
+        lane = flight.lane
+        if lane.busy_since is None:
+            lane.busy_since = flight.sent_at
+        self._flights[flight.batch.id] = flight
+        lane.in_flight += 1
+
+    def was_sent(self, lane: Lane, batch: Batch, at: Seconds) -> None:
+        """Note a batch of one call that somebody else has sent down a lane, at this time."""
+        self._note(Flight(lane, self.sent, batch, 1, at))
+        self.sent += 1
 
     def prepare(self, calls: int) -> None:
         """Draw the next batch now, so that sending it waits for no input.

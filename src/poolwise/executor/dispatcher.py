@@ -18,6 +18,7 @@ from poolwise.executor.carried import APPLY
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.fault import own_fault
 from poolwise.executor.routing import Router
+from poolwise.executor.shortcut import Shortcut
 from poolwise.executor.stats import ExecutorStats, percentiles
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
@@ -40,7 +41,7 @@ class Dispatcher:
 
     `lock` is the executor's. Under it calls are submitted, and under it the thread decides to
     end; so a call either arrives in time or finds `ended` set. All else belongs to the thread;
-    others post.
+    others post, but for a call that takes the `Shortcut`.
     """
 
     def __init__(
@@ -66,6 +67,9 @@ class Dispatcher:
             max_concurrency=router.max_concurrency,
             retries=retries,
         )
+        self._shortcut = Shortcut(self._dispatch, self._submissions, self._inbox)
+        # Functions that may move are routed by the dispatcher.
+        self._has_shortcut = router.mechanisms == ("process",)
         self._stopping = False
         self._until = math.inf  # when what has not ended by then is ended, once it is stopping
         # Whether word of new calls is on its way. Set under the lock, before posting; cleared by
@@ -97,11 +101,20 @@ class Dispatcher:
             self.stop()
 
     def submit(self, submission: Submission) -> None:
-        """Queue a call; the caller holds the lock and has seen that this has not ended."""
+        """Send or queue a call; the caller holds the lock and has seen that this has not ended."""
+        shortcut = self._shortcut
+        if shortcut.doors and shortcut.send(submission):
+            return
         self._submissions.arrive(submission)
+        if shortcut.doors:
+            shortcut.close()
         if not self._told:
-            self._told = True
-            self._inbox.post(self._hear)
+            try:
+                self._told = True
+                self._inbox.post(self._hear)
+            except BaseException:  # a signal handler's: word may not be on its way
+                self._inbox.post(self._hear)
+                raise
 
     def stats(self, before: ExecutorStats) -> ExecutorStats:
         """Return what there is now, with what was counted `before` this began.
@@ -114,7 +127,7 @@ class Dispatcher:
         ended = self.ended
         return ExecutorStats(
             queued=0 if ended else sent.queued,
-            running=0 if ended else sent.running,
+            running=0 if ended else sent.running + self._shortcut.used,
             done=before.done + sum(each.done for each in tallies),
             failed=before.failed + sum(each.failed for each in tallies),
             cancelled=before.cancelled + sum(each.cancelled for each in tallies),
@@ -193,16 +206,20 @@ class Dispatcher:
         dispatch = self._dispatch
         self._router.begin(dispatch)
         while True:
+            self._shortcut.take_in()
             self._fill()  # which may find that nothing is left but cancelled calls
             if self._stopping and self._may_end():
                 break
             patience = self._patience()
+            if self._has_shortcut:
+                self._shortcut.open()
             if dispatch.in_flight and any(
                 lane.in_flight for lane in dispatch.lanes if lane.plan.mechanism == "process"
             ):
                 dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
                 self._inbox.wait(patience)
+            self._shortcut.close()
             self._submissions.hurry()
         dispatch.close(self._until)  # a worker may be unable to end, also without any call
 
@@ -233,8 +250,8 @@ class Dispatcher:
     def _may_end(self) -> bool:
         if not self._dispatch.finished:
             return False
-        with self._lock:
-            self.ended = self._dispatch.finished  # a call may have arrived
+        with self._lock:  # a call may have arrived
+            self.ended = self._dispatch.finished and not self._shortcut.used
         return self.ended
 
     def _fail(self, error: BaseException) -> None:
@@ -246,6 +263,9 @@ class Dispatcher:
         if isinstance(ours, InitializerFailed):
             self.broken = ours
         abandon = isinstance(ours, WorkersKilled)
+        with self._lock:
+            self._shortcut.close()
+        self._shortcut.take_in()
         try:
             self._dispatch.close()
         finally:

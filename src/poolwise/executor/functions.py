@@ -88,7 +88,7 @@ class Functions:
     def __init__(self, met: Callable[[Seen, Callable[..., Any]], object]) -> None:
         self._met = met  # is told of each that was not seen before
         self._seen: OrderedDict[tuple[int, str], Seen] = OrderedDict()
-        self._told: Told = {}
+        self._told = Told()
 
     def find(self, function: Callable[..., Any]) -> Seen:
         """Return what is known of `function`."""

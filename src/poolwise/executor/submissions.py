@@ -17,7 +17,7 @@ from poolwise.errors import (
     WorkerCrashed,
 )
 from poolwise.executor.again import Retries
-from poolwise.executor.carried import APPLY, Reach
+from poolwise.executor.carried import APPLY
 from poolwise.executor.fault import own_fault
 from poolwise.executor.functions import Functions, Seen
 from poolwise.executor.routing import Router
@@ -74,6 +74,7 @@ class Submissions:
         self._drawn: dict[int, Submission] = {}
         self._tickets: dict[int, Seen] = {}
         self._away = 0  # calls in processes
+        self.latest: Seen | None = None  # the function whose call has come back from there last
         self._places = itertools.count()
         self._offered: deque[Submission] = deque()
         self._crowded = False  # a thread may hold tickets that it cannot use now
@@ -269,15 +270,25 @@ class Submissions:
             queue.popleft()
         if not taken:
             return None
+        functions = [each.function for each in taken if each.function is not None]  # none is
         reach = taken[0].seen.reach
-        assert taken[0].function is not None
-        reach.look(taken[0].function, idle=not self._away)
+        reach.look(functions[0], idle=not self._away)
         self._away += len(taken)
-        return reach.task, (
-            _functions_of(taken, reach),
-            [each.args for each in taken],
-            [each.kwargs for each in taken],
-        )
+        task, sent = reach.sent(functions)
+        return task, (sent, [each.args for each in taken], [each.kwargs for each in taken])
+
+    def was_sent(self, submission: Submission, seen: Seen, at: Seconds) -> None:
+        """Note a call that whoever submitted it has sent to a process, at this time."""
+        submission.number = next(self._numbers)
+        submission.seen = seen
+        self._drawn[next(self._places)] = submission
+        self._away += 1
+        if submission.arrived:
+            self.tallies.mine().waits.add(at - submission.arrived)
+
+    def come_back(self, submission: Submission) -> None:
+        """Queue a call that was sent to a process that is not there any more, before others."""
+        self._arrived.appendleft(submission)
 
     def _take_in(self, mechanism: str) -> None:
         """Put calls that arrived into their queues; sort the queues when routes have changed."""
@@ -388,6 +399,7 @@ class Submissions:
         """Learn first: as soon as a future has its end, whoever waits for it wants the GIL."""
         drawn, errors, seen = self._drawn, outcomes.errors, self._drawn[first].seen
         count = len(outcomes.values)
+        self.latest = seen
         self.delivered += count
         self._away -= count
         tally = self.tallies.mine()
@@ -498,16 +510,3 @@ def _renamed(error: TransferError, name: str) -> TransferError:
     other = TransferError(str(error).replace(f" {APPLY.name} ", f" {name} ", 1))
     other.__cause__ = error.__cause__
     return other
-
-
-def _functions_of(batch: list[Submission], reach: Reach) -> list[object]:
-    """Return the functions to send, each made ready once for all of its calls in a row."""
-    functions: list[object] = []
-    function = ready = None
-    for each in batch:
-        if each.function is not function:
-            function = each.function
-            assert function is not None
-            ready = reach.carried(function)
-        functions.append(ready)
-    return functions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from _poolwise_worker.apply import apply
+from _poolwise_worker.apply import apply, applying
 from _poolwise_worker.state import ModuleState, bring
 
 
@@ -57,7 +57,7 @@ class Applying:
         #: The variables of ``__main__`` that functions of its calls need not bring.
         self.left = frozenset(state[1].get("__main__", ()))
 
-    def __reduce__(self) -> tuple[Brought, tuple[object]]:
+    def __reduce__(self) -> tuple[object, tuple[object]]:
         return self._brought, (apply,)
 
     def __call__(
@@ -65,3 +65,21 @@ class Applying:
     ) -> Any:
         """Call `function`."""
         return apply(function, args, kwargs)
+
+
+class ApplyingOne(Applying):
+    """The function of a task whose calls are all of one function, which goes to each worker once,
+    with what it uses; in its place, calls bring ``None``.
+    """
+
+    def __init__(self, state: ModuleState, function: Callable[..., Any], name: str) -> None:
+        super().__init__(state, name)
+        # In slots, so that nobody who walks through a task comes upon it and brings the same again.
+        self._carried = Carried(self._brought, function)
+
+    def __reduce__(self) -> tuple[object, tuple[object]]:
+        return applying, (self._carried,)
+
+    def __call__(self, function: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function."""
+        return self._carried(*args, **kwargs)

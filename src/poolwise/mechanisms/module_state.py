@@ -56,6 +56,13 @@ class Watched:
         self._settled: Places = {}
         self._open: list[tuple[str, str]] = []  # module and path of what may change in place
 
+    @property
+    def settled(self) -> Reads | None:
+        """What was read, if the state is the same for as long as that holds; any thread may ask
+        whether it does.
+        """
+        return None if self._open else self._reads
+
     def state(self) -> ModuleState:
         """Take the state, with a version that is higher than all before."""
         version = next(_versions)

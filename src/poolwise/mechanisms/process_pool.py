@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
@@ -26,6 +27,7 @@ from poolwise.mechanisms.ending import end_workers
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
 from poolwise.mechanisms.receive import initializer_failed, outcomes_of, unreadable
 from poolwise.mechanisms.servers import Fork, Server
+from poolwise.mechanisms.side_door import SideDoor
 from poolwise.mechanisms.surroundings import Surroundings, looks, part
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
@@ -74,6 +76,9 @@ class ProcessPool:
         #: Workers that an initializer has changed, or with few calls left, serve this pool only.
         own = options.initializer is not None or options.calls_per_worker is not None
         self._one_call = options.one_call
+        self._plain = not self._one_call and options.calls_per_worker is None
+        #: Called before it is looked what workers have said: notes what went through side doors.
+        self.catch_up: Callable[[], None] = _nothing
         self._idle_timeout = 0.0 if own or self._one_call else options.idle_timeout
         self._limits: tuple[Seconds, Bytes] | None = None
         if options.call_timeout is not None or options.memory_limit is not None:
@@ -148,6 +153,18 @@ class ProcessPool:
             self._start_some(1)
         self._waiting.append(batch)
         self._hand_out()
+
+    def side_door(self, task: Task) -> SideDoor | None:
+        """Return a way for other threads to an idle worker that knows the task; ``None`` if there
+        is none, or something has to be seen to when calls are sent.
+        """
+        if self._closed or self._waiting or self._again_at or not self._plain:
+            return None
+        for worker in self._workers.values():
+            door = worker.side_door(task)
+            if door is not None:
+                return door
+        return None
 
     def take_back(self, batch: BatchId, /) -> None:
         """Ask the worker that has the batch for what it has not started."""
@@ -356,11 +373,13 @@ class ProcessPool:
         if worker.writing:
             worker.write_on()
         if worker.reader.read():
+            self.catch_up()  # after reading: what an outcome is of was noted before it was written
             self._take_in_all(worker)
             if worker.number in self._workers:
                 worker.release()
         if worker.reader.closed and worker.number in self._workers:
             self._inbox.unwatch(worker.ends.data.fileno())
+            self.catch_up()
             if worker.orphan:  # nobody will tell us how it ended
                 self._bury(worker, Exit(worker.pid, reason=worker.end_reason))
         if self._waiting:
@@ -431,6 +450,7 @@ class ProcessPool:
     def _hear_keeper(self, worker: WorkerLink) -> None:
         """Its server has something to say, or is gone."""
         news = worker.ends.news()
+        self.catch_up()  # what a dead worker may have begun was noted before
         if news is None:
             self._lose_server(worker)
             return
@@ -440,7 +460,7 @@ class ProcessPool:
             if kind == STARTED:
                 worker.pid = value
             elif kind == ENDED:
-                while worker.reader.read():  # its last words
+                while worker.reader.read():  # its last words; nothing has been sent since
                     self._take_in_all(worker)
                 self._bury(worker, _exit_of(worker, value))
             elif kind in _REASONS:
@@ -538,6 +558,10 @@ class ProcessPool:
                 self._sink.returned(batch.id, 0, batch.calls)
         if not self._closed:
             self._sink.failed(error)
+
+
+def _nothing() -> None:
+    """Have no side doors to look after."""
 
 
 def _follow(mean: float, new: float) -> float:

@@ -8,6 +8,7 @@ from _socket import MSG_PEEK, SHUT_WR, socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from weakref import ref
 
 from _poolwise_worker import wire
 from _poolwise_worker.exchange import Exchange
@@ -17,6 +18,7 @@ from poolwise.mechanisms import said
 from poolwise.mechanisms.definitions import Definitions
 from poolwise.mechanisms.encoding import Encoder, Packed
 from poolwise.mechanisms.servers import Server
+from poolwise.mechanisms.side_door import SideDoor
 from poolwise.mechanisms.surroundings import Surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Batch, BatchId, EndReason, Task
@@ -110,11 +112,13 @@ class WorkerLink:
         self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.unable: OSError | None = None  # what it lacks, and so cannot begin
         self.leaving = False  # it gets nothing more, and ends
+        self.closed = False
         self.told = Surroundings(b"", b"")  # what it has taken on
         self.knows = Definitions()
-        self._tasks: set[int] = set()
+        self._tasks: dict[int, ref[Task]] = {}
         self._outgoing: deque[_Outgoing] = deque()
         self._recalls: list[BatchId] = []  # to be sent once more, when nothing is outgoing
+        self._side_door: SideDoor | None = None
         #: Called when the events to wait for at the data socket change. Set by the pool.
         self.listen: Callable[[int], None] = _nobody
 
@@ -157,9 +161,16 @@ class WorkerLink:
         """
         if task.id not in self._tasks:
             packed = encoder.task(task)
-            self._tasks.add(task.id)
+            self._forget_tasks()
+            self._tasks[task.id] = ref(task)
             self.knows.note(encoder.noted)
             self._write(*packed)
+
+    def _forget_tasks(self) -> None:
+        """Have it forget tasks that are gone: no batch of theirs is under way or will come."""
+        for gone in [number for number, task in self._tasks.items() if task() is None]:
+            del self._tasks[gone]
+            self._write(wire.pack(wire.FORGET, gone))
 
     def prime(self, packed: Packed) -> None:
         """Ask for a sign of life, which comes when all that was sent before has been read."""
@@ -178,6 +189,29 @@ class WorkerLink:
         self.calls += sent.end
         self._write(*packed, batch.id)
         return sent
+
+    def side_door(self, task: Task) -> SideDoor | None:
+        """Return a way for other threads to send a batch of this task, if the worker is idle and
+        knows it.
+        """
+        if self.sent or self._outgoing or not self.takes_calls or task.id not in self._tasks:
+            return None
+        if self._side_door is None:
+            try:
+                self._side_door = SideDoor(self)
+            except OSError:  # no descriptor is left
+                return None
+        return self._side_door
+
+    def was_sent(self, batch: Batch) -> None:
+        """Note a batch that went through the side door."""
+        sent = self.sent[batch.id] = Sent(batch)
+        self.calls += sent.end
+
+    def write_rest(self, frame: bytes, done: int, batch: BatchId) -> None:
+        """Write what did not go through the side door."""
+        if not self.closed and batch in self.sent:
+            self._write(frame, (), batch, done)
 
     def send_again(self, sent: Sent, packed: Packed) -> None:
         """Send a batch once more, in another form."""
@@ -240,8 +274,11 @@ class WorkerLink:
     def _announce(self, descriptor: int) -> None:
         self._write(wire.pack(wire.ARENA, 0, descriptors=1), [descriptor])
 
-    def _write(self, frame: bytes, descriptors: Sequence[int] = (), batch: BatchId = 0) -> None:
+    def _write(
+        self, frame: bytes, descriptors: Sequence[int] = (), batch: BatchId = 0, done: Bytes = 0
+    ) -> None:
         outgoing = _Outgoing(frame, descriptors, batch)
+        outgoing.done = done
         if not self._outgoing:
             try:
                 if outgoing.send(self.ends.data):
@@ -284,6 +321,8 @@ class WorkerLink:
 
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""
+        self.closed = True
+        self._side_door = None
         self._drop_outgoing()
         self.reader.close()
         self.ends.close()
