@@ -87,7 +87,7 @@ def simulate(
     if plan is None:
         machine = replace(MACHINE, facts=replace(MACHINE.facts, usable_cpus=cpus))
         auto = Auto(
-            dispatch, machine, TaskTraits(), limits or Limits(), mechanisms, recall=lambda: known
+            dispatch, machine, TaskTraits(), limits or Limits(), mechanisms, recall=lambda _: known
         )
         conductor = auto.steps()
     else:
@@ -111,7 +111,7 @@ def _taught(auto: Auto, dispatch: Dispatch) -> Entry | None:
         return None
     subject = Subject("module", "function", "code")
     figures = auto.learned, auto.plan, dispatch.settled, dispatch.elapsed, 0.0
-    return Entry(subject, "here", auto.profile, *figures)
+    return Entry(subject, "here", auto.profile, *figures, auto.inputs)
 
 
 PINNED = (

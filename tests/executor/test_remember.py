@@ -42,7 +42,7 @@ def mislead(function):
 
 values = eval(sys.argv[1])
 document = json.loads(poolwise.last_run().explain().to_json())
-loaded = [name for name in ("sqlite3", "poolwise.wisdom.database") if name in sys.modules]
+loaded = [name for name in ("_sqlite3", "poolwise.wisdom.database") if name in sys.modules]
 print(json.dumps([values, document, loaded, str(poolwise.last_run().explain())]))
 """
 
@@ -137,7 +137,7 @@ def test_what_teaches_nothing_is_not_kept(ran: Callable[..., Ran], expression: s
     _, document, loaded, text = ran(expression)
     assert (document["remembered"], document["kept"]) == (None, False)
     assert "remembered" not in text
-    assert "sqlite3" not in loaded
+    assert "_sqlite3" not in loaded
     assert remembered() == []
 
 

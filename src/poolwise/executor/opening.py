@@ -136,6 +136,24 @@ class Opening:
         finally:
             dispatch.keep_specimen = False
 
+    def beside_workers(self, strangers: int = 0) -> Iterator[None]:
+        """Run the first call in a thread, and only that, while workers start for the others."""
+        dispatch, clock = self._dispatch, self._dispatch.clock
+        first = dispatch.open(Plan("thread", 1))
+        others, meter = cpu_of_others(clock), DemandMeter(clock)
+        dispatch.keep_specimen = True
+        try:
+            if dispatch.send_next(first, 1):
+                with QuickTurns(), meter:
+                    while first.in_flight:
+                        dispatch.wait()
+        finally:
+            dispatch.keep_specimen = False
+        queued = meter.demand.wanted - meter.demand.used
+        self._note(first, queued, cpu_of_others(clock) - others)
+        dispatch.retire(first)
+        yield
+
     def _first_call(self, strangers: int) -> Iterator[None]:
         dispatch = self._dispatch
         first = dispatch.open(Plan("thread", 1))
@@ -215,7 +233,7 @@ class Opening:
 
     def _is_for_this(self) -> bool:
         dispatch = self._dispatch
-        left = dispatch.workload.remaining
+        left = dispatch.remaining
         if left is None or not 2 <= left <= self._most or self._limits.max_concurrency < 2:
             return False
         if self._choice.refusal("thread") is not None:

@@ -60,6 +60,7 @@ class Trust:
         self._findings.profile = recent.with_gil(0.0, recent.cpu if self._findings.gil else 0.0)
         self._findings.learned = False
         self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
+        self._begin_narrow()
 
     def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
