@@ -666,3 +666,79 @@ def test_any_wisdom_is_no_disaster(seed: int) -> None:
     assert result.values == works
     fresh = simulate(works).makespan
     assert result.makespan <= 1.25 * fresh + 0.15, "\n".join([name, *result.story])
+
+
+@dataclass(frozen=True)
+class Large(Work):
+    """A call for inputs of another kind."""
+
+
+def taught_by(works: list[Work], slots: int | None = None) -> Entry:
+    first = simulate(works, slots=slots)
+    second = simulate(works, slots=slots, known=first.taught)
+    assert second.taught is not None
+    return second.taught
+
+
+def alone(result: Result) -> int:
+    """How many calls ran one at a time."""
+    return sum(use.calls for use in result.uses if use.plan.concurrency == 1)
+
+
+@pytest.mark.parametrize("work", [Work(wait=5e-3, gil=3e-5), Work(free=20e-3)])
+def test_calls_that_belong_into_threads_have_them_at_once_where_inputs_are_as_they_were(
+    work: Work,
+) -> None:
+    works = [work] * 400
+    known = taught_by(works)
+    assert known.plan.mechanism == "thread"
+    result = simulate(works, known=known)
+    assert result.values == works
+    assert result.remembered is known
+    assert alone(result) == 0, result.story
+    pinned = simulate(works, known.plan.spec)
+    assert result.makespan <= 1.01 * pinned.makespan + 1e-3, result.story
+    others: list[Work] = [Large(work.wait, work.gil, work.free)] * 400
+    assert alone(simulate(others, known=known)) >= 1
+
+
+def test_more_threads_than_an_earlier_run_had_are_not_begun_on_its_word() -> None:
+    known = taught_by([Work(wait=0.1, gil=1e-3)] * 6)
+    assert known.plan.workers <= 6
+    result = simulate([Work(wait=0.1, gil=1e-3)] * 300, known=known)
+    assert any("begun in a thread" in line for line in result.story), result.story
+
+
+@pytest.mark.parametrize("gil", [1e-3, 6e-3])
+def test_workers_start_before_the_first_call_where_inputs_are_as_they_were(gil: float) -> None:
+    works = [Work(gil=gil)] * 101  # one runs here
+    known = taught_by(works)
+    assert known.plan == Plan("process", 2)
+    result = simulate(works, known=known)
+    later = simulate(works, known=replace(known, inputs=""))
+    assert result.values == works
+    assert result.remembered is known
+    assert result.plan == known.plan
+    assert result.makespan < later.makespan - 1e-3, "\n".join([*result.story, *later.story])
+    pinned = simulate(works, "process:2")
+    assert result.makespan <= pinned.makespan + gil, result.story
+
+
+def test_workers_that_started_for_other_calls_get_none() -> None:
+    known = taught_by([Work(gil=6e-3)] * 100)
+    works = [Work(gil=2e-5)] * 100
+    result = simulate(works, known=known)
+    assert result.values == works
+    assert result.remembered is None
+    assert {plan.mechanism for plan in result.plans} <= {"inline", "thread"}, result.story
+    assert result.makespan <= simulate(works).makespan + 5e-3, result.story
+
+
+def test_calls_that_are_late_are_not_waited_for_to_learn_that_they_are_others() -> None:
+    known = taught_by([Work(free=5e-3)] * 100)
+    assert known.plan == Plan("thread", 2)
+    result = simulate([Work(gil=0.5)] * 8, known=known)
+    assert result.remembered is known
+    (doubt,) = (line for line in result.story if "learnt anew" in line)
+    assert float(doubt.split()[0]) < 0.1
+    assert result.plan.mechanism == "process", result.story

@@ -346,6 +346,7 @@ class Auto:
         while lane.calls < lane.width and lane.active and not dispatch.finished:
             left = until - clock.now()
             if left <= 0.0:
+                self._on_trust = False
                 under_way = max(1, lane.calls + lane.in_flight)
                 self._trust.doubt((clock.process_cpu() - used) / under_way)
                 return
@@ -388,7 +389,7 @@ class Auto:
             task = self.profile
             assert task is not None
             as_now = task.seen(lane.plan.mechanism, sample.cpu / sample.calls)
-            if self._on_trust:
+            if self._on_trust and now.at - start.at >= _LOOK_AFTER:
                 self._on_trust = False
                 left = dispatch.remaining
                 if not self._choice.as_forecast(as_now, lane.plan, sample, left):

@@ -27,6 +27,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.contention import HELPED
 from poolwise.probe.payload import measure_payload
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
@@ -102,7 +103,7 @@ class Opening:
         self._cpus = math.floor(facts.usable_cpus)
         self._patience = _WAITED, _COMPUTED
         self._most: float = _FEW
-        self._known_long = False
+        self._known_long = self._known_alone = False
         self._looked = False
         self._cautious = False
         self._beside: Lane | None = None  # for workers, that may have been started
@@ -119,6 +120,8 @@ class Opening:
             self._cautious = known.profile.waits or not known.profile.payload.carried
         if known is not None and known.profile.wall >= _LONG:
             self._known_long = True
+            # What starts workers meanwhile is not the call's, and within 3 ms much of all.
+            self._known_alone = known.profile.helpers <= HELPED * known.profile.cpu
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
@@ -171,7 +174,7 @@ class Opening:
         waits = self._waits(first, meter, beat)
         beside = self._beside if self._started else None
         # And by itself, not with helpers.
-        computes = meter.demand.wanted < 1.0 + strangers + _WAITS
+        computes = self._known_alone or meter.demand.wanted < 1.0 + strangers + _WAITS
         long = first.in_flight and computes and not waits
         if long and beside is not None and beside.active:
             yield from self._in_processes(first, beside)
