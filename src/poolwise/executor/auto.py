@@ -93,6 +93,7 @@ class Auto:
         self._spent: Seconds = 0.0  # by earlier runs in this process
         self._prepared = False  # for processes
         self._unseen = False  # no call has ended, though some run because an earlier run said so
+        self._unpiloted = False  # none has run alone
         self._on_trust = False  # no look has shown yet that it is as an earlier run said
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
@@ -145,7 +146,7 @@ class Auto:
             if self._resuming.at_once(known, self.inputs):
                 self._findings.profile, self._findings.learned = known.profile, True
                 self._go_on_from(known)
-                self._unseen = known.plan.mechanism == "thread"
+                self._unseen = self._unpiloted = known.plan.mechanism == "thread"
                 yield
                 return
             self._resuming.start_workers(known, self.inputs)
@@ -335,24 +336,35 @@ class Auto:
 
     def _see_the_first(self, lane: Lane) -> Iterator[None]:
         """Wait until as many calls have ended as began on the word of an earlier run, unless that
-        takes several times as long as it should: then what it says is forgotten.
+        takes several times as long as it should; then look whether they are as it says.
         """
         dispatch, task = self._dispatch, self.profile
         assert task is not None
         self._unseen = False
-        clock, used = dispatch.clock, dispatch.clock.process_cpu()
-        began = clock.now()
-        until = began + _LATE_TIMES * lane.width / self.forecasts[0].rate + _LATE_FOR
+        clock = dispatch.clock
+        until = clock.now() + _LATE_TIMES * lane.width / self.forecasts[0].rate + _LATE_FOR
         while lane.calls < lane.width and lane.active and not dispatch.finished:
             left = until - clock.now()
             if left <= 0.0:
-                self._on_trust = False
-                under_way = max(1, lane.calls + lane.in_flight)
-                self._trust.doubt((clock.process_cpu() - used) / under_way)
-                return
+                break
             dispatch.fill()
             dispatch.wait(left)
             yield
+        late, all_yet = lane.calls < lane.width, lane.observe(clock.now())
+        sample = Sample(lane.calls, lane.width, all_yet.busy, all_yet.service, all_yet.cpu)
+        if lane.active and not dispatch.finished and (late or not self._trust.holds(sample)):
+            yield from self._begin_anew()
+
+    def _begin_anew(self) -> Iterator[None]:
+        """Learn everything from a pilot on: what calls do under a wrong plan tells too little."""
+        self._dispatch.note("calls are not as remembered: all is learnt anew")
+        self._on_trust = False
+        yield from self._current.back_to_loop()
+        self._findings.profile, self._findings.learned = None, False
+        self._pilot()
+        if self.profile is not None:  # of how long they compute many tell more than one
+            self._findings.profile = self.profile.with_cpu(self._dispatch.cpu_per_call)
+        yield
 
     def _run_for_a_while(self) -> Iterator[None]:
         """Work under the plan; return when it is time to think again."""
@@ -361,7 +373,7 @@ class Auto:
         start = looked = lane.observe(dispatch.clock.now())
         if self._unseen:
             yield from self._see_the_first(lane)
-            if not self._findings.learned:
+            if not self._findings.learned:  # or nothing is left
                 return
         others = cpu_of_others(dispatch.clock)
         # The first calls of new workers import and fill caches.
@@ -393,7 +405,10 @@ class Auto:
                 self._on_trust = False
                 left = dispatch.remaining
                 if not self._choice.as_forecast(as_now, lane.plan, sample, left):
-                    self._trust.doubt(sample.cpu / sample.calls)
+                    if self._unpiloted:
+                        yield from self._begin_anew()
+                    else:
+                        self._trust.doubt(sample.cpu / sample.calls)
                     return
             more = dispatch.remaining is None and lane.plan.mechanism in ("inline", "thread")
             if more or not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining):

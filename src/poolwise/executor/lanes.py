@@ -133,9 +133,9 @@ class CurrentLane:
         if thread_start:
             self.thread_start = thread_start
 
-    def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
-        """Leave what runs for the plain loop, and wait until its workers have ended, at most for so
-        long. The end of the calls under way wakes.
+    def back_to_loop(self, most: Seconds | None = None) -> Generator[None, None, None]:
+        """Leave what runs for the plain loop, and wait until its workers have ended, if so said at
+        most for so long. The end of the calls under way wakes.
         """
         dispatch, old = self._dispatch, self.lane
         if old.inline:
@@ -144,8 +144,11 @@ class CurrentLane:
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
         dispatch.retire(old)
-        until = dispatch.clock.now() + most
-        while old in dispatch.lanes and (left := until - dispatch.clock.now()) > 0.0:
+        until = None if most is None else dispatch.clock.now() + most
+        while old in dispatch.lanes:
+            left = None if until is None else until - dispatch.clock.now()
+            if left is not None and left <= 0.0:
+                return
             dispatch.wait(left)
             yield
 

@@ -47,8 +47,8 @@ class Resuming:
         plan = self._plan_now(known, inputs)
         if plan is None or plan.mechanism != "thread" or mechanism != "thread":
             return False
-        # More threads than it had then are nothing that it has taught.
-        return plan.workers <= known.plan.workers and self._nothing_can_change()
+        # What few calls have taught does not do for the crowd that many could begin with.
+        return plan.workers <= max(known.calls, known.plan.workers) and self._nothing_can_change()
 
     def start_workers(self, known: Entry, inputs: str) -> None:
         """Start the workers that `known` says will be wanted, beside the first call."""

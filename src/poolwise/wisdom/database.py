@@ -99,8 +99,8 @@ def path() -> str | None:
 def may_hold(key: str) -> bool:
     """Whether it is worth asking for `key`: a file without these letters has no entry with it.
 
-    SQLite writes keys as they are. Loading it takes 1 to 7 ms, which is too much for a "no"; this takes
-    a tenth of a millisecond. Beside a write that goes on it may say no.
+    SQLite writes keys as they are. Loading it takes 1 to 7 ms, which is too much for a "no"; this
+    takes a tenth of a millisecond. Beside a write that goes on it may say no.
     """
     file = path()
     if file is None:

@@ -1,7 +1,7 @@
 """What this process remembers: at once for itself, and in the file for others.
 
 Whoever runs a map asks and tells; nothing here ever fails. Entries reach the file when a long run
-ends, and else when the process does: loading SQLite takes 1 to 7 ms, which a short map would notice.
+ends, and else when the process does: to load SQLite takes 1 to 7 ms, which short maps would notice.
 """
 
 from __future__ import annotations
