@@ -28,13 +28,13 @@ _SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset, range)
 def inputs_like(columns: Sequence[Sequence[object]]) -> str:
     """Return what inputs have in common with others of their kind; "" if there are none.
 
-    `columns` holds one sequence for each argument. Each power of four in size
-    is another kind: means over a few inputs differ by less, mostly.
+    `columns` holds one sequence for each argument. Each power of four in size is another kind:
+    means over a few inputs differ by less, mostly.
 
     >>> inputs_like([range(900, 1000)])
     'int 5'
-    >>> inputs_like([["a", "bc"], [(1, None), (2, 0.5)]])
-    'str 0, tuple[NoneType, float, int] 0'
+    >>> inputs_like([["a", "bc"], [(1, 0.5), (2, 0.5)]])
+    'str 0, tuple[float, int] 1'
     """
     return ", ".join(map(_like, columns))[:_LONGEST] if all(columns) else ""
 
