@@ -34,7 +34,7 @@ def inputs_like(columns: Sequence[Sequence[object]]) -> str:
     >>> inputs_like([range(900, 1000)])
     'int 5'
     >>> inputs_like([["a", "bc"], [(1, 0.5), (2, 0.5)]])
-    'str 0, tuple[float, int] 1'
+    'str 0, tuple[float, int] 0'
     """
     return ", ".join(map(_like, columns))[:_LONGEST] if all(columns) else ""
 
