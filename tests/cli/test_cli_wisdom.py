@@ -119,7 +119,7 @@ def _document(**changes: Any) -> str:
         (("export", "absent/out.json"), "cannot write to absent/out.json"),
         (("import", "damaged.json"), "damaged.json cannot be imported: "),
         (("import", "work.py"), "work.py cannot be imported: "),
-        (("import", "later.json"), "its format is 99; this poolwise reads 1"),
+        (("import", "later.json"), "its format is 99; this poolwise reads 2"),
         (("import", "binary"), "binary cannot be imported: "),
     ],
 )

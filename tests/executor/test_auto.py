@@ -87,7 +87,7 @@ def simulate(
     if plan is None:
         machine = replace(MACHINE, facts=replace(MACHINE.facts, usable_cpus=cpus))
         auto = Auto(
-            dispatch, machine, TaskTraits(), limits or Limits(), mechanisms, recall=lambda: known
+            dispatch, machine, TaskTraits(), limits or Limits(), mechanisms, recall=lambda _: known
         )
         conductor = auto.steps()
     else:
@@ -111,7 +111,7 @@ def _taught(auto: Auto, dispatch: Dispatch) -> Entry | None:
         return None
     subject = Subject("module", "function", "code")
     figures = auto.learned, auto.plan, dispatch.settled, dispatch.elapsed, 0.0
-    return Entry(subject, "here", auto.profile, *figures)
+    return Entry(subject, "here", auto.profile, *figures, auto.inputs)
 
 
 PINNED = (
@@ -623,7 +623,22 @@ def test_wrong_wisdom_costs_a_moment_and_no_result(name: str, wrong: str) -> Non
     misled = simulate(works, slots=slots, known=other.taught)
     assert misled.values == works
     story = "\n".join(["first", *first.story, "misled", *misled.story])
-    assert misled.makespan <= 1.25 * first.makespan + 0.15, story
+    allowed = 1.25 * first.makespan + 0.15
+    assert misled.makespan <= allowed + begun_in_vain(works, slots, misled, first), story
+
+
+def begun_in_vain(works: list[Work], slots: int | None, misled: Result, first: Result) -> float:
+    """Return how much longer a run may take whose threads had calls at once, on the word of an
+    earlier run: these end, maybe in turn, before the others are as in a first run.
+    """
+    begun = max(
+        (use.plan.workers for use in misled.uses if use.plan.mechanism == "thread"), default=0
+    )
+    if "remembered" not in misled.story[0] or not begun:
+        return 0.0
+    in_turn = sum(work.gil for work in works[:begun]) + max(work.wait for work in works[:begun])
+    others = simulate(works[begun:], slots=slots).makespan if works[begun:] else 0.0
+    return in_turn + 1.25 * max(0.0, others - first.makespan)
 
 
 def test_wisdom_does_not_get_past_a_refusal() -> None:
@@ -666,3 +681,79 @@ def test_any_wisdom_is_no_disaster(seed: int) -> None:
     assert result.values == works
     fresh = simulate(works).makespan
     assert result.makespan <= 1.25 * fresh + 0.15, "\n".join([name, *result.story])
+
+
+@dataclass(frozen=True)
+class Large(Work):
+    """A call for inputs of another kind."""
+
+
+def taught_by(works: list[Work], slots: int | None = None) -> Entry:
+    first = simulate(works, slots=slots)
+    second = simulate(works, slots=slots, known=first.taught)
+    assert second.taught is not None
+    return second.taught
+
+
+def alone(result: Result) -> int:
+    """How many calls ran one at a time."""
+    return sum(use.calls for use in result.uses if use.plan.concurrency == 1)
+
+
+@pytest.mark.parametrize("work", [Work(wait=5e-3, gil=3e-5), Work(free=20e-3)])
+def test_calls_that_belong_into_threads_have_them_at_once_where_inputs_are_as_they_were(
+    work: Work,
+) -> None:
+    works = [work] * 400
+    known = taught_by(works)
+    assert known.plan.mechanism == "thread"
+    result = simulate(works, known=known)
+    assert result.values == works
+    assert result.remembered is known
+    assert alone(result) == 0, result.story
+    pinned = simulate(works, known.plan.spec)
+    assert result.makespan <= 1.01 * pinned.makespan + 1e-3, result.story
+    others: list[Work] = [Large(work.wait, work.gil, work.free)] * 400
+    assert alone(simulate(others, known=known)) >= 1
+
+
+def test_more_threads_than_an_earlier_run_had_are_not_begun_on_its_word() -> None:
+    known = taught_by([Work(wait=0.1, gil=1e-3)] * 6)
+    assert known.plan.workers <= 6
+    result = simulate([Work(wait=0.1, gil=1e-3)] * 300, known=known)
+    assert any("begun in a thread" in line for line in result.story), result.story
+
+
+@pytest.mark.parametrize("gil", [1e-3, 6e-3])
+def test_workers_start_before_the_first_call_where_inputs_are_as_they_were(gil: float) -> None:
+    works = [Work(gil=gil)] * 101  # one runs here
+    known = taught_by(works)
+    assert known.plan == Plan("process", 2)
+    result = simulate(works, known=known)
+    later = simulate(works, known=replace(known, inputs=""))
+    assert result.values == works
+    assert result.remembered is known
+    assert result.plan == known.plan
+    assert result.makespan < later.makespan - 1e-3, "\n".join([*result.story, *later.story])
+    pinned = simulate(works, "process:2")
+    assert result.makespan <= pinned.makespan + gil, result.story
+
+
+def test_workers_that_started_for_other_calls_get_none() -> None:
+    known = taught_by([Work(gil=6e-3)] * 100)
+    works = [Work(gil=2e-5)] * 100
+    result = simulate(works, known=known)
+    assert result.values == works
+    assert result.remembered is None
+    assert {plan.mechanism for plan in result.plans} <= {"inline", "thread"}, result.story
+    assert result.makespan <= simulate(works).makespan + 5e-3, result.story
+
+
+def test_calls_that_are_late_are_not_waited_for_to_learn_that_they_are_others() -> None:
+    known = taught_by([Work(free=5e-3)] * 100)
+    assert known.plan == Plan("thread", 2)
+    result = simulate([Work(gil=0.5)] * 8, known=known)
+    assert result.remembered is known
+    (doubt,) = (line for line in result.story if "learnt anew" in line)
+    assert float(doubt.split()[0]) < 0.1
+    assert result.plan.mechanism == "process", result.story

@@ -23,6 +23,12 @@ def nap(seconds):
     time.sleep(seconds)
     return seconds
 
+def is_prime(number):
+    return all(number % by for by in range(2, int(number**0.5) + 1))
+
+def primes(limit):
+    return sum(map(is_prime, range(2, limit)))
+
 seen = []
 
 def count(number):
@@ -42,7 +48,7 @@ def mislead(function):
 
 values = eval(sys.argv[1])
 document = json.loads(poolwise.last_run().explain().to_json())
-loaded = [name for name in ("sqlite3", "poolwise.wisdom.database") if name in sys.modules]
+loaded = [name for name in ("_sqlite3", "poolwise.wisdom.database") if name in sys.modules]
 print(json.dumps([values, document, loaded, str(poolwise.last_run().explain())]))
 """
 
@@ -137,7 +143,7 @@ def test_what_teaches_nothing_is_not_kept(ran: Callable[..., Ran], expression: s
     _, document, loaded, text = ran(expression)
     assert (document["remembered"], document["kept"]) == (None, False)
     assert "remembered" not in text
-    assert "sqlite3" not in loaded
+    assert "_sqlite3" not in loaded
     assert remembered() == []
 
 
@@ -169,3 +175,14 @@ def test_an_unusable_cache_is_nobodys_error(ran: Callable[..., Ran], tmp_path: P
     nowhere = str(tmp_path / "taken" / "cache")
     values, _, _, _ = undisturbed(lambda: ran(NAPS, POOLWISE_CACHE=nowhere), "kept")  # in memory
     assert values == [0.03] * 12
+
+
+def test_workers_that_began_before_the_first_call_have_the_others(ran: Callable[..., Ran]) -> None:
+    """Results, and their order, are those of a loop, whatever was begun and for whom."""
+    counts = "list(poolwise.map(primes, [9_000] * 40))"
+    undisturbed(lambda: ran(counts), "kept")
+    values, document, _, _ = undisturbed(lambda: ran(counts), "remembered")
+    assert values == [1117] * 40
+    assert document["remembered"]["plan"]["mechanism"] in ("process", "thread")
+    # Small ones are another kind, which nothing is begun for.
+    assert ran("list(poolwise.map(primes, [10] * 40))")[0] == [4] * 40

@@ -18,7 +18,7 @@ import pytest
 from wisdom_entries import an_entry
 
 from poolwise.wisdom import database
-from poolwise.wisdom.database import MOST, NAME, Unavailable
+from poolwise.wisdom.database import MOST, MOST_KINDS, NAME, Unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +35,10 @@ def test_what_was_written_is_read_and_may_be_there(file: Path) -> None:
     assert database.read_all() == []
     database.write([entry, other])
     assert database.may_hold(entry.key)
-    assert database.read(entry.key) == entry
+    assert database.read(entry.key) == [entry]
     assert database.read_all() == [entry, other]
     assert not database.may_hold(an_entry("h").key)
-    assert database.read(an_entry("h").key) is None
+    assert database.read(an_entry("h").key) == []
     assert file.stat().st_mode & 0o077 == 0
     assert [each.name for each in file.parent.iterdir()] == [NAME]  # no journal is left
 
@@ -95,7 +95,7 @@ for number in range(10):
     while True:  # one that finds the file locked has lost nothing but this try
         try:
             database.write([entry])
-            assert database.read(entry.key) == entry
+            assert database.read(entry.key) == [entry]
             break
         except database.Unavailable:
             pass
@@ -159,11 +159,11 @@ def test_a_locked_file_is_not_waited_for(
             with pytest.raises(Unavailable, match="locked"):
                 database.read(entry.key)
         else:
-            assert database.read(entry.key) == entry  # who only means to write shuts nobody out
+            assert database.read(entry.key) == [entry]  # who only means to write shuts nobody out
         other.execute("ROLLBACK")
     (record,) = caplog.records  # once, not each time
     assert (record.name, record.levelno) == ("poolwise", logging.DEBUG)
-    assert database.read(entry.key) == entry
+    assert database.read(entry.key) == [entry]
 
 
 def _sql(*statements: str) -> bytes:
@@ -203,7 +203,7 @@ def test_a_damaged_or_foreign_file_is_set_aside_with_a_warning(
     assert aside.read_bytes() == SPOILED[what]
     assert not file.exists()
     database.write([entry])
-    assert database.read(entry.key) == entry
+    assert database.read(entry.key) == [entry]
 
 
 def test_a_file_that_is_cut_off_or_overwritten_in_the_middle(
@@ -230,10 +230,10 @@ def test_an_entry_that_cannot_be_read_is_as_good_as_none(file: Path) -> None:
     database.write([entry, other])
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE entries SET document = '{}' WHERE name = 'f'")
-    assert database.read(entry.key) is None
+    assert database.read(entry.key) == []
     assert database.read_all() == [other]
     database.write([entry])
-    assert database.read(entry.key) == entry
+    assert database.read(entry.key) == [entry]
 
 
 def test_who_died_while_writing_leaves_what_was_there(file: Path) -> None:
@@ -246,7 +246,8 @@ connection.execute("PRAGMA cache_size = 1")  # so that it spills into the file a
 connection.execute("PRAGMA synchronous = OFF")
 connection.execute("BEGIN IMMEDIATE")
 for number in range(500):
-    connection.execute("INSERT INTO entries VALUES (?, '', '', '', 9, ?)", (str(number), "x" * 999))
+    row = str(number), "x" * 999
+    connection.execute("INSERT INTO entries VALUES (?, '', '', '', '', 9, ?)", row)
 connection.execute("UPDATE entries SET document = 'spoiled'")
 os.kill(os.getpid(), 9)
 """
@@ -291,6 +292,19 @@ def test_a_file_that_may_only_be_read_is_read(file: Path) -> None:
     image.chmod(0o500)
     try:
         os.environ["POOLWISE_CACHE"] = str(image)  # put back by the fixture
-        assert database.read(entry.key) == entry
+        assert database.read(entry.key) == [entry]
     finally:
         image.chmod(0o700)
+
+
+def test_each_kind_of_inputs_has_an_entry_and_a_function_keeps_the_latest_few() -> None:
+    entries = [an_entry("f", at=float(n), inputs=f"int {n}") for n in range(MOST_KINDS + 2)]
+    other = an_entry("g", at=0.0)
+    database.write([other])
+    for each in entries:
+        database.write([each])
+    assert database.read(entries[0].key) == entries[:1:-1]
+    assert database.read(other.key) == [other]
+    again = an_entry("f", at=100.0, inputs=entries[-1].inputs)
+    assert database.merge([again]) == 1
+    assert database.read(again.key) == [again, *entries[-2:1:-1]]

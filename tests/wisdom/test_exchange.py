@@ -13,6 +13,7 @@ from wisdom_entries import an_entry
 from poolwise.plan import Plan
 from poolwise.probe import Payload, TaskProfile
 from poolwise.wisdom import Entry, Subject
+from poolwise.wisdom.entry import FORMAT
 from poolwise.wisdom.exchange import exported, imported
 
 seconds = st.floats(0.0, 1e6)
@@ -63,7 +64,7 @@ PROFILE: dict[str, Any] = ENTRY["profile"]
 
 
 def _with(**changes: Any) -> str:
-    return json.dumps({"format": 1, "kind": "wisdom", "entries": [ENTRY | changes]})
+    return json.dumps({"format": FORMAT, "kind": "wisdom", "entries": [ENTRY | changes]})
 
 
 @pytest.mark.parametrize(
@@ -74,10 +75,10 @@ def _with(**changes: Any) -> str:
         "[]",
         "{}",
         "[" * 100_000,
-        json.dumps({"format": 1, "entries": []}),
-        json.dumps({"format": 2, "kind": "wisdom", "entries": []}),
-        json.dumps({"format": 1, "kind": "wisdom"}),
-        json.dumps({"format": 1, "kind": "wisdom", "entries": [3]}),
+        json.dumps({"format": FORMAT, "entries": []}),
+        json.dumps({"format": 99, "kind": "wisdom", "entries": []}),
+        json.dumps({"format": FORMAT, "kind": "wisdom"}),
+        json.dumps({"format": FORMAT, "kind": "wisdom", "entries": [3]}),
         _with(subject=None),
         _with(subject=ENTRY["subject"] | {"module": ""}),
         _with(subject={"module": "m", "name": "n"}),

@@ -19,7 +19,7 @@ from poolwise.machine import this_machine
 from poolwise.machine.fingerprint import fingerprint_of
 from poolwise.plan import Plan
 from poolwise.task import Task
-from poolwise.wisdom import Entry, database, flush, keep, memory, recall, spent, subject_of
+from poolwise.wisdom import Entry, database, drop, flush, keep, memory, recall, spent, subject_of
 
 FACTS = this_machine().facts
 
@@ -81,6 +81,23 @@ def test_what_has_turned_out_to_be_wrong_is_not_gone_on_from_again(
     assert recall(work, FACTS) == (entry if stays else None)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
+def test_what_such_inputs_have_taught_is_recalled_and_else_the_latest(elsewhere: bool) -> None:
+    small, large = (replace(entry_of(work, at), inputs=f"int {at}") for at in (1.0, 2.0))
+    keep(small, at_once=True)
+    keep(large, at_once=True)
+    if elsewhere:
+        memory.forget_all()
+    assert recall(work, FACTS, small.inputs) == small
+    assert recall(work, FACTS, large.inputs) == large
+    assert recall(work, FACTS, "str 3") == large
+    drop(large)
+    assert recall(work, FACTS, large.inputs) == small
+    for number in range(10):
+        keep(replace(small, inputs=f"str {number}"), at_once=False)
+    assert len(memory._known[small.key]) == 4
+
+
 def test_a_new_process_recalls_it() -> None:
     entry = entry_of(work)
     keep(entry, at_once=True)
@@ -99,7 +116,7 @@ def test_what_has_no_file_is_remembered_for_this_process_only(file: Path) -> Non
     entry = entry_of(work)
     entry = replace(entry, subject=replace(entry.subject, module=""))
     keep(entry, at_once=True)
-    assert memory._known[entry.key] is entry
+    assert memory._known[entry.key] == (entry,)
     assert not file.exists()
 
 
@@ -145,6 +162,6 @@ import sys
 from poolwise.machine import this_machine
 from poolwise.wisdom import recall
 assert recall(len, this_machine().facts) is None
-assert "sqlite3" not in sys.modules
+assert not {"sqlite3", "_sqlite3"} & {*sys.modules}
 """
     subprocess.run([sys.executable, "-c", program], check=True)

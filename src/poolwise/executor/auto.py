@@ -15,9 +15,11 @@ from poolwise.executor.conduct import step
 from poolwise.executor.demand import cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
-from poolwise.executor.lanes import CurrentLane
+from poolwise.executor.lane import Lane
+from poolwise.executor.lanes import NOTICE_WITHIN, CurrentLane
 from poolwise.executor.listening import LISTENS_FOR
 from poolwise.executor.opening import Opening
+from poolwise.executor.resuming import Resuming
 from poolwise.executor.sampling import sample_of
 from poolwise.executor.survey import Survey
 from poolwise.executor.trust import Trust
@@ -27,13 +29,12 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits, kind
 from poolwise.planner.choose import MARGIN
 from poolwise.probe import Sample, TaskProfile
-from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import HELPED
 from poolwise.probe.pilot import WARM_UP
 from poolwise.task import Refusal, TaskTraits
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
-from poolwise.wisdom import Entry, spent
+from poolwise.wisdom import Entry, inputs_like, spent
 
 #: Between two looks at whether the plan is still right, at least.
 _LOOK_AFTER: Seconds = 0.1
@@ -50,9 +51,6 @@ _SOME = 8
 #: counts: whoever maps again and again is likely to go on.
 _WORTH_PREPARING: Seconds = 100e-3
 
-#: Inputs of which each can be looked at before any call runs: that takes a µs each.
-_A_FEW = 256
-
 #: A first call of up to so many seconds is repeated before anything rests on it, where at least so
 #: many for each CPU are left. An SVD that took 1 ms took 70 when it began the threads of OpenBLAS.
 _FIRST_AT_MOST: Seconds = 0.25
@@ -61,6 +59,10 @@ _MANY_FOR_A_CPU = 16
 #: However short calls are, threads have so long to end: whoever is told to has to get a CPU and the
 #: GIL first. Those of 20 µs were waited for for 40 µs, and an executed server started instead.
 _ENDS_WITHIN: Seconds = 20e-3
+
+#: Calls that run on the word of an earlier run are late after so many times what all that began
+#: should take, and so many seconds.
+_LATE_TIMES, _LATE_FOR = 3.0, 20e-3
 
 #: How long each plan is watched when forecasts are verified.
 _VERIFY_FOR: Seconds = 0.25
@@ -82,13 +84,16 @@ class Auto:
         limits: Limits,
         mechanisms: Callable[[str], Mechanism],
         unpicklable: Callable[[], Refusal | None] = lambda: None,
-        recall: Callable[[], Entry | None] = lambda: None,
+        recall: Callable[[str], Entry | None] | None = None,
     ) -> None:
         self.remembered: Entry | None = None
+        self.inputs = ""  # what they are like, if that was asked for
         self._recall = recall
         self._favourite: Plan | None = None
         self._spent: Seconds = 0.0  # by earlier runs in this process
         self._prepared = False  # for processes
+        self._unseen = False  # no call has ended, though some run because an earlier run said so
+        self._unpiloted = False  # none has run alone
         self._on_trust = False  # no look has shown yet that it is as an earlier run said
         self.forecasts: tuple[Forecast, ...] = ()
         self.predicted: Seconds | None = None
@@ -97,6 +102,7 @@ class Auto:
         self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
         self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
+        self._resuming = Resuming(dispatch, self._current, self._choice)
         self._findings = Findings(machine.facts.gil)
         self._survey = Survey(dispatch, self._current, self._findings, machine, limits)
         self._trust = Trust(dispatch, self._current, self._findings)
@@ -133,16 +139,23 @@ class Auto:
 
     def survey(self) -> Iterator[None]:
         """Learn where the time goes, on a bounded number of calls."""
-        known = self._recall() if self._dispatch.remaining != 1 else None
+        known = self._recalled()
         expected = None if known is None else known.profile
         if known is not None:
             self._spent = spent(known)
-            if self._goes_straight_on(known):
+            if self._resuming.at_once(known, self.inputs):
+                self._findings.profile, self._findings.learned = known.profile, True
+                self._go_on_from(known)
+                self._unseen = self._unpiloted = known.plan.mechanism == "thread"
                 yield
                 return
+            self._resuming.start_workers(known, self.inputs)
             self._prepare(known.profile)
         self._findings.strangers = strangers = self._dispatch.clock.others_running()
-        yield from self._opening.steps(known, strangers)
+        if self._current.begun is None:
+            yield from self._opening.steps(known, strangers)
+        elif known is not None and known.profile.wall > NOTICE_WITHIN:
+            yield from self._opening.beside_workers(strangers)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
         self._survey.held = self._opening.held
         if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
@@ -167,7 +180,9 @@ class Auto:
             task = self.profile
             assert task is not None  # something is left, so the pilot had a call
             chosen = self._decide(task)
-            if not self._dispatch.nothing_left and self._clearly_better(chosen):
+            if self._dispatch.nothing_left or not self._clearly_better(chosen):
+                self._current.let_go()
+            else:
                 if chosen.plan.mechanism == "process":
                     yield from self._make_way(chosen.plan, task)
                 now = self._current.situation
@@ -208,29 +223,24 @@ class Auto:
         left = 1_000 if calls is None else calls
         return self._choice.rank(self.profile, Situation(left=left, whole=True))
 
-    def _goes_straight_on(self, known: Entry) -> bool:
-        """Go on from what an earlier run has taught before any call has run, if its workers wait
-        for these: a few, which could all change nothing. So there is nothing to see to first.
-        """
-        dispatch, plan, calls = self._dispatch, known.plan, self._dispatch.workload.at_hand
-        few = calls is not None and 2 <= (dispatch.remaining or 0) <= _A_FEW
-        if not few or plan.mechanism != "process" or not known.decided:
-            return False
-        options = replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
-        ready = dispatch.mechanism("process").readiness(options).idle >= plan.workers
-        if not ready or self._choice.refusal("process", known.profile) is not None:
-            return False
-        if calls is None or not nothing_can_change(*calls):
-            return False
-        self._findings.profile = known.profile
-        self._findings.learned = True
-        self._go_on_from(known)
-        return True
+    def _recalled(self) -> Entry | None:
+        """Return what is known of the function, at best from a run with such inputs."""
+        dispatch = self._dispatch
+        if self._recall is None or dispatch.remaining == 1:
+            return None
+        calls = dispatch.workload.at_hand
+        if calls is None:
+            dispatch.prepare(1)
+            calls = dispatch.prepared
+        self.inputs = "" if calls is None else inputs_like(calls[1])
+        return self._recall(self.inputs)
 
     def _take_up(self, known: Entry) -> None:
         """Go on from what an earlier run has taught, if the first calls agree with it."""
         if self._trust.take_up(known.profile, known.learned):
             self._go_on_from(known)
+        else:
+            self._current.let_go()
 
     def _go_on_from(self, known: Entry) -> None:
         self.remembered, self._favourite = known, known.plan if known.decided else None
@@ -324,11 +334,47 @@ class Auto:
         bar = CLEARLY_BETTER ** max(1, self._current.moves)
         return current is None or chosen.makespan < bar * current.makespan
 
+    def _see_the_first(self, lane: Lane) -> Iterator[None]:
+        """Wait until as many calls have ended as began on the word of an earlier run, unless that
+        takes several times as long as it should; then look whether they are as it says.
+        """
+        dispatch, task = self._dispatch, self.profile
+        assert task is not None
+        self._unseen = False
+        clock = dispatch.clock
+        until = clock.now() + _LATE_TIMES * lane.width / self.forecasts[0].rate + _LATE_FOR
+        while lane.calls < lane.width and lane.active and not dispatch.finished:
+            left = until - clock.now()
+            if left <= 0.0:
+                break
+            dispatch.fill()
+            dispatch.wait(left)
+            yield
+        late, all_yet = lane.calls < lane.width, lane.observe(clock.now())
+        sample = Sample(lane.calls, lane.width, all_yet.busy, all_yet.service, all_yet.cpu)
+        if lane.active and not dispatch.finished and (late or not self._trust.holds(sample)):
+            yield from self._begin_anew()
+
+    def _begin_anew(self) -> Iterator[None]:
+        """Learn everything from a pilot on: what calls do under a wrong plan tells too little."""
+        self._dispatch.note("calls are not as remembered: all is learnt anew")
+        self._on_trust = False
+        yield from self._current.back_to_loop()
+        self._findings.profile, self._findings.learned = None, False
+        self._pilot()
+        if self.profile is not None:  # of how long they compute many tell more than one
+            self._findings.profile = self.profile.with_cpu(self._dispatch.cpu_per_call)
+        yield
+
     def _run_for_a_while(self) -> Iterator[None]:
         """Work under the plan; return when it is time to think again."""
         dispatch, lane = self._dispatch, self._current.lane
         lane.settled = True
         start = looked = lane.observe(dispatch.clock.now())
+        if self._unseen:
+            yield from self._see_the_first(lane)
+            if not self._findings.learned:  # or nothing is left
+                return
         others = cpu_of_others(dispatch.clock)
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
@@ -355,11 +401,14 @@ class Auto:
             task = self.profile
             assert task is not None
             as_now = task.seen(lane.plan.mechanism, sample.cpu / sample.calls)
-            if self._on_trust:
+            if self._on_trust and now.at - start.at >= _LOOK_AFTER:
                 self._on_trust = False
                 left = dispatch.remaining
                 if not self._choice.as_forecast(as_now, lane.plan, sample, left):
-                    self._trust.doubt(sample.cpu / sample.calls)
+                    if self._unpiloted:
+                        yield from self._begin_anew()
+                    else:
+                        self._trust.doubt(sample.cpu / sample.calls)
                     return
             more = dispatch.remaining is None and lane.plan.mechanism in ("inline", "thread")
             if more or not self._choice.agrees(as_now, lane.plan, sample, dispatch.remaining):

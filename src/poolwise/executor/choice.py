@@ -210,9 +210,11 @@ class Choice:
         self._work[mechanism] = work
 
     def as_forecast(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
-        """Whether `plan` does about what is forecast for such calls."""
-        task = self._as_it_is_now(task)
-        return _agree(sample.rate / self._running(task, plan, left).rate)
+        """Whether `plan` does about what is forecast for such calls: by how many have ended, or, as
+        those that began together also end together, by how long they took.
+        """
+        predicted = self._running(self._as_it_is_now(task), plan, left).rate
+        return _agree(sample.rate / predicted) or _agree(sample.steady_rate / predicted)
 
     def agrees(self, task: TaskProfile, plan: Plan, sample: Sample, left: int | None) -> bool:
         """Whether `plan` does about what is forecast for such calls; if not, learn from it."""

@@ -175,15 +175,16 @@ class Drive(Iterator[Iterator[object]]):
                 limits,
                 mechanism,
                 partial(carrying_refusal, self.task),
-                self._recall,
+                None if self._memory is None else self._recall,
             )
             self._conductor = self.auto.steps()
         if self._progress is not None:
             self._progress.start(self._total)
         return self._conductor
 
-    def _recall(self) -> Entry | None:
-        return self._memory.recall() if self._memory is not None and self._recalls else None
+    def _recall(self, inputs: str) -> Entry | None:
+        assert self._memory is not None  # or nobody asks
+        return self._memory.recall(inputs) if self._recalls else None
 
     def _advance(self) -> None:
         next(self._start())
@@ -220,7 +221,9 @@ class Drive(Iterator[Iterator[object]]):
         if self._memory is None or self.auto is None or self.auto.refused or sys.is_finalizing():
             return
         auto = self.auto
-        if self._memory.keep(record, learned=auto.learned, unsendable=auto.unsendable):
+        if self._memory.keep(
+            record, inputs=auto.inputs, learned=auto.learned, unsendable=auto.unsendable
+        ):
             self.ended.record = replace(record, kept=True)
 
     def __del__(self) -> None:

@@ -19,7 +19,7 @@ from poolwise.units import Seconds, duration
 #: Calls longer than this do not run in the owner's thread while workers start: it would not
 #: notice that they are ready. Where they differ, the next may last so many times as long as the
 #: longest one yet: of 500 with a long tail, one kept two ready workers waiting for 50 ms.
-_NOTICE_WITHIN: Seconds = 5e-3
+NOTICE_WITHIN: Seconds = 5e-3
 _LONGER = 2.0
 
 #: A thread starts in 0.1 to 0.4 ms. It takes longer where calls have come to compute in turn: 32
@@ -41,6 +41,8 @@ class CurrentLane:
         self._choice = choice
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
+        self.begun: Lane | None = None  # workers that start for a plan which is likely to come
+        self.begun_ready_at: Seconds = 0.0  # when they should be ready
         self.earlier = 0  # calls of an earlier run that this one goes on from
         self.moves = 0  # to processes or back, after which going on costs a start
         self.thread_start: Seconds = 0.0  # what one took that was started lately; 0 if none was
@@ -82,18 +84,22 @@ class CurrentLane:
             self._note_start(widen(dispatch, old, plan, START_WITHIN))
             self.plan = old.plan
             return old
+        begun = self._begun_for(plan)
+        if begun is not None:
+            startup = self.begun_ready_at - dispatch.clock.now()
         patient = old.inline and startup < _WAIT_SHARE * task.wall
-        if plan.mechanism == "process" and not patient:
+        ready = begun is not None and begun.all_ready_at is not None
+        if plan.mechanism == "process" and not (patient or ready):
             old = self._step_aside(old, task)
         try:
             with QuickTurns():
-                new, took = opened(dispatch, plan, START_WITHIN)
+                new, took = opened(dispatch, plan, START_WITHIN) if begun is None else (begun, 0.0)
             self._note_start(took)
         except PicklingError as error:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             old.width = old.plan.concurrency
             return old
-        until = new.opened_at + (task.wall if patient else 0.0)
+        until = dispatch.clock.now() + (task.wall if patient else 0.0)
         while new.all_ready_at is None and new.active and not dispatch.finished:
             if patient and dispatch.clock.now() >= until:
                 old, patient = self._step_aside(old, task), False
@@ -108,13 +114,28 @@ class CurrentLane:
             self._take(new, old)
         return self.lane
 
+    def let_go(self) -> None:
+        """Do without workers that were begun for a plan that does not come."""
+        begun, self.begun = self.begun, None
+        if begun is not None:
+            self._dispatch.drop(begun)
+
+    def _begun_for(self, plan: Plan) -> Lane | None:
+        """Return the lane whose workers were begun for `plan`, which has calls from now on."""
+        begun = self.begun
+        if begun is None or begun.plan != plan or not begun.active:
+            self.let_go()
+            return None
+        self.begun, begun.width = None, plan.concurrency
+        return begun
+
     def _note_start(self, thread_start: Seconds) -> None:
         if thread_start:
             self.thread_start = thread_start
 
-    def back_to_loop(self, most: Seconds) -> Generator[None, None, None]:
-        """Leave what runs for the plain loop, and wait until its workers have ended, at most for so
-        long. The end of the calls under way wakes.
+    def back_to_loop(self, most: Seconds | None = None) -> Generator[None, None, None]:
+        """Leave what runs for the plain loop, and wait until its workers have ended, if so said at
+        most for so long. The end of the calls under way wakes.
         """
         dispatch, old = self._dispatch, self.lane
         if old.inline:
@@ -123,8 +144,11 @@ class CurrentLane:
         self.plan = Plan("inline")
         self.lane = dispatch.open(self.plan)
         dispatch.retire(old)
-        until = dispatch.clock.now() + most
-        while old in dispatch.lanes and (left := until - dispatch.clock.now()) > 0.0:
+        until = None if most is None else dispatch.clock.now() + most
+        while old in dispatch.lanes:
+            left = None if until is None else until - dispatch.clock.now()
+            if left is not None and left <= 0.0:
+                return
             dispatch.wait(left)
             yield
 
@@ -153,7 +177,7 @@ class CurrentLane:
     def _step_aside(self, lane: Lane, task: TaskProfile) -> Lane:
         """Go on in a way that lets new workers start, and that notices when they are ready."""
         longest = max(task.wall, _LONGER * self._dispatch.longest)
-        if lane.inline and longest > _NOTICE_WITHIN:
+        if lane.inline and longest > NOTICE_WITHIN:
             if self._choice.refusal("thread") is not None:
                 return lane
             thread = self._dispatch.open(Plan("thread", 1))

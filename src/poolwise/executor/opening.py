@@ -27,6 +27,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.probe.contention import HELPED
 from poolwise.probe.payload import measure_payload
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
@@ -102,7 +103,7 @@ class Opening:
         self._cpus = math.floor(facts.usable_cpus)
         self._patience = _WAITED, _COMPUTED
         self._most: float = _FEW
-        self._known_long = False
+        self._known_long = self._known_alone = False
         self._looked = False
         self._cautious = False
         self._beside: Lane | None = None  # for workers, that may have been started
@@ -119,6 +120,8 @@ class Opening:
             self._cautious = known.profile.waits or not known.profile.payload.carried
         if known is not None and known.profile.wall >= _LONG:
             self._known_long = True
+            # What starts workers meanwhile is not the call's, and within 3 ms much of all.
+            self._known_alone = known.profile.helpers <= HELPED * known.profile.cpu
             self._patience = _CONFIRMED, _CONFIRMED
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
@@ -135,6 +138,24 @@ class Opening:
             yield from self._first_call(strangers)
         finally:
             dispatch.keep_specimen = False
+
+    def beside_workers(self, strangers: int = 0) -> Iterator[None]:
+        """Run the first call in a thread, and only that, while workers start for the others."""
+        dispatch, clock = self._dispatch, self._dispatch.clock
+        first = dispatch.open(Plan("thread", 1))
+        others, meter = cpu_of_others(clock), DemandMeter(clock)
+        dispatch.keep_specimen = True
+        try:
+            if dispatch.send_next(first, 1):
+                with QuickTurns(), meter:
+                    while first.in_flight:
+                        dispatch.wait()
+        finally:
+            dispatch.keep_specimen = False
+        queued = meter.demand.wanted - meter.demand.used
+        self._note(first, queued, cpu_of_others(clock) - others)
+        dispatch.retire(first)
+        yield
 
     def _first_call(self, strangers: int) -> Iterator[None]:
         dispatch = self._dispatch
@@ -153,7 +174,7 @@ class Opening:
         waits = self._waits(first, meter, beat)
         beside = self._beside if self._started else None
         # And by itself, not with helpers.
-        computes = meter.demand.wanted < 1.0 + strangers + _WAITS
+        computes = self._known_alone or meter.demand.wanted < 1.0 + strangers + _WAITS
         long = first.in_flight and computes and not waits
         if long and beside is not None and beside.active:
             yield from self._in_processes(first, beside)
@@ -215,7 +236,7 @@ class Opening:
 
     def _is_for_this(self) -> bool:
         dispatch = self._dispatch
-        left = dispatch.workload.remaining
+        left = dispatch.remaining
         if left is None or not 2 <= left <= self._most or self._limits.max_concurrency < 2:
             return False
         if self._choice.refusal("thread") is not None:

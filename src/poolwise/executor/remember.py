@@ -31,11 +31,13 @@ class Memory:
         self._task = task
         self._facts = facts
 
-    def recall(self) -> wisdom.Entry | None:
+    def recall(self, inputs: str) -> wisdom.Entry | None:
         """Return what earlier runs have taught, here or in other processes."""
-        return wisdom.recall(self._task.function, self._facts)
+        return wisdom.recall(self._task.function, self._facts, inputs)
 
-    def keep(self, record: RunRecord, *, learned: bool, unsendable: bool = False) -> bool:
+    def keep(
+        self, record: RunRecord, *, learned: bool, inputs: str = "", unsendable: bool = False
+    ) -> bool:
         """Remember what a run has taught; false if it was nothing. That calls turned out to be
         `unsendable` while some ran in processes is worth it always.
         """
@@ -58,6 +60,7 @@ class Memory:
             calls=record.done + record.failed,
             elapsed=record.elapsed,
             at=time.time(),
+            inputs=inputs,
         )
         wisdom.keep(entry, at_once=record.elapsed >= _LONG)
         return True

@@ -11,8 +11,15 @@ from poolwise.executor.widening import FIRST_WIDTH
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
 from poolwise.probe.contention import Demand, after_a_while
-from poolwise.probe.likeness import alike, near, same_kind
+from poolwise.probe.likeness import SEVERAL, alike, near, same_kind
 from poolwise.units import Seconds, duration
+
+#: CPUs that calls may use together though they were hardly to compute: many threads do more for
+#: each call than one.
+_LITTLE = 0.5
+
+#: CPUs that threads use at least whose calls compute, on a machine that has one for them.
+_IN_TURN = 0.7
 
 
 class Trust:
@@ -46,6 +53,20 @@ class Trust:
         self._findings.learned = learned
         return True
 
+    def holds(self, sample: Sample) -> bool:
+        """Whether calls that began on the word of an earlier run are like those then.
+
+        They may well take longer, in a crowd; but those that compute use a CPU, if only in turn.
+        They compute for about as long, or so little that all of them need not even half a CPU.
+        """
+        task = self._findings.profile
+        assert task is not None
+        wall, cpu = sample.service / sample.calls, sample.cpu / sample.calls
+        most, least = max(cpu, task.cpu), min(cpu, task.cpu)
+        computing = most <= SEVERAL * least or most * sample.rate < _LITTLE
+        waiting = task.waits or cpu * sample.concurrency >= _IN_TURN * wall
+        return computing and waiting and SEVERAL * wall >= task.wall
+
     def _begin_narrow(self) -> None:
         """Take back threads that were opened on the word of an earlier run."""
         current = self._current
@@ -60,6 +81,7 @@ class Trust:
         self._findings.profile = recent.with_gil(0.0, recent.cpu if self._findings.gil else 0.0)
         self._findings.learned = False
         self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
+        self._begin_narrow()
 
     def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.

@@ -10,9 +10,10 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from poolwise.timing.sample import Figure, Gap, Sample
+if TYPE_CHECKING:  # makes records that a map does without, and it reads what is remembered
+    from poolwise.timing.sample import Figure
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ def to_plain(value: object) -> Any:
 
     A sample has its quartiles beside its readings, for whoever wants only these.
     """
+    from poolwise.timing.sample import Gap, Sample
+
     if isinstance(value, Sample):
         value = replace(value, values=tuple(map(_rounded, value.values)))
         return {
@@ -60,13 +63,14 @@ def from_plain(kind: type[T], document: object) -> T:
 
 
 def _read(kind: Any, plain: Any, where: str) -> Any:
-    if kind == Figure:
-        return _figure(plain, where)
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
+        kinds = typing.get_args(kind)
+        if types.NoneType not in kinds:  # the only other union
+            return _figure(plain, where)
         if plain is None:
             return None
-        (kind,) = (each for each in typing.get_args(kind) if each is not types.NoneType)
+        (kind,) = (each for each in kinds if each is not types.NoneType)
         return _read(kind, plain, where)
     if origin is tuple:
         item = typing.get_args(kind)[0]
@@ -96,6 +100,8 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
 
 
 def _figure(plain: Any, where: str) -> Figure:
+    from poolwise.timing.sample import Gap, Sample
+
     document = _checked(dict, plain, where)
     if "gap" in document:
         return Gap(_checked(str, document["gap"], where))

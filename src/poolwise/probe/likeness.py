@@ -7,7 +7,7 @@ from poolwise.units import Seconds
 
 #: Computing that takes so many times as long as before, or as little, has changed; means over a
 #: few calls differ by less.
-_DRIFT = 3.0
+SEVERAL = 3.0
 
 #: Means over a few calls of one function may differ by so much where its calls differ widely.
 _SKEW = 10.0
@@ -23,7 +23,7 @@ def alike(new: TaskProfile, old: TaskProfile) -> bool:
     longest, shortest = max(new.wall, old.wall), min(new.wall, old.wall)
     first = new.calls == 1 and new.waits and new.cpu > old.cpu
     computing = first or near(new.cpu + new.helpers, old.cpu + old.helpers, new.wall)
-    return new.waits == old.waits and longest <= _DRIFT * shortest and computing
+    return new.waits == old.waits and longest <= SEVERAL * shortest and computing
 
 
 def same_kind(new: TaskProfile, old: TaskProfile) -> bool:
@@ -35,4 +35,4 @@ def same_kind(new: TaskProfile, old: TaskProfile) -> bool:
 def near(new: Seconds, old: Seconds, wall: Seconds) -> bool:
     """Whether two CPU times are within a factor, or both too small a part of a call to matter."""
     least = _LIGHT * wall
-    return max(new, old, least) <= _DRIFT * max(min(new, old), least)
+    return max(new, old, least) <= SEVERAL * max(min(new, old), least)

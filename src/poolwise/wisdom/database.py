@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from poolwise.machine.cache import cache_folder
@@ -29,8 +30,11 @@ NAME = f"wisdom-{FORMAT}.db"
 #: How long another process's transaction is waited for; one takes some 0.2 ms.
 _PATIENCE: Seconds = 5e-3
 
-#: Functions remembered; those that ran longest ago are forgotten first. One takes some 700 bytes.
+#: Entries; those of runs that were longest ago are forgotten first. One takes some 700 bytes.
 MOST = 500
+
+#: Kinds of inputs of one function, in the same way.
+MOST_KINDS = 4
 
 #: A file of this size is not ours, or not only: SQLite is to say what it is.
 _LARGE: Bytes = 4 << 20
@@ -40,19 +44,26 @@ _APPLICATION = 0x706F6F6C
 
 _SCHEMA = """
 CREATE TABLE entries (
-    key TEXT PRIMARY KEY, module TEXT NOT NULL, name TEXT NOT NULL, machine TEXT NOT NULL,
-    at REAL NOT NULL, document TEXT NOT NULL
+    key TEXT NOT NULL, inputs TEXT NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL,
+    machine TEXT NOT NULL, at REAL NOT NULL, document TEXT NOT NULL, PRIMARY KEY (key, inputs)
 ) WITHOUT ROWID
 """
 
-_REPLACE = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)"
+_REPLACE = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)"
 _MERGE = """
-INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET at = excluded.at, document = excluded.document
 WHERE excluded.at > entries.at
 """
 _OLDEST = """
-DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY at DESC LIMIT -1 OFFSET ?)
+DELETE FROM entries WHERE (key, inputs) IN (
+    SELECT key, inputs FROM entries ORDER BY at DESC LIMIT -1 OFFSET ?
+)
+"""
+_OLDEST_OF_ONE = """
+DELETE FROM entries WHERE key = ?1 AND inputs IN (
+    SELECT inputs FROM entries WHERE key = ?1 ORDER BY at DESC LIMIT -1 OFFSET ?2
+)
 """
 
 #: Held while the file is open in any way. POSIX forgets the locks that SQLite has on a file as soon
@@ -86,10 +97,10 @@ def path() -> str | None:
 
 
 def may_hold(key: str) -> bool:
-    """Whether it is worth asking for `key`: a file without these letters has no such entry.
+    """Whether it is worth asking for `key`: a file without these letters has no entry with it.
 
-    SQLite writes keys as they are. Loading it takes 6 ms, which is too much for a "no"; this takes
-    a tenth of a millisecond. Beside a write that goes on it may say no.
+    SQLite writes keys as they are. Loading it takes 1 to 7 ms, which is too much for a "no"; this
+    takes a tenth of a millisecond. Beside a write that goes on it may say no.
     """
     file = path()
     if file is None:
@@ -107,15 +118,16 @@ def may_hold(key: str) -> bool:
     return len(data) == _LARGE or key.encode() in data
 
 
-def read(key: str) -> Entry | None:
-    """Return the entry with this key, if there is one.
+def read(key: str) -> list[Entry]:
+    """Return the entries with this key, the latest first: of one function, for other inputs each.
 
     Raises:
         Unavailable: the file cannot be read now.
     """
     with _open(write=False) as connection:
-        row = connection.execute("SELECT document FROM entries WHERE key = ?", (key,)).fetchone()
-    return None if row is None else _entry(row[0])
+        of_one = "SELECT document FROM entries WHERE key = ? ORDER BY at DESC"
+        rows = connection.execute(of_one, (key,)).fetchall()
+    return [entry for (document,) in rows if (entry := _entry(document)) is not None]
 
 
 def read_all() -> list[Entry]:
@@ -127,7 +139,7 @@ def read_all() -> list[Entry]:
     if not _is_there():
         return []
     with _open(write=False) as connection:
-        ordered = "SELECT document FROM entries ORDER BY at DESC, module, name"
+        ordered = "SELECT document FROM entries ORDER BY at DESC, module, name, inputs"
         rows = connection.execute(ordered).fetchall()
     return [entry for (document,) in rows if (entry := _entry(document)) is not None]
 
@@ -141,7 +153,7 @@ def write(entries: Iterable[Entry]) -> None:
     rows = list(map(_row, entries))
     with _open(write=True) as connection:
         connection.executemany(_REPLACE, rows)
-        connection.execute(_OLDEST, (MOST,))
+        _make_room(connection, rows)
 
 
 def merge(entries: Iterable[Entry]) -> int:
@@ -153,7 +165,7 @@ def merge(entries: Iterable[Entry]) -> int:
     rows = list(map(_row, entries))
     with _open(write=True) as connection:
         added = connection.executemany(_MERGE, rows).rowcount
-        connection.execute(_OLDEST, (MOST,))
+        _make_room(connection, rows)
     return added
 
 
@@ -173,12 +185,22 @@ def forget(module: str | None = None, name: str | None = None) -> int:
         ).rowcount
 
 
-def _row(entry: Entry) -> tuple[str, str, str, str, float, str]:
+_Row = tuple[str, str, str, str, str, float, str]
+
+
+def _make_room(connection: sqlite3.Connection, rows: Iterable[_Row]) -> None:
+    for key in {row[0] for row in rows}:
+        connection.execute(_OLDEST_OF_ONE, (key, MOST_KINDS))
+    connection.execute(_OLDEST, (MOST,))
+
+
+def _row(entry: Entry) -> _Row:
     import json
 
     document = json.dumps(entry.to_document(), allow_nan=False)
     subject = entry.subject
-    return entry.key, subject.module, subject.name, entry.machine, entry.at, document
+    module, name = subject.module, subject.name
+    return entry.key, entry.inputs, module, name, entry.machine, entry.at, document
 
 
 # ---- opening, and what can go wrong --------------------------------------------------------------
@@ -207,7 +229,7 @@ def _open(*, write: bool) -> Iterator[sqlite3.Connection]:
     if file is None:
         raise _unavailable("there is no home folder and no POOLWISE_CACHE")
     try:
-        import sqlite3
+        sqlite3 = _loaded()
     except ImportError as error:
         raise _unavailable(str(error)) from None
     turn = _turn
@@ -236,6 +258,21 @@ def _open(*, write: bool) -> Iterator[sqlite3.Connection]:
         raise _unavailable(str(error)) from None
     finally:
         turn.release()
+
+
+def _loaded() -> ModuleType:
+    """Return SQLite: the module in C, half of what the one around it takes to load, which also
+    brings `datetime` and all that it converts.
+    """
+    try:
+        import _sqlite3
+
+        module: ModuleType = _sqlite3
+    except ImportError:  # this Python has another one, or none
+        import sqlite3
+
+        module = sqlite3
+    return module
 
 
 class _Foreign(Exception):

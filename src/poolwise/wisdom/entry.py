@@ -14,7 +14,7 @@ from poolwise.units import Seconds, duration, plural
 from poolwise.wisdom.subject import Subject
 
 #: Grows when a key goes or changes its meaning. The file that holds entries is named after it.
-FORMAT = 1
+FORMAT = 2
 
 
 def key_of(subject: Subject, machine: str) -> str:
@@ -29,7 +29,7 @@ class Entry:
     `machine` is the short form of its fingerprint. `profile` is that of the calls; `learned` says
     whether calls ran side by side, so that what they hold the GIL for was found out. `plan` is the
     one in force at the end. `calls` ended in `elapsed` seconds; the run was over at `at`, in
-    seconds since 1970.
+    seconds since 1970. `inputs` is what these were like; see `inputs_like`.
     """
 
     subject: Subject
@@ -40,10 +40,11 @@ class Entry:
     calls: int
     elapsed: Seconds
     at: Seconds
+    inputs: str = ""
 
     @property
     def key(self) -> str:
-        """What it is found by."""
+        """What it is found by, with others of the same function."""
         return key_of(self.subject, self.machine)
 
     @property
