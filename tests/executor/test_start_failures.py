@@ -196,8 +196,8 @@ def test_what_runs_goes_on_when_a_worker_cannot_be_replaced(
     guard: str, method: str, tmp_path: Path
 ) -> None:
     program = f"""
-from poolwise.mechanisms import process_pool
-process_pool._PATIENCE_LEAST = 0.0
+from poolwise.mechanisms import missing
+missing._PATIENCE_LEAST = 0.0
 with poolwise.Executor(plan="process:2", start_method=method, {guard}) as pool:
     wait_for_two(pool)
     files_of_server(1)

@@ -84,8 +84,8 @@ def test_files_and_memory_bind_processes_and_not_threads(
     no_limits_of_ours["RLIMIT_NOFILE"] = 5_000
     assert (capacity.most_threads(root) or (0,))[0] == 1_000_000
     most, why = capacity.most_processes(1 << 40, root) or (0, "")
-    assert most == 1_000
-    assert "5,000 files (`ulimit -n`), and each worker takes 5" in why
+    assert most == 833
+    assert "5,000 files (`ulimit -n`), and each worker takes 6" in why
     most, why = capacity.most_processes(1 << 30, root) or (0, "")
     assert most == 512
     assert "of memory" in why
@@ -99,6 +99,7 @@ def descriptors(workers):
             pool.submit(abs, -1).result()
         return len(os.listdir("/proc/self/fd"))
 few, many = descriptors(2), descriptors(5)
-assert many - few == 3 * {capacity._FILES_EACH}, (few, many)
+# The side door of one that never was the first to be idle is not there yet.
+assert 3 * ({capacity._FILES_EACH} - 1) <= many - few <= 3 * {capacity._FILES_EACH}, (few, many)
 """
     run(tmp_path, program, "default")

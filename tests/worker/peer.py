@@ -53,7 +53,7 @@ class Peer:
         return batch
 
     def recall(self, batch: int) -> None:
-        self.ends.control.send(wire.RECALL.pack(batch))
+        self.ends.recall(batch)
 
     def frame(self) -> wire.Frame:
         """The next frame that comes."""

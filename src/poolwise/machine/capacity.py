@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from poolwise.timing import cgroups
 from poolwise.units import Bytes, size
 
-#: What a worker process holds open in this one: its sockets, life pipe, marks and arenas.
-_FILES_EACH = 5
+#: What a worker process holds open in this one: its sockets and side door, life pipe, marks and
+#: arenas.
+_FILES_EACH = 6
 
 #: Memory of its own that a worker process has at least; a fork of a small program, the least of
 #: all, has 2.3 MiB.

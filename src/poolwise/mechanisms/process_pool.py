@@ -16,31 +16,22 @@ import select
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 
 from _poolwise_worker import buffers, wire
 from _poolwise_worker.front_door import ENDED, FAILED, OVERGROWN, OVERTIME, STARTED
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import idle_workers, said, servers
-from poolwise.mechanisms.encoding import Encoder
 from poolwise.mechanisms.ending import end_workers
+from poolwise.mechanisms.missing import Missing
 from poolwise.mechanisms.protocol import Sink, WorkerOptions
 from poolwise.mechanisms.receive import initializer_failed, outcomes_of, unreadable
-from poolwise.mechanisms.servers import Fork, Server
+from poolwise.mechanisms.recruiting import Recruiter
+from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.side_door import SideDoor
-from poolwise.mechanisms.surroundings import Surroundings, looks, part
-from poolwise.mechanisms.worker_ends import WorkerEnds
+from poolwise.mechanisms.surroundings import Surroundings
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
 from poolwise.task import Batch, BatchId, EndReason, Exit, Task
-from poolwise.units import Bytes, Seconds
-
-#: So many workers in a row may die before they are ready; then the pool has failed. One may be
-#: bad luck (memory was short for a moment); more is a fault that a new worker will meet too.
-_STILLBORN = 3
-
-#: A worker that could not be started is tried again after so many seconds; the time doubles with
-#: each failure.
-_PATIENCE_LEAST, _PATIENCE_MOST = 1.0, 60.0
+from poolwise.units import Seconds
 
 #: The bytes in an arena that a batch should need at most. A batch lasts some milliseconds; calls
 #: that only look at 8 MB arrays would need hundreds of megabytes for that, and as much again for
@@ -58,45 +49,22 @@ class ProcessPool:
         self._options = options
         self._sink = sink
         self._inbox = inbox
-        self._encoders: dict[Server, Encoder] = {}
+        self._missing = Missing()
+        self._recruiter = Recruiter(options, self._missing)
         self._workers: dict[int, WorkerLink] = {}
         self._numbers = 0
         self._waiting: deque[Batch] = deque()
-        self._learned: Task | None = None  # of the last batch: all encoders have it
         # Of those that wait, the ones whose reading killed a worker, perhaps: they go call by call,
         # so that only the call at fault is lost. Sent as a whole, they would kill every worker.
         self._suspects: set[BatchId] = set()
-        #: Workers and servers that died before a worker of theirs was ready, since one last was.
-        self._stillborn: set[object] = set()
-        #: Workers that there should be; those missing could not be started, and are tried again,
-        #: one by one, when calls are sent after `_again_at`, and ever more rarely.
-        self._wanted = 0
-        self._again_at = self._patience = 0.0
-        self._alone = False  # whether none was left, and one more is tried by itself
-        #: Workers that an initializer has changed, or with few calls left, serve this pool only.
-        own = options.initializer is not None or options.calls_per_worker is not None
         self._one_call = options.one_call
         self._plain = not self._one_call and options.calls_per_worker is None
         #: Called before it is looked what workers have said: notes what went through side doors.
         self.catch_up: Callable[[], None] = _nothing
-        self._idle_timeout = 0.0 if own or self._one_call else options.idle_timeout
-        self._limits: tuple[Seconds, Bytes] | None = None
-        if options.call_timeout is not None or options.memory_limit is not None:
-            self._limits = options.call_timeout or 0.0, options.memory_limit or 0
         #: Bytes in arenas for a recent call, of its arguments and of its result.
         self._sent_bytes = self._returned_bytes = 0.0
         self._owner_process = os.getpid()
         self._closed = False
-        #: What the first workers are to look like, and the fork that they come from, as all is now:
-        #: they may be started beside calls, which change for a while what they share with this
-        #: process, or where its output goes.
-        self._surroundings: Surroundings | None = self._surroundings_now()
-        self._fork = servers.standing(options.start_method, options.tasks)
-
-    def _surroundings_now(self) -> Surroundings:
-        options = self._options
-        share = part(options.siblings, options.threads_per_worker, options.arena_limit)
-        return Surroundings(looks(), share)
 
     @property
     def workers(self) -> int:
@@ -122,18 +90,19 @@ class ProcessPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        self._wanted += workers
+        self._missing.wanted += workers
         self._start_some(workers)
 
     def _start_some(self, workers: int) -> None:
-        surroundings = self._surroundings or self._surroundings_now()
+        surroundings = self._recruiter.surroundings()
         try:
             for _ in range(workers):
-                self._start(surroundings)
+                if not self._closed:  # by the sink, at the sight of the one before
+                    self._start(surroundings)
         except OSError as error:
             self._inbox.post(partial(self._do_without, error))
         finally:
-            self._surroundings = self._fork = None
+            self._recruiter.forget_beginning()
 
     def send(self, batch: Batch, /) -> None:
         """Hand the batch to the worker with the least to do; keep it until one is ready.
@@ -144,12 +113,8 @@ class ProcessPool:
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        if batch.task is not self._learned:
-            for encoder in self._encoders.values():
-                encoder.learn(batch.task)
-            self._learned = batch.task
-        # Never 0 since a worker has been missing.
-        if self._again_at and self._wanted > self.workers and monotonic() >= self._again_at:
+        self._recruiter.learn(batch.task)
+        if self._missing.due(self.workers):
             self._start_some(1)
         self._waiting.append(batch)
         self._hand_out()
@@ -158,7 +123,7 @@ class ProcessPool:
         """Return a way for other threads to an idle worker that knows the task; ``None`` if there
         is none, or something has to be seen to when calls are sent.
         """
-        if self._closed or self._waiting or self._again_at or not self._plain:
+        if self._closed or self._waiting or not self._plain or self._missing.any_of(self.workers):
             return None
         for worker in self._workers.values():
             door = worker.side_door(task)
@@ -206,8 +171,7 @@ class ProcessPool:
             return
         self._closed = True
         self._waiting.clear()
-        self._encoders.clear()  # which may have large frames; a pool may be garbage for long
-        self._learned = None
+        self._recruiter.close()
         # In a process that the user has forked, all this is a copy; the workers, and the sockets
         # as such, are its parent's.
         ours = self._owner_process == os.getpid()
@@ -218,7 +182,7 @@ class ProcessPool:
                 for worker in workers:
                     self._ignore(worker)
                     worker.leave_pool()
-                    if not idle_workers.put(worker, self._idle_timeout):
+                    if not idle_workers.put(worker, self._recruiter.idle_timeout):
                         left.append(worker)
                 end_workers(left, grace)
         finally:
@@ -229,8 +193,8 @@ class ProcessPool:
 
     def _start(self, surroundings: Surroundings) -> None:
         tasks, initializer = self._options.tasks, self._options.initializer
-        worker = self._idle_or_new()
-        encoder = self._encoders[worker.server]
+        worker = self._recruiter.worker()
+        encoder = self._recruiter.encoder_of(worker)
         worker.number = self._numbers
         self._numbers += 1
         self._workers[worker.number] = worker
@@ -250,61 +214,8 @@ class ProcessPool:
     def _count(self, worker: WorkerLink) -> None:
         """It may have calls from now on."""
         worker.ready = True
-        self._stillborn.clear()
-        self._alone, self._patience = False, 0.0
+        self._missing.one_is_ready()
         self._sink.ready(worker.number)
-
-    def _encoder_for(self, server: Server) -> Encoder:
-        """Return the encoder for workers of `server`, to which all tasks are known."""
-        encoder = self._encoders.get(server)
-        if encoder is None:
-            encoder = Encoder(for_forks=server.is_fork)
-            if isinstance(server, Fork):
-                encoder.inherit(server.tasks)
-            for task in self._options.tasks:
-                encoder.learn(task)
-            self._encoders[server] = encoder
-            self._learned = None
-        return encoder
-
-    def _idle_or_new(self) -> WorkerLink:
-        options = self._options
-        spawned = options.start_method == "spawn"
-        threads = options.threads_per_worker
-        server = self._fork or servers.server_for(options.start_method, options.tasks)
-        encoder = self._encoder_for(server)
-        if self._idle_timeout:
-            worker = idle_workers.take(server, options, spawned=spawned)
-            if worker is not None:
-                return worker
-        ends = WorkerEnds(threads)
-        try:
-            if encoder.needs_cloudpickle() and not spawned:
-                # Each worker would spend 20 ms on it, more than on all the rest of its start.
-                server.preload("cloudpickle", "_poolwise_worker.by_value")
-            server.start_worker(ends, threads, spawn=spawned, limits=self._limits)
-        except ConnectionError:
-            # The server has died, a fault like another: workers live on, new ones come from a
-            # new one.
-            ends.close()
-            if server.wanted:  # else it was only dismissed, by another thread
-                self._stillborn.add(server)
-            servers.lost(server)
-            self._fork = None
-            if len(self._stillborn) >= _STILLBORN:
-                raise
-            return self._idle_or_new()
-        except BaseException:
-            ends.close()
-            raise
-        ends.hand_over()
-        worker = WorkerLink(
-            ends, server, threads, options.siblings, encoder.way, options.arena_limit
-        )
-        worker.spawned = spawned
-        if isinstance(server, Fork):
-            worker.told = Surroundings(server.looks, b"")
-        return worker
 
     # ---- sending --------------------------------------------------------------------------
 
@@ -317,7 +228,7 @@ class ProcessPool:
                     self._replace_used_up()
                 return
             self._waiting.popleft()
-            encoder = self._encoders[worker.server]
+            encoder = self._recruiter.encoder_of(worker)
             worker.introduce(batch.task, encoder)
             suspect = batch.id in self._suspects
             encode = encoder.singly if suspect else encoder.batch
@@ -438,7 +349,8 @@ class ProcessPool:
         """Send a batch that did not unpickle again, so that only the call at fault fails."""
         batch, count = sent.batch, sent.batch.calls
         if not sent.singly and not sent.recalled:
-            worker.send_again(sent, self._encoders[worker.server].singly(batch, worker.exchange))
+            encoder = self._recruiter.encoder_of(worker)
+            worker.send_again(sent, encoder.singly(batch, worker.exchange))
             return
         del worker.sent[batch.id]
         if sent.recalled:  # the worker found nothing that could be given back
@@ -472,7 +384,7 @@ class ProcessPool:
     def _lose_server(self, worker: WorkerLink) -> None:
         self._inbox.unwatch(worker.ends.keeper.fileno())
         worker.orphan = True
-        if self._limits is not None:  # which nobody keeps any more
+        if self._recruiter.limits is not None:  # which nobody keeps any more
             worker.kill("unguarded")
         # Without a process id, it may never have been forked.
         if worker.reader.closed or not worker.pid:
@@ -520,12 +432,12 @@ class ProcessPool:
         elif worker.orphan and not worker.server.lives():
             # One death, however many workers were being started. A server that dies again and
             # again before any worker is ready must not be started for ever.
-            self._stillborn.add(worker.server)
+            self._missing.died_before_ready(worker.server)
         elif cause is None:
-            self._stillborn.add(worker)
+            self._missing.died_before_ready(worker)
         if self._closed:
             return
-        if cause is None and len(self._stillborn) < _STILLBORN:
+        if cause is None and not self._missing.hopeless:
             self._start_some(1)
         else:
             self._do_without(cause or _never_ready(exit), worker.server)
@@ -538,16 +450,15 @@ class ProcessPool:
         """
         if self._closed:
             return
-        self._patience = min(2.0 * self._patience, _PATIENCE_MOST) or _PATIENCE_LEAST
-        self._again_at = monotonic() + self._patience
+        self._missing.put_off()
         if self._workers:
             self._sink.fewer(error)
-        elif self._alone or len(self._stillborn) >= _STILLBORN:
+        elif self._missing.alone or self._missing.hopeless:
             if server is not None:
                 servers.lost(server)
             self._fail(error)
         else:
-            self._alone = True
+            self._missing.alone = True
             self._start_some(1)
 
     def _fail(self, error: BaseException) -> None:
