@@ -40,13 +40,20 @@ class Intake:
     """
 
     def __init__(
-        self, sock: socket, outbox: Outbox, exchange: Exchange, heap: Heap, pid: int
+        self,
+        sock: socket,
+        outbox: Outbox,
+        exchange: Exchange,
+        heap: Heap,
+        pid: int,
+        marks: memoryview,
     ) -> None:
         self._reader = wire.FrameReader(sock)
         self._outbox = outbox
         self._exchange = exchange
         self._heap = heap
         self._pid = pid
+        self._marks = marks
         self._bell_read, self._bell_write = os.pipe()
         os.set_blocking(self._bell_write, False)
         self._poll = select.poll()
@@ -158,6 +165,7 @@ class Intake:
                 elif frame.kind == wire.REST:
                     self._tasks.clear()
                     self._patience = frame.service * 1000
+                    self._marks[0] = wire.RESTED
             if len(self._pending) >= enough or self._reader.closed or not self._reader.read():
                 return
 

@@ -34,8 +34,9 @@ initializer has run, or by UNREADY; by UNABLE, with what the system lacks, if th
 begin. It has taken nothing then, and exits.
 
 The caller ends a worker by closing its own sending direction: the worker finishes what it has read,
-then exits. REST says that nobody has work for it now: it forgets its tasks, and exits by itself if
-nothing else comes within the seconds in the header's field for service.
+then exits. REST says that nobody has work for it now: it forgets its tasks, leaves word that it has
+in its start marks, and exits by itself if nothing else comes within the seconds in the header's
+field for service.
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ POSITION = (1 << 32) - 1
 
 #: In the place of a position, which is never so large: the batch as a whole is being read.
 READING = POSITION
+
+#: In the place of the first start mark: the worker has read REST.
+RESTED = POSITION - 1
 
 #: Below the size from which malloc maps fresh pages for every read.
 _CHUNK = 1 << 16

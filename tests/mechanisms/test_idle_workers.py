@@ -99,6 +99,28 @@ assert max(first) in second and min(first) not in second and len(second) == 2
 
 @pytest.mark.fault
 @METHODS
+def test_an_idle_worker_that_has_not_rested_has_to_answer_first(
+    method: str, tmp_path: Path
+) -> None:
+    # As one whose last call has left a thread behind that holds the GIL.
+    program = (
+        MEETING
+        + """
+import pathlib, signal
+first = set(mapped(meet, range(2)))
+stuck = idle_workers._stock[0]
+os.kill(stuck.pid, signal.SIGSTOP)
+while ") T " not in pathlib.Path(f"/proc/{stuck.pid}/stat").read_text():
+    pass
+stuck.ends.marks[0] = 0
+assert set(mapped(pid, range(20))) == first - {stuck.pid}
+"""
+    )
+    run(tmp_path, program, method)
+
+
+@pytest.mark.fault
+@METHODS
 def test_the_server_of_idle_workers_may_be_killed(method: str, tmp_path: Path) -> None:
     program = (
         MEETING
@@ -217,6 +239,7 @@ def use(task, timeout, calls=3, workers=2):
     for batch in batches:
         assert [end.value for end in sink.ends_of(batch)] == list(range(calls))
     assert not sink.gone_workers, sink.gone_workers
+    assert len(sink.ready_workers) == workers, sink.ready_workers  # each is counted once
     pids = {worker.pid for worker in pool._workers.values()}
     pool.close(grace=None)
     inbox.close()

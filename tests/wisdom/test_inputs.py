@@ -61,3 +61,15 @@ def test_no_code_of_a_class_is_run() -> None:
         __abs__ = __eq__ = __hash__ = __iter__ = __float__  # type: ignore[assignment]
 
     assert inputs_like([[Odd()]]).endswith("Odd 0")
+
+
+def test_nothing_of_the_inputs_own_is_run() -> None:
+    class Lazy:
+        @property
+        def __class__(self) -> type:
+            raise AssertionError("asked what it is")
+
+        def __len__(self) -> int:
+            raise AssertionError("asked how long it is")
+
+    assert inputs_like([[Lazy(), Lazy()]]).endswith("Lazy 0")

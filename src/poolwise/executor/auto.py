@@ -343,14 +343,16 @@ class Auto:
         self._unseen = False
         clock = dispatch.clock
         until = clock.now() + _LATE_TIMES * lane.width / self.forecasts[0].rate + _LATE_FOR
-        while lane.calls < lane.width and lane.active and not dispatch.finished:
+        dispatch.fill()
+        begun = min(lane.width, lane.calls + lane.in_flight)  # a small buffer allows for no more
+        while lane.calls < begun and lane.active and not dispatch.finished:
             left = until - clock.now()
             if left <= 0.0:
                 break
             dispatch.fill()
             dispatch.wait(left)
             yield
-        late, all_yet = lane.calls < lane.width, lane.observe(clock.now())
+        late, all_yet = lane.calls < begun, lane.observe(clock.now())
         sample = Sample(lane.calls, lane.width, all_yet.busy, all_yet.service, all_yet.cpu)
         if lane.active and not dispatch.finished and (late or not self._trust.holds(sample)):
             yield from self._begin_anew()

@@ -78,13 +78,13 @@ class CurrentLane:
         or if the work was over before.
         """
         dispatch, old = self._dispatch, self.lane
+        begun = self._begun_for(plan)
         if old.active and old.plan == plan:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
             self._note_start(widen(dispatch, old, plan, START_WITHIN))
             self.plan = old.plan
             return old
-        begun = self._begun_for(plan)
         if begun is not None:
             startup = self.begun_ready_at - dispatch.clock.now()
         patient = old.inline and startup < _WAIT_SHARE * task.wall

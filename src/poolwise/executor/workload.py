@@ -63,7 +63,7 @@ class Inputs:
         self._task = task
         self._clock = clock
         self._hint = _common_length(iterables) if total is None else total
-        self._at_once = all(isinstance(each, list | tuple | range | str) for each in iterables)
+        self._at_once = all(type(each) in (list, tuple, range, str) for each in iterables)
         self._several = len(iterables) > 1
         self._iterables: tuple[Iterable[object], ...] | None = iterables
         self._iterator: object = None

@@ -37,9 +37,9 @@ class _Short:
     data = b""
 
     def write(self, data: bytes) -> None:
-        self.data += data
-        if len(self.data) > _SHORT:
+        if len(self.data) + len(data) > _SHORT:  # what is large comes by itself
             raise _Unlike
+        self.data += data
 
 
 def dumps_plain(value: object) -> bytes | None:

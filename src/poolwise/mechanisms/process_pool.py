@@ -11,6 +11,7 @@ server dies, its workers live on as *orphans*, and the end of their data socket 
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 from collections import deque
@@ -52,7 +53,8 @@ class ProcessPool:
         self._missing = Missing()
         self._recruiter = Recruiter(options, self._missing)
         self._workers: dict[int, WorkerLink] = {}
-        self._numbers = 0
+        self._numbers = itertools.count()
+        self._vacant: list[int] = []  # numbers of idle workers that ended before they had a call
         self._waiting: deque[Batch] = deque()
         # Of those that wait, the ones whose reading killed a worker, perhaps: they go call by call,
         # so that only the call at fault is lost. Sent as a whole, they would kill every worker.
@@ -195,8 +197,8 @@ class ProcessPool:
         tasks, initializer = self._options.tasks, self._options.initializer
         worker = self._recruiter.worker()
         encoder = self._recruiter.encoder_of(worker)
-        worker.number = self._numbers
-        self._numbers += 1
+        worker.counted = bool(self._vacant)
+        worker.number = self._vacant.pop() if self._vacant else next(self._numbers)
         self._workers[worker.number] = worker
         worker.listen = partial(self._listen, worker)
         worker.listen(select.POLLIN)
@@ -206,7 +208,7 @@ class ProcessPool:
         worker.adopt(surroundings)
         for task in tasks:
             worker.introduce(task, encoder)
-        if worker.reused:  # it lived a moment ago; an answer would only cost the time it takes
+        if worker.reused and worker.rested:  # an answer would only cost the time it takes
             self._count(worker)
         else:
             worker.prime(encoder.prime(initializer))
@@ -215,7 +217,9 @@ class ProcessPool:
         """It may have calls from now on."""
         worker.ready = True
         self._missing.one_is_ready()
-        self._sink.ready(worker.number)
+        if not worker.counted:
+            worker.counted = True
+            self._sink.ready(worker.number)
 
     # ---- sending --------------------------------------------------------------------------
 
@@ -409,7 +413,8 @@ class ProcessPool:
         cause = cause or worker.unable
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
         reading = {batch for batch, sent in worker.sent.items() if worker.was_reading(sent)}
-        # It ended itself when it was about to be reused: nobody has to hear of that.
+        # It ended itself when it was about to be reused: nobody has to hear of that, and the next
+        # stands in its place.
         idle = worker.reused and exit.code == 0 and not reading and not any(started.values())
         worker.close()
         for batch, sent in worker.sent.items():
@@ -426,14 +431,15 @@ class ProcessPool:
                 self._sink.lost(batch, sent.begin, started[batch] - sent.begin, exit)
             if sent.end > started[batch] and not self._closed:
                 self._sink.returned(batch, started[batch], sent.end - started[batch])
-        if worker.ready and not self._closed:
-            if not idle:
-                self._sink.gone(worker.number, exit)
+        if worker.ready and idle:
+            self._vacant.append(worker.number)
+        elif worker.ready and not self._closed:
+            self._sink.gone(worker.number, exit)
         elif worker.orphan and not worker.server.lives():
             # One death, however many workers were being started. A server that dies again and
             # again before any worker is ready must not be started for ever.
             self._missing.died_before_ready(worker.server)
-        elif cause is None:
+        elif not worker.reused and cause is None:
             self._missing.died_before_ready(worker)
         if self._closed:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 from _socket import MSG_PEEK, SHUT_WR, socket
@@ -22,6 +23,7 @@ from poolwise.mechanisms.side_door import SideDoor
 from poolwise.mechanisms.surroundings import Surroundings
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Batch, BatchId, EndReason, Task
+from poolwise.timing.clock import cpu_of
 from poolwise.units import Bytes, Seconds
 
 
@@ -81,6 +83,10 @@ class _Outgoing:
 _KEPT = (64 << 20) // (os.cpu_count() or 1)
 
 
+#: What a worker computes at rest, at most: it gives back memory.
+_AT_REST: Seconds = 5e-3
+
+
 class WorkerLink:
     """One worker, of one pool or of none. Belongs to the pool's owner; idle, to the stock."""
 
@@ -104,6 +110,7 @@ class WorkerLink:
         self.number = 0  # in its pool
         self.pid = 0
         self.ready = False
+        self.counted = False  # its pool has said that it is ready
         self.orphan = False  # its server is gone: nobody will tell how it ends
         self.reused = (
             False  # it was idle, and has said nothing since: it may just have ended itself
@@ -114,6 +121,7 @@ class WorkerLink:
         self.leaving = False  # it gets nothing more, and ends
         self.closed = False
         self.told = Surroundings(b"", b"")  # what it has taken on
+        self._cpu: Seconds = 0.0  # that it had used when it was to rest
         self.knows = Definitions()
         self._tasks: dict[int, ref[Task]] = {}
         self._outgoing: deque[_Outgoing] = deque()
@@ -179,9 +187,18 @@ class WorkerLink:
     def rest(self, seconds: Seconds) -> None:
         """Let it forget its tasks, and end itself if it hears nothing for so long."""
         self._tasks.clear()
+        self.ends.marks[0] = 0
+        self._cpu = _cpu_of(self.pid)
         self.exchange.trim(_KEPT)
         self.ready = False
         self._write(wire.pack(wire.REST, 0, service=seconds))
+
+    @property
+    def rested(self) -> bool:
+        """Whether it has read that it may rest, and has done so: then no thread is in its way that
+        a call may have left behind, and which holds the GIL.
+        """
+        return self.ends.marks[0] == wire.RESTED and _cpu_of(self.pid) < self._cpu + _AT_REST
 
     def send(self, batch: Batch, packed: Packed) -> Sent:
         """Send a batch."""
@@ -337,6 +354,13 @@ class WorkerLink:
         except OSError:
             pass
         return False
+
+
+def _cpu_of(process: int) -> Seconds:
+    try:
+        return cpu_of(process)
+    except OSError:  # it is gone, or nobody knows: then it has to answer first
+        return math.inf
 
 
 def _nobody(events: int) -> None:

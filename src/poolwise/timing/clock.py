@@ -166,3 +166,12 @@ def _read(path: str) -> bytes:
         return os.read(file, 100)
     finally:
         os.close(file)
+
+
+def cpu_of(process: int) -> Seconds:
+    """Return the CPU time that a process has used, whoever started it (Linux): 1 µs.
+
+    Raises:
+        OSError: it is gone, or this system does not tell.
+    """
+    return time.clock_gettime((~process << 3) | 2)  # as ``clock_getcpuclockid`` makes it

@@ -7,8 +7,8 @@ runs would find what the other one has taught, and be misled.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from types import NoneType
+from collections.abc import Sequence, Sized
+from typing import cast
 
 #: So many inputs are looked at, evenly spread over all: a µs each.
 _SOME = 32
@@ -56,19 +56,19 @@ def _kind(value: object) -> str:
 
 
 def _size(value: object, deep: int = _DEEP) -> float:
-    """Return a number that is larger where there is likely to be more to do."""
+    """Return a number that is larger where there is likely to be more to do.
+
+    By the type itself, as `isinstance` asks objects what they are, and some load a record for that.
+    """
     kind = type(value)
-    if isinstance(value, bool | NoneType):
+    if kind is bool or value is None:
         return 1.0
-    if isinstance(value, int) and kind is int:
-        return float(min(abs(value), _LARGEST))
-    if isinstance(value, float) and kind is float:
-        return min(abs(value), float(_LARGEST)) if math.isfinite(value) else 1.0
-    if isinstance(value, tuple) and kind is tuple and deep:
-        return sum(_size(each, deep - 1) for each in value[:_ITEMS])
-    if isinstance(value, _SIZED) and kind in _SIZED:
-        return float(len(value))
-    return _bytes_of(value)
+    if kind is int or kind is float:
+        number = float(min(abs(cast(float, value)), _LARGEST))
+        return number if math.isfinite(number) else 1.0
+    if kind is tuple and deep:
+        return sum(_size(each, deep - 1) for each in cast("tuple[object, ...]", value)[:_ITEMS])
+    return float(len(cast(Sized, value))) if kind in _SIZED else _bytes_of(value)
 
 
 def _bytes_of(value: object) -> float:
