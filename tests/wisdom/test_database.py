@@ -18,7 +18,8 @@ import pytest
 from wisdom_entries import an_entry
 
 from poolwise.wisdom import database
-from poolwise.wisdom.database import MOST, MOST_KINDS, NAME, Unavailable
+from poolwise.wisdom.database import MOST, NAME, Unavailable
+from poolwise.wisdom.inputs import MOST_KINDS
 
 
 @pytest.fixture(autouse=True)

@@ -344,7 +344,8 @@ class Auto:
         clock = dispatch.clock
         until = clock.now() + _LATE_TIMES * lane.width / self.forecasts[0].rate + _LATE_FOR
         dispatch.fill()
-        begun = min(lane.width, lane.calls + lane.in_flight)  # a small buffer allows for no more
+        # A small buffer allows for fewer than there are threads.
+        begun = max(1, min(lane.width, lane.calls + lane.in_flight))
         while lane.calls < begun and lane.active and not dispatch.finished:
             left = until - clock.now()
             if left <= 0.0:

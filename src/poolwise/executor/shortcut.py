@@ -1,6 +1,6 @@
 """A call that finds a worker idle, sent by the thread that submits it.
 
-To wake the dispatcher and have it send a call takes a third of the time that a short call is away.
+To wake the dispatcher and have it send a call takes a quarter of the time that a short one is away.
 So before the dispatcher waits, and nothing is under way or waits, it leaves a `Door` open: to one
 idle worker, for one function that this worker knows. Whoever submits the next call takes the door.
 If it is a call of that function as it was, and its arguments are plain data, it goes out there, and

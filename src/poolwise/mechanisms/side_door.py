@@ -66,7 +66,8 @@ class SideDoor:
             self.give_up()
 
 
-#: Added to by owners; a set's methods are atomic.
+#: Added to by owners, each in one step of the set within; gone through in a child of the user's,
+#: which has one thread.
 _all: weakref.WeakSet[SideDoor] = weakref.WeakSet()
 
 

@@ -82,7 +82,6 @@ class _Outgoing:
 #: give all back later.
 _KEPT = (64 << 20) // (os.cpu_count() or 1)
 
-
 #: What a worker computes at rest, at most: it gives back memory.
 _AT_REST: Seconds = 5e-3
 
@@ -112,9 +111,7 @@ class WorkerLink:
         self.ready = False
         self.counted = False  # its pool has said that it is ready
         self.orphan = False  # its server is gone: nobody will tell how it ends
-        self.reused = (
-            False  # it was idle, and has said nothing since: it may just have ended itself
-        )
+        self.reused = False  # it was idle, and has not said a word since
         self.calls = 0  # that were sent to it, but for those that came back unstarted
         self.end_reason: EndReason | None = None  # why it was killed, or is about to be
         self.unable: OSError | None = None  # what it lacks, and so cannot begin
@@ -187,6 +184,7 @@ class WorkerLink:
     def rest(self, seconds: Seconds) -> None:
         """Let it forget its tasks, and end itself if it hears nothing for so long."""
         self._tasks.clear()
+        # The worker's own page; but it has nothing, so it writes there only when it has read REST.
         self.ends.marks[0] = 0
         self._cpu = _cpu_of(self.pid)
         self.exchange.trim(_KEPT)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from poolwise.machine.cache import cache_folder
 from poolwise.units import Bytes, Seconds
 from poolwise.wisdom.entry import FORMAT, Entry
+from poolwise.wisdom.inputs import MOST_KINDS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,9 +33,6 @@ _PATIENCE: Seconds = 5e-3
 
 #: Entries; those of runs that were longest ago are forgotten first. One takes some 700 bytes.
 MOST = 500
-
-#: Kinds of inputs of one function, in the same way.
-MOST_KINDS = 4
 
 #: A file of this size is not ours, or not only: SQLite is to say what it is.
 _LARGE: Bytes = 4 << 20

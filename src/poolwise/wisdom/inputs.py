@@ -10,6 +10,9 @@ import math
 from collections.abc import Sequence, Sized
 from typing import cast
 
+#: So many kinds of inputs of one function are remembered, those of the latest runs.
+MOST_KINDS = 4
+
 #: So many inputs are looked at, evenly spread over all: a µs each.
 _SOME = 32
 

@@ -14,11 +14,11 @@ from poolwise.machine import Facts
 from poolwise.machine.fingerprint import fingerprint_of
 from poolwise.units import Seconds
 from poolwise.wisdom.entry import Entry, key_of
+from poolwise.wisdom.inputs import MOST_KINDS
 from poolwise.wisdom.subject import subject_of
 
-#: Functions remembered in this process, and kinds of inputs of each.
+#: Functions remembered in this process.
 _MOST = 256
-_MOST_KINDS = 4
 
 #: What is known, by key, the latest first; nothing if the file has been asked and knows nothing.
 #: Any thread may use these two, one dict operation at a time; who loses a race looks into the file
@@ -54,7 +54,7 @@ def keep(entry: Entry, *, at_once: bool) -> None:
     """Remember an entry in this process, and for others: with `at_once` now, else at the end."""
     key = entry.key
     _make_room()
-    _known[key] = (entry, *_others(entry))[:_MOST_KINDS]
+    _known[key] = (entry, *_others(entry))[:MOST_KINDS]
     _spent[key] = _spent.get(key, 0.0) + entry.calls * entry.profile.cpu
     if not entry.subject.lasting:
         return
