@@ -103,7 +103,8 @@ class Dispatcher:
     def submit(self, submission: Submission) -> None:
         """Send or queue a call; the caller holds the lock and has seen that this has not ended."""
         shortcut = self._shortcut
-        if shortcut.doors and shortcut.send(submission):
+        # Nor past one that is queued, and that the dispatcher has not heard of.
+        if shortcut.doors and not self._told and shortcut.send(submission):
             return
         self._submissions.arrive(submission)
         if shortcut.doors:

@@ -128,7 +128,7 @@ class Shortcut:
     def open(self) -> None:
         """Let the next call through, if there is somebody who could begin it at once."""
         seen, dispatch, pool = self._submissions.latest, self._dispatch, self._pool_of_all()
-        if seen is None or pool is None or dispatch.in_flight:
+        if seen is None or pool is None or dispatch.in_flight or not dispatch.nothing_left:
             return
         known, lane = seen.reach.known(), dispatch.lanes[0]
         side = pool.side_door(known.task) if known is not None and lane.active else None
