@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from executor.simulation import SimulatedClock, SimulatedInbox, World
 from poolwise.executor.collect import Ordered
 from poolwise.executor.conduct import pinned
@@ -16,10 +18,13 @@ from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 #: Long enough for a batch to be late, in seconds.
 LATE = 1.0
 
+#: An input whose call does not wait for that.
+AT_ONCE = -9
+
 
 class SlowToBegin:
-    """Two workers, ready at once. They begin nothing that is sent to them before `LATE` is over,
-    and so give all of it back, at once, whenever they are asked to.
+    """Workers that are ready at once. They begin nothing but `AT_ONCE` before `LATE` is over, and
+    so give all of it back, at once, whenever they are asked to.
     """
 
     largest_batch = ANY_SIZE
@@ -56,13 +61,16 @@ class SlowToBegin:
             values = [batch.task.function(each) for each in batch.columns[0]]
             self.sink.done(batch.id, 0, Outcomes(values, {}, 1e-6 * len(values), 0.0))
 
+        if batch.columns[0] == [AT_ONCE]:
+            self.inbox.post(run)
+            return
         self.queued[batch.id] = batch
         self.world.at(max(self.world.time, LATE), lambda: self.inbox.post(run))
 
     def take_back(self, batch: BatchId, /) -> None:
         if batch in self.queued:
             self.recalls += 1
-            self.world.timers.clear()
+            self.world.timers.clear()  # nothing else will wake the owner
             self.sink.returned(batch, 0, self.queued.pop(batch).calls)
 
     def kill(self, batch: BatchId, /) -> None:
@@ -119,3 +127,23 @@ def test_what_lies_at_processes_is_not_run_by_idle_threads() -> None:
         dispatch.wait()
     assert pools["process"].recalls == 0
     assert lanes[1].calls == 0
+
+
+@pytest.mark.parametrize(("workers", "asked"), [(1, False), (2, True)])
+def test_only_what_another_worker_could_run_is_asked_for(workers: int, asked: bool) -> None:
+    """What lies behind would overtake it: an executor with one worker begins calls in order."""
+    world = World()
+    pool = SlowToBegin(world)
+    dispatch = Dispatch(
+        Inputs(Task(abs), ([AT_ONCE, *range(4)],), SimulatedClock(world), None),
+        Ordered(return_errors=False),
+        mechanisms=lambda name: pool,
+        inbox=SimulatedInbox(world),  # type: ignore[arg-type]
+        clock=SimulatedClock(world),
+    )
+    dispatch.open(Plan("process", workers, batch_size=1))
+    dispatch.fill()
+    while not dispatch.finished:
+        dispatch.wait()
+        dispatch.fill()
+    assert bool(pool.recalls) == asked

@@ -74,7 +74,7 @@ class Flights(dict[BatchId, Flight]):
         now = self._clock.now()
         for flight in list(self.values()):
             if not flight.recalled:
-                if flight.due > now:
+                if self._due(flight) > now:
                     return
                 flight.recall()
 
@@ -89,11 +89,19 @@ class Flights(dict[BatchId, Flight]):
         """Return how long to wait at most before it is looked again for what is late."""
         if nothing_left and self and (timeout is None or timeout > _LATE):
             timeout = _LATE if self._straggling() else timeout
-        due = next((flight.due for flight in self.values() if not flight.recalled), math.inf)
+        waiting = (self._due(flight) for flight in self.values() if not flight.recalled)
+        due = next(waiting, math.inf)
         if due < math.inf:
             until_due = max(0.0, due - self._clock.now())
             timeout = until_due if timeout is None else min(timeout, until_due)
         return timeout
+
+    def _due(self, flight: Flight) -> Seconds:
+        """When to recall a flight: never where all calls go to one worker. It would run what lies
+        behind them first, and an executor with one worker begins calls as they were submitted.
+        """
+        alone = len(self._lanes) == 1 and flight.lane.width == 1
+        return math.inf if alone else flight.due
 
     def _straggling(self) -> list[Lane]:
         """The lanes that have something under way that someone idle could run."""
