@@ -171,6 +171,7 @@ def story() -> dict[str, Any]:
     record = run.record()
     return {
         "plan": str(run.plan),
+        "settled": record.phases[-1].at if record.phases else 0.0,
         "phases": [f"{1e3 * each.at:7.1f} ms  {each.text}" for each in record.phases],
         "forecast": record.forecast,
         "explanation": str(run.explain()),

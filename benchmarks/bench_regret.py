@@ -172,8 +172,13 @@ def summary(seconds: Mapping[str, Mapping[str, float]], contestants: Sequence[st
     return table(head, [cells for _, cells in rows], left=(0, 3))
 
 
-def shortfalls(seconds: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Name the rows that miss a goal."""
+def shortfalls(
+    seconds: Mapping[str, Mapping[str, float]],
+    stories: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[str]:
+    """Name the rows that miss a goal, and say where the time went, as far as was measured: what the
+    best plan takes where there is nothing to choose, and until when there was something to learn.
+    """
     result: list[str] = []
     for name, row in seconds.items():
         ours, best, loop = row["poolwise"], best_fixed(row), row["loop"]
@@ -188,6 +193,9 @@ def shortfalls(seconds: Mapping[str, Mapping[str, float]]) -> list[str]:
                     f"; its best plan, pinned, {limit / best:.2f} x,"
                     f" and {duration(max(0.0, ours - limit))} for choosing it"
                 )
+            if stories.get(name):
+                settled = median(each["settled"] for each in stories[name])
+                text += f"; the last thing learnt or changed {duration(settled)} after its start"
             result.append(text)
     return result
 
@@ -211,7 +219,7 @@ def show(
     print("\nseconds divided by those of the best fixed plan", table(head, rows), sep="\n")
     print("\none choice for all of them", summary(seconds, contestants), sep="\n")
     if "poolwise" in contestants and "loop" in contestants:
-        missing = shortfalls(seconds)
+        missing = shortfalls(seconds, stories)
         print(f"\nrows that miss a goal: {len(missing)}", *missing, sep="\n  ")
 
 
