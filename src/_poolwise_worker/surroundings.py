@@ -9,7 +9,7 @@ import sys
 from marshal import loads as unmarshal
 from time import tzset
 
-from _poolwise_worker import transfer
+from _poolwise_worker import inner_threads, transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def take_part(payload: bytes | bytearray) -> None:
     global siblings, arena_limit, _inner
     siblings, arena_limit, threads = unmarshal(payload)
     before, _inner = _inner, {name.encode(): b"%d" % most for name, most in threads.items()}
-    _limit_inner_threads(min(threads.values(), default=0))
+    inner_threads.limit(min(threads.values(), default=0))
     for name in before.keys() - _inner.keys():
         os.environb.pop(name, None)
     os.environb.update(_inner)
@@ -90,17 +90,14 @@ def begin_as_fork(output: tuple[bool, bool]) -> None:
     """Be a server that was just forked from the caller, and looks like it. What the caller keeps
     to, if it is a worker itself, is this process's own.
 
-    Libraries are limited here, as in most workers. To find them takes some 10 ms if pandas is
-    loaded, and each time that OpenBLAS is told a number it starts its threads, which poll for work
-    for some 30 ms. Those of a server end with its next fork, before that; and a worker has nothing
-    left to find or to start.
+    Libraries are limited here, as in most workers, which then have nothing left to find.
     """
-    global plain_output, arithmetic, _inner, _unlimited
+    global plain_output, arithmetic, _inner
     plain_output = output
     arithmetic = arithmetic_here()
     _note_levels()
-    _inner, _unlimited = {}, None
-    _limit_inner_threads(1)
+    _inner = {}
+    inner_threads.begin_as_fork()
 
 
 #: What every thread begins with.
@@ -134,43 +131,6 @@ def take_arithmetic(wanted: Arithmetic | None) -> None:
     decimal.setcontext(
         decimal.Context(prec, rounding, least, greatest, capitals, clamp, traps=traps)
     )
-
-
-def _limit_inner_threads(most: int) -> None:
-    """Limit libraries that are loaded already, 0 for no more; those that are not will read the
-    environment.
-    """
-    global _libraries, _searched, _limited, _unlimited
-    if most == _limited or not have_inner_threads():
-        return
-    loaded = _WITH_THREADS & sys.modules.keys()
-    if loaded - _searched:
-        from threadpoolctl import ThreadpoolController
-
-        _libraries, _searched = ThreadpoolController(), loaded
-    if most:
-        before = _libraries.limit(limits=most)
-        _unlimited = _unlimited or before
-    elif _unlimited is not None:
-        _unlimited.restore_original_limits()
-    _limited = most
-
-
-def have_inner_threads() -> bool:
-    """Whether libraries are loaded that compute in threads of their own."""
-    return bool(_WITH_THREADS & sys.modules.keys())
-
-
-#: Modules that load libraries with threads of their own.
-_WITH_THREADS = {"numpy", "scipy", "torch", "sklearn"}
-
-#: The libraries that were found when these modules had been loaded.
-_libraries: Any = None
-_searched: set[str] = set()
-
-#: Threads that they are limited to, 0 for none; and what restores the number they had before.
-_limited = 0
-_unlimited: Any = None
 
 
 def _take_locale(name: str) -> None:

@@ -28,10 +28,10 @@ _WORTH_SHARE_COMPUTING = 0.3
 _LISTEN_SHARE = 0.05
 
 #: What it takes to fork this process, and to copy the pages that both go on to write. With NumPy
-#: loaded that takes 1 ms more, to limit its libraries in the fork 5, and the first call of OpenBLAS
+#: loaded that takes 1 ms more, to limit its libraries in the fork 1, and the first call of OpenBLAS
 #: here afterwards, which has ended its threads, 3.
 _FORK: Seconds = 4e-3
-_FORK_OF_LIBRARIES: Seconds = 8e-3
+_FORK_OF_LIBRARIES: Seconds = 5e-3
 
 #: The last of the calls under way ends after so many times what they take on average: 16 that wait
 #: and compute, of 10 ms, took 15.

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 
-from _poolwise_worker.surroundings import have_inner_threads
+from _poolwise_worker.inner_threads import have_inner_threads
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Pool, Readiness, Sink, WorkerOptions
 from poolwise.task import Refusal, Task, TaskTraits
