@@ -268,6 +268,8 @@ class Dispatch:
                     return
 
     def _can_send(self, lane: Lane) -> bool:
+        if self.workload.pace and self.collector.ready:  # it would wait for the next input
+            return False
         return (not self.workload.exhausted or bool(self._returned)) and self.room(lane) > 0
 
     def pump(self) -> None:
