@@ -190,6 +190,12 @@ def test_advice_runs_each_input_once(tmp_path: Path) -> None:
 # ---- lazy ----
 
 
+def test_advice_shows_in_a_notebook_what_to_use() -> None:
+    advice = poolwise.advise(abs, range(300))
+    assert repr(advice).startswith(f"<poolwise.Advice: USE {advice.plan} ")
+    assert "\n" not in repr(advice)
+
+
 def test_nothing_runs_before_the_first_next(plan: str | None) -> None:
     drawn: list[int] = []
 

@@ -73,7 +73,9 @@ class Drive(Iterator[Iterator[object]]):
         self._total = self._inputs.remaining
         self._progress = progress
         kind = Ordered if map_options.ordered else Unordered
-        self._collector: Collector = kind(return_errors=map_options.return_errors)
+        self._collector: Collector = kind(
+            return_errors=map_options.return_errors, name=task.name
+        )
         self.dispatch = Dispatch(
             self._inputs,
             self._collector,
