@@ -53,7 +53,10 @@ def drive_of(
             raise ValueError(f"seed takes a whole number from 0 on, or None, not {number}")
         fn, iterables = seeded(fn, number), (range(sys.maxsize), *iterables)
     shown: Progress | None = make_progress(progress)
-    return Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
+    drive = Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
+    if seed is not None:  # an option, and options are checked at once; a function when it runs
+        drive.refuse()
+    return drive
 
 
 def map_options(
