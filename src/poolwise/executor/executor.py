@@ -14,7 +14,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from poolwise.errors import PlanRefused
+from poolwise.errors import PlanRefused, TransferError
 from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
@@ -344,6 +344,12 @@ class Executor(StandardExecutor):
         # interpreter all has ended, and modules are being taken apart.
         if self._dispatcher is not None and not at_end():
             self._dispatcher.stop()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Or what is named as the culprit is a lock in here, which nobody could do without.
+        raise TransferError(
+            "an executor stays in its process; make another inside of the call, or submit from here"
+        )
 
     def _after_fork(self) -> None:
         """In a child of the user's, which has none of the threads: begin anew."""
