@@ -13,6 +13,7 @@ from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.missing import missing
 from poolwise.executor.one_reader import OneReader
 from poolwise.executor.options import RunOptions
 from poolwise.executor.progress import Progress
@@ -71,6 +72,7 @@ class Drive(Iterator[Iterator[object]]):
         self.auto: Auto | None = None
         self._options = run_options
         self._chunksize = map_options.chunksize
+        self._missing = missing(run_options, map_options)
         self._inputs = Inputs(task, iterables, clock, map_options.total)
         self._total = self._inputs.remaining
         self._progress = progress
@@ -281,6 +283,8 @@ class Drive(Iterator[Iterator[object]]):
             finished=finished,
             total=self._total,
             remembered=None if auto is None else auto.remembered,
+            killed_workers=dispatch.killed,
+            missing=self._missing,
         )
 
 
