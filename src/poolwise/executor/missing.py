@@ -15,12 +15,15 @@ def missing(run: RunOptions, how: MapOptions) -> tuple[str, ...]:
     by then, and `seed`, with which it cannot be written out.
     """
     workers, retries = run.workers, run.retries
+    most = run.max_concurrency  # which plans that are chosen keep
+    if most is not None and (run.plan is None or run.plan.concurrency <= most):
+        most = None
     given = {
         "ordered": None if how.ordered else "False",
         "on_error": '"return"' if how.return_errors else None,
         "buffersize": how.buffersize,
         "chunksize": how.chunksize,
-        "max_concurrency": run.max_concurrency,
+        "max_concurrency": most,
         "initializer": None if workers.initializer is None else _name(workers.initializer[0]),
         "max_tasks_per_child": workers.calls_per_worker,
         "start_method": None if workers.start_method is None else f'"{workers.start_method}"',
