@@ -98,6 +98,17 @@ def test_an_error_survives_pickling_and_copying(error: Exception) -> None:
         assert vars(twin) == vars(error)
 
 
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_a_list_of_results_shows_what_an_error_says(error: Exception) -> None:
+    assert repr(error) == f"{type(error).__name__}({str(error)!r})"
+
+
+def test_only_where_there_are_retries_are_they_spoken_of() -> None:
+    exit = Exit(4711, code=3)
+    assert "retries=1" in str(WorkerCrashed("parse(3)", exit))
+    assert "retries" not in str(WorkerCrashed("parse(3)", exit, retriable=False))
+
+
 @pytest.mark.parametrize(
     ("exit", "said"),
     [

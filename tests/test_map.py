@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import poolwise
 from poolwise import Plan
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.one_reader import OneReader
 from thorough import thorough
 
 #: Every kind of plan; ``None`` lets poolwise choose.
@@ -188,6 +190,12 @@ def test_advice_runs_each_input_once(tmp_path: Path) -> None:
 
 
 # ---- lazy ----
+
+
+def test_advice_shows_in_a_notebook_what_to_use() -> None:
+    advice = poolwise.advise(abs, range(300))
+    assert repr(advice).startswith(f"<poolwise.Advice: USE {advice.plan} ")
+    assert "\n" not in repr(advice)
 
 
 def test_nothing_runs_before_the_first_next(plan: str | None) -> None:
@@ -455,6 +463,52 @@ def test_system_exit_in_a_call_is_raised_also_when_errors_are_returned(plan: str
 
 
 # ---- the handle ----
+
+
+@pytest.mark.parametrize("plan", [None, "inline", "thread:2", "process:2"])
+def test_a_second_thread_is_told_that_the_run_is_being_read_and_the_first_has_all(
+    plan: str | None,
+) -> None:
+    inside, told = threading.Event(), threading.Event()
+
+    def inputs() -> Iterator[int]:
+        yield from range(100)
+        inside.set()
+        assert told.wait(30)
+        yield from range(100, 200)
+
+    run = poolwise.map(abs, inputs(), plan=plan)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(list, run)
+        assert inside.wait(30)
+        for use in (lambda: next(run), run.close, run.results):
+            with pytest.raises(RuntimeError, match="read by one thread at a time"):
+                use()
+        told.set()
+        assert first.result(30) == list(range(200))
+    run.close()
+
+
+def test_threads_may_read_a_run_in_turns() -> None:
+    run = poolwise.map(abs, range(50), plan="process:1/5")
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
+        got = [each.submit(next, run).result(30) for _ in range(25) for each in (one, two)]
+    assert got == list(range(50))
+
+
+def test_what_the_second_thread_displaces_goes_on_for_the_first() -> None:
+    # It was late: while it asked, the first has got a part, and reads it.
+    reader = OneReader()
+    assert reader.enter()
+    with ThreadPoolExecutor(1) as other:
+        assert not other.submit(reader.enter).result(30)
+        displacing = other.submit(reader.refusal).result(30)
+        reader.leave(part := iter([1, 2, 3]))
+        assert next(part) == 1
+        assert next(displacing) == 2
+        with pytest.raises(RuntimeError, match="one thread at a time"):
+            other.submit(next, displacing).result(30)
+        assert list(displacing) == [3]
 
 
 def test_a_run_is_its_own_iterator_and_tells_its_plan(plan: str | None) -> None:

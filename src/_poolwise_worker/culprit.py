@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 #: How many objects are tried before the search gives up and names the smallest found so far.
 _TRIES = 1000
 
+#: Characters of a long path that are shown, at its start and at its end.
+_KEPT = 100
 
 #: What can be sent instead of things that are often meant to be, by the names of their types.
 _INSTEAD = {
@@ -32,17 +34,24 @@ def explain(value: object, name: str, error: BaseException) -> str:
     what would do in its place if that is known.
     """
     path, part, error = _smallest(value, name, error)
-    where = name if path == name else f"{path} (in {name}, {kind(value)})"
+    where = name if path == name else f"{_short(path)} (in {name}, {kind(value)})"
     instead = _INSTEAD.get(type(part).__name__)
     text = f"{where} is {kind(part)} that cannot be pickled: {describe(error)}"
     return f"{text}; {instead}" if instead else text
+
+
+def _short(path: str) -> str:
+    """Return the path without its middle if it is long: a list in a list, a thousand deep."""
+    if len(path) <= 2 * _KEPT:
+        return path
+    return f"{path[:_KEPT]} … {path[-_KEPT:]}"
 
 
 def _smallest(value: object, path: str, error: BaseException) -> tuple[str, object, BaseException]:
     """Descend into the first part that does not pickle either, as far as there is one."""
     seen = {id(value)}
     tries = 0
-    while not isinstance(error, TransferError):  # that says enough, of an object of poolwise
+    while not (isinstance(error, TransferError) and _is_ours(value)):  # which says enough
         for step, part in _parts(value):
             tries += 1
             if id(part) in seen or tries > _TRIES:
@@ -56,6 +65,12 @@ def _smallest(value: object, path: str, error: BaseException) -> tuple[str, obje
         else:
             break
     return path, value, error
+
+
+def _is_ours(value: object) -> bool:
+    """Whether it is an object of poolwise, or of a class derived from one."""
+    packages = {str(each.__module__).partition(".")[0] for each in type(value).__mro__}
+    return not packages.isdisjoint(("poolwise", "_poolwise_worker"))
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:

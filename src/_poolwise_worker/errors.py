@@ -20,6 +20,10 @@ class PoolwiseError(Exception):
 
     __module__ = "poolwise.errors"
 
+    def __repr__(self) -> str:
+        # What it is made of says less than its text, which is what a list of results shows.
+        return f"{type(self).__name__}({str(self)!r})"
+
     def again(self) -> Self:
         """Return another of the same: one that several raise would collect all their tracebacks,
         and with them what their frames hold.

@@ -32,16 +32,23 @@ def until(timeout: Any, default: float | None = None) -> float | None:
     check(timeout)
     if timeout > _FOR_EVER:
         return None
-    moment: float = monotonic() + timeout
-    return moment
+    # One of NumPy's may have no digits left for the clock.
+    return monotonic() + float(timeout)
 
 
 def check(timeout: Any) -> None:
     """Refuse what is no time-out."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+    if isinstance(timeout, bool) or not (isinstance(timeout, int | float) or _is_real(timeout)):
         raise TypeError(f"timeout={timeout!r}: a number of seconds or None, not {kind(timeout)}")
     if not timeout >= 0:  # so that nan is refused too
         raise ValueError(f"timeout={timeout!r}: at least 0 seconds; to wait for ever, give None")
+
+
+def _is_real(value: object) -> bool:
+    """Whether it is a real number of another type, such as one of NumPy's."""
+    from numbers import Real  # which only such a number needs
+
+    return isinstance(value, Real)
 
 
 def acquiring(blocking: Any, timeout: Any) -> float | None:

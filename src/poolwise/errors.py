@@ -51,19 +51,30 @@ class WorkerCrashed(PoolwiseError, BrokenProcessPool):
     """A worker died while it ran this call. Whose fault: the call's, or the machine's.
 
     Only calls that had started fail; all others run elsewhere, and the pool lives on. `index` is
-    the place of the call's input, counted from 0; `tries` is how often it has been started.
+    the place of the call's input, counted from 0; `tries` is how often it has been started;
+    `retriable` whether there are `retries` to ask for, which a `Worker` has not.
     """
 
-    def __init__(self, call: str, exit: Exit, index: int | None = None, tries: int = 1) -> None:
-        super().__init__(call, exit, index, tries)
+    def __init__(
+        self,
+        call: str,
+        exit: Exit,
+        index: int | None = None,
+        tries: int = 1,
+        retriable: bool = True,
+    ) -> None:
+        super().__init__(call, exit, index, tries, retriable)
         self.call = call
         self.exit = exit
         self.index = index
         self.tries = tries
+        self.retriable = retriable
 
     def __str__(self) -> str:
         if self.tries > 1:
             again = f"; it was started {self.tries} times, with a worker of its own since the first"
+        elif not self.retriable:
+            again = ""
         else:
             again = "; retries=1 has such a call run again, where that does no harm"
         return f"the worker that ran {self.call} {_how(self.exit)}{again}"

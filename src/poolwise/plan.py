@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from poolwise.units import plural
+from poolwise.units import plural, whole
 
 #: The mechanisms a plan may name, in the order in which they are listed to people.
 MECHANISMS = ("inline", "thread", "process")
@@ -18,17 +18,18 @@ _SPEC = re.compile(r"(?P<name>[a-z_]+)(:(?P<workers>\d+)(x(?P<threads>\d+))?)?(/
 
 
 def check_count(name: str, value: object, least: int = 1) -> int:
-    """Return `value` if it is a whole number of at least `least`.
+    """Return `value` as an `int` if it is a whole number of at least `least`, of whatever type.
 
     Raises:
         TypeError: it is not an integer; the text names the option.
         ValueError: it is below that.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    number = whole(value)
+    if number is None:
         raise TypeError(f"{name} takes a whole number of at least {least}, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} takes a whole number of at least {least}, not {value}")
-    return value
+    if number < least:
+        raise ValueError(f"{name} takes a whole number of at least {least}, not {number}")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,10 @@ class Plan:
                 f"unknown mechanism {self.mechanism!r}; a plan takes {accepted}; without a plan, "
                 "poolwise chooses one"
             )
-        check_count("workers", self.workers)
-        check_count("threads_per_worker", self.threads_per_worker)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size)
+        for name in ("workers", "threads_per_worker", "batch_size"):
+            value = getattr(self, name)
+            if value is not None or name != "batch_size":
+                object.__setattr__(self, name, check_count(name, value))  # frozen
         if self.mechanism == "inline" and self.workers > 1:
             raise ValueError("inline runs in the caller's thread: it takes workers=1")
         if self.mechanism != "process" and self.threads_per_worker > 1:

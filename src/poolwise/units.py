@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import TypeAlias
 
 Seconds: TypeAlias = float
 Bytes: TypeAlias = int
 PerSecond: TypeAlias = float
+
+
+def whole(value: object) -> int | None:
+    """Return what is a whole number to Python, such as one of NumPy's, as an `int`; else ``None``.
+
+    Not True or False: where a number is asked for, they are a mistake.
+
+    >>> whole(3), whole(3.0), whole(True)
+    (3, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def real(value: object) -> float | None:
+    """Return any real number as a `float`, also one of NumPy's; ``None`` if it is none.
+
+    >>> real(3), real(0.5), real("3"), real(True)
+    (3.0, 0.5, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    if not isinstance(value, int | float):
+        from numbers import Real  # which only such a number needs
+
+        if not isinstance(value, Real):
+            return None
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond all floats
+        return -math.inf if value < 0 else math.inf
 
 
 def _two_digits(value: float) -> str:

@@ -309,7 +309,7 @@ class _Process:
         self.exitcode = status
         if received is None:
             how = Exit(self.pid, None if status < 0 else status, -status if status < 0 else None)
-            self.outcome = False, WorkerCrashed(self._call.name, how)
+            self.outcome = False, WorkerCrashed(self._call.name, how, retriable=False)
         else:
             self.outcome = self._read(*received)
         del self._call

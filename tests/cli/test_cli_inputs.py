@@ -119,6 +119,7 @@ def test_a_bad_line_is_named_after_the_results_before_it(
     assert (run.code, run.results) == (2, [1, 2])
     assert run.err.startswith("poolwise: data.jsonl, line 4 is not JSON: ")
     assert why in run.err
+    assert run.err.endswith("; the lines after it are not read\n")
     assert run.err.count("\n") == 1
 
 

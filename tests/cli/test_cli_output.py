@@ -136,10 +136,10 @@ def test_standard_error_has_the_explanation_and_the_failures(command: Command) -
 @pytest.mark.parametrize("plan", PLANS)
 def test_fail_fast_stops_at_the_first_error(command: Command, plan: str) -> None:
     endless = "__import__('itertools').count()"
-    run = command(
-        "map", "work:fails_for_odd", "--expr", endless, "--plan", plan, "--fail-fast", "-q"
-    )
+    run = command("map", "work:fails_for_odd", "--expr", endless, "--plan", plan, "--fail-fast")
     assert run.code == 1
+    *_, last = run.err.splitlines()
+    assert last == "poolwise: --fail-fast ended it after 2 lines: input 1, ValueError: 1 is odd"
     assert [line["index"] for line in run.lines] == [0, 1]
     assert "error" in run.lines[-1]
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolwise.errors import TransferError
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.task import Outcomes
 
@@ -160,3 +161,17 @@ def test_the_end_of_an_iteration_inside_a_call_does_not_end_the_results(
 def test_an_exception_that_is_a_result_is_a_result(kind: type[Ordered | Unordered]) -> None:
     value = Failure("returned, not raised")
     assert list(part_of(kind, Outcomes([value]), False)) == [value]
+
+
+def test_what_could_not_be_sent_is_said_with_its_number(kind: type[Ordered | Unordered]) -> None:
+    cause = ValueError()
+    unsent, nested = TransferError("a call of f failed: so"), TransferError("a call of g failed")
+    unsent.__cause__ = cause
+    collector = kind(return_errors=True, name="f")
+    collector.add(0, Outcomes([0, 1]))
+    collector.add(2, Outcomes([None, 3, None], {0: nested, 2: unsent}))
+    _, _, other, _, told = list(drain(collector))
+    assert str(told) == "call 4 of f failed: so"
+    assert isinstance(told, TransferError)
+    assert told.__cause__ is cause
+    assert other is nested  # what a call of its own raised

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import poolwise
 from thorough import thorough
 
 PROGRAM = Path(__file__).with_name("drop_in_program.py").read_text()
@@ -53,3 +55,15 @@ def test_it_runs_with_this_executor(mechanism: str, kind: str, tmp_path: Path) -
 def test_it_runs_with_the_standard_executors(name: str, kind: str, tmp_path: Path) -> None:
     imported = f"from concurrent.futures import {name} as Pool"
     assert len(run(imported, kind, False, tmp_path)) == 10
+
+
+def test_asyncio_takes_it_for_a_call_but_not_as_its_default() -> None:
+    async def program() -> int:
+        loop = asyncio.get_running_loop()
+        with poolwise.Executor(2) as pool:
+            with pytest.raises(TypeError, match="ThreadPoolExecutor"):
+                loop.set_default_executor(pool)  # type: ignore[arg-type]
+            there = await loop.run_in_executor(pool, abs, -1)
+            return there + await asyncio.wrap_future(pool.submit(abs, -2))
+
+    assert asyncio.run(program()) == 3

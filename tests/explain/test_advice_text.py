@@ -163,6 +163,8 @@ def test_how_the_gil_is_held_is_said_as_well_as_it_is_known(
 
 def test_helpers_and_pure_waiting_are_named() -> None:
     assert "child processes use 3 ms" in call_lines(a_profile(helpers=3e-3), gil=True)[1]
+    # Of a call of a few microseconds, that is the clock.
+    assert len(call_lines(a_profile(wait=0.0, compute=2e-6, helpers=4.6e-6), gil=True)) == 1
     assert call_lines(a_profile(wait=0.0), gil=False) == ["one call computes 2.4 ms"]
 
 

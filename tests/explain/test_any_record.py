@@ -97,6 +97,8 @@ records = st.builds(
     done=counts,
     failed=counts,
     lost_workers=st.integers(0, 3),
+    killed_workers=st.integers(0, 3),
+    missing=st.just(()) | st.just(("retries=2", "task_timeout=3.0")),
     retried=st.integers(0, 3),
     elapsed=seconds,
     finished=st.booleans(),

@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 from explain_records import a_profile, a_record, forecasts_for, read
 
+import poolwise
 from poolwise.explain import explain_advice, explain_run
 from poolwise.explain.as_code import as_code
 from poolwise.plan import Plan
@@ -396,3 +397,37 @@ def test_an_explanation_holds_the_code_of_its_plan(tmp_path: Path) -> None:
     run = explain_run(record)
     assert run.code.startswith(f"# {record.plan}, by hand")
     assert _lines(run.code, tmp_path, *WORDS) == [read(word) for word in WORDS]
+
+
+def test_options_that_it_does_not_have_are_said_one_by_one() -> None:
+    run = poolwise.map(
+        len,
+        WORDS,
+        plan="process:2",
+        on_error="return",
+        ordered=False,
+        retries=2,
+        retry_on=OSError,
+        task_timeout=30,
+        initializer=print,
+        max_concurrency=1,
+    )
+    notes = [line for line in run.explain().code.splitlines() if line.startswith("# Not in here: ")]
+    assert [note.removeprefix("# Not in here: ") for note in notes] == [
+        "ordered=False",
+        'on_error="return"',
+        "max_concurrency=1",
+        "initializer=print",
+        "retries=2",
+        "retry_on=OSError",
+        "task_timeout=30.0",
+    ]
+    assert "Not in here" not in poolwise.map(len, WORDS, plan="process:2").explain().code
+
+
+def test_parts_that_are_larger_than_the_batches_of_the_plan_are_accounted_for() -> None:
+    # A process has one part at a time: one of two calls would leave the third thread without any.
+    code = as_code(Plan("process", 2, 3, batch_size=2), len)
+    assert "calls[i : i + 3]" in code
+    assert "# In parts of 3: a process has one at a time" in code
+    assert "# In parts" not in as_code(Plan("process", 2, 3, batch_size=4), len)

@@ -41,6 +41,9 @@ def test_the_headline_says_what_ran_in_what_time_against_the_forecast() -> None:
 def test_dead_workers_are_counted() -> None:
     text = str(explain_run(replace(a_run(), lost_workers=1)))
     assert ", 1 dead worker." in text
+    text = str(explain_run(replace(a_run(), killed_workers=3)))
+    assert ", 3 workers killed for a limit or a cancelled call." in text
+    assert "dead" not in text
 
 
 def test_a_forecast_for_an_unknown_number_of_inputs_is_not_compared() -> None:

@@ -39,7 +39,8 @@ class Queue:
     next; how many were in the hands of a consumer that was killed inside `get`, `lost` tells.
 
     Args:
-        maxsize: The most messages at a time; 0 for any number.
+        maxsize: The most messages at a time; 0 for any number. Below that is an error, and not, as
+            for `queue.Queue`, any number.
 
     Raises:
         TypeError, ValueError: if `maxsize` is no whole number, or negative.

@@ -57,6 +57,10 @@ class Advice:
     def __str__(self) -> str:
         return str(self.explain())
 
+    def __repr__(self) -> str:
+        first = str(self).partition("\n")[0]
+        return f"<poolwise.Advice: {' '.join(first.split())}>"
+
 
 @known_options("poolwise.advise")
 def advise(

@@ -14,6 +14,7 @@ from poolwise.executor.progress import Progress, make_progress
 from poolwise.machine import this_machine
 from poolwise.plan import check_count
 from poolwise.task import Task
+from poolwise.units import whole
 
 OnError = Literal["raise", "return"]
 
@@ -45,13 +46,17 @@ def drive_of(
         if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
             raise TypeError(f"iterable {position} is not iterable: {each!r}")
     if seed is not None:
-        if isinstance(seed, bool) or not isinstance(seed, int):
+        number = whole(seed)
+        if number is None:
             raise TypeError(f"seed takes a whole number from 0 on, or None, not {seed!r}")
-        if seed < 0:
-            raise ValueError(f"seed takes a whole number from 0 on, or None, not {seed}")
-        fn, iterables = seeded(fn, seed), (range(sys.maxsize), *iterables)
+        if number < 0:
+            raise ValueError(f"seed takes a whole number from 0 on, or None, not {number}")
+        fn, iterables = seeded(fn, number), (range(sys.maxsize), *iterables)
     shown: Progress | None = make_progress(progress)
-    return Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
+    drive = Drive(Task(fn), iterables, this_machine(), run, map_options, shown)
+    if seed is not None:  # an option, and options are checked at once; a function when it runs
+        drive.refuse()
+    return drive
 
 
 def map_options(
@@ -62,11 +67,13 @@ def map_options(
         raise ValueError(f"on_error takes 'raise' or 'return', not {on_error!r}")
     if not isinstance(ordered, bool):
         raise TypeError(f"ordered takes True or False, not {ordered!r}")
-    for name, value in (("buffersize", buffersize), ("chunksize", chunksize)):
-        if value is not None:
-            check_count(name, value)
-    if total is not None and (isinstance(total, bool) or not isinstance(total, int)):
+    if buffersize is not None:
+        buffersize = check_count("buffersize", buffersize)
+    if chunksize is not None:
+        chunksize = check_count("chunksize", chunksize)
+    inputs = whole(total)
+    if total is not None and inputs is None:
         raise TypeError(f"total takes a number of inputs, not {total!r}")
-    if total is not None and total < 0:
-        raise ValueError(f"total takes a number of inputs, not {total}")
-    return MapOptions(ordered, on_error == "return", buffersize, total, chunksize)
+    if inputs is not None and inputs < 0:
+        raise ValueError(f"total takes a number of inputs, not {inputs}")
+    return MapOptions(ordered, on_error == "return", buffersize, inputs, chunksize)

@@ -292,7 +292,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     inputs.add_argument("--lines", metavar="FILE", help="TARGET gets each line; - is stdin")
     inputs.add_argument(
-        "--jsonl", metavar="FILE", help="TARGET gets the value of each line of JSON; - is stdin"
+        "--jsonl",
+        metavar="FILE",
+        help="TARGET gets the value of each line of JSON; - is stdin. A line that is none ends the "
+        "command: it finishes those before it, reads no more, and exits with 2",
     )
     inputs.add_argument(
         "--expr",

@@ -168,10 +168,15 @@ def _json_values(lines: Iterator[bytes], name: str) -> Iterator[Item]:
             text = encode(value)  # also what the call may change in it does not show
         except json.JSONDecodeError as error:
             why = f"{error.msg}, at column {error.colno}"
-            raise CommandError(f"{name}, line {number} is not JSON: {why}") from None
+            raise _not_json(name, number, why) from None
         except NOT_JSON as error:  # UnicodeDecodeError too
-            raise CommandError(f"{name}, line {number} is not JSON: {error}") from None
+            raise _not_json(name, number, str(error)) from None
         yield text, value
+
+
+def _not_json(name: str, number: int, why: str) -> CommandError:
+    later = "the lines after it are not read"
+    return CommandError(f"{name}, line {number} is not JSON: {why}; {later}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -228,5 +233,8 @@ def _only_objects(items: Iterable[Item]) -> Iterator[Item]:
         value = item[1]
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             what = f"a {type(value).__name__}"
-            raise CommandError(f"input {number} is {what}; --spread passes a JSON object's names")
+            raise CommandError(
+                f"input {number} is {what}; --spread passes a JSON object's names; "
+                "the inputs after it are not run"
+            )
         yield item

@@ -138,6 +138,13 @@ def _conclude(
     if not records.failed:
         return 0
     if not arguments.quiet:
-        of = plural(records.lines, "input")
-        complain(f"{records.failed:,} of {of} failed; the first: {records.first_failure}")
+        complain(_failures(arguments, records))
     return 1
+
+
+def _failures(arguments: Namespace, records: Records) -> str:
+    if arguments.fail_fast:  # others may have run, as the explanation says, and have no line
+        written = plural(records.lines, "line")
+        return f"--fail-fast ended it after {written}: {records.first_failure}"
+    of = plural(records.lines, "input")
+    return f"{records.failed:,} of {of} failed; the first: {records.first_failure}"

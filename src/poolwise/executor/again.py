@@ -35,13 +35,13 @@ def retries_of(
         TypeError: `retries` is no whole number, or `retry_on` holds no exception types.
         ValueError: `retries` is negative, or `retry_on` is given and nothing may run again.
     """
-    check_count("retries", retries, least=0)
+    most = check_count("retries", retries, least=0)
     types = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     if not all(isinstance(each, type) and issubclass(each, BaseException) for each in types):
         raise TypeError(f"retry_on takes an exception type or a tuple of them, not {retry_on!r}")
-    if types and not retries:
+    if types and not most:
         raise ValueError("retry_on says when to run a call again: give retries, too, how often")
-    return Retries(retries, types)
+    return Retries(most, types)
 
 
 class Again:

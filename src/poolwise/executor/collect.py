@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
+from _poolwise_worker.errors import TransferError
 from poolwise.task import Outcomes
 
 
@@ -29,10 +31,11 @@ class Collector(Protocol):
 
 
 class Unordered:
-    """Hands outcomes on as they come. Used by the owner only."""
+    """Hands outcomes on as they come. Used by the owner only. `name` is that of the function."""
 
-    def __init__(self, *, return_errors: bool) -> None:
+    def __init__(self, *, return_errors: bool, name: str = "") -> None:
         self._return_errors = return_errors
+        self._name = name
         self._parts: deque[Outcomes] = deque()
         self.delivered = 0
 
@@ -43,7 +46,7 @@ class Unordered:
 
     def add(self, first: int, outcomes: Outcomes) -> None:
         """Queue the outcomes."""
-        self._parts.append(outcomes)
+        self._parts.append(_numbered(first, outcomes, self._name))
 
     def pop(self) -> Iterator[object] | None:
         """Return the oldest part."""
@@ -55,10 +58,11 @@ class Unordered:
 
 
 class Ordered:
-    """Hands outcomes on in input order. Used by the owner only."""
+    """Hands outcomes on in input order. Used by the owner only. `name` is that of the function."""
 
-    def __init__(self, *, return_errors: bool) -> None:
+    def __init__(self, *, return_errors: bool, name: str = "") -> None:
         self._return_errors = return_errors
+        self._name = name
         self._parts: dict[int, Outcomes] = {}
         self.delivered = 0
 
@@ -69,7 +73,7 @@ class Ordered:
 
     def add(self, first: int, outcomes: Outcomes) -> None:
         """Keep the outcomes until all before them have gone out."""
-        self._parts[first] = outcomes
+        self._parts[first] = _numbered(first, outcomes, self._name)
 
     def pop(self) -> Iterator[object] | None:
         """Return the part that is next in order."""
@@ -78,6 +82,22 @@ class Ordered:
             return None
         self.delivered += len(outcomes.values)
         return _part(outcomes, return_errors=self._return_errors)
+
+
+def _numbered(first: int, outcomes: Outcomes, name: str) -> Outcomes:
+    """Say which call it was whose arguments or result could not be sent: where that is found out,
+    only its place in a batch is known.
+    """
+    if not outcomes.errors:
+        return outcomes
+    told = dict(outcomes.errors)
+    for position, error in told.items():
+        text = str(error) if isinstance(error, TransferError) else ""
+        if text.startswith(f"a call of {name} failed: "):
+            other = TransferError(f"call {first + position} of {text.removeprefix('a call of ')}")
+            other.__cause__ = error.__cause__
+            told[position] = other
+    return replace(outcomes, errors=told)
 
 
 def _part(outcomes: Outcomes, *, return_errors: bool) -> Iterator[object]:

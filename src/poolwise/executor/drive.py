@@ -13,6 +13,8 @@ from poolwise.executor.auto import Auto
 from poolwise.executor.collect import Collector, Ordered, Unordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.missing import missing
+from poolwise.executor.one_reader import OneReader
 from poolwise.executor.options import RunOptions
 from poolwise.executor.progress import Progress
 from poolwise.executor.record import RunRecord
@@ -23,7 +25,7 @@ from poolwise.machine import MachineProfile
 from poolwise.mechanisms import mechanism
 from poolwise.plan import Plan
 from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
-from poolwise.task import Task
+from poolwise.task import Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.wisdom import Entry
 
@@ -48,7 +50,8 @@ class MapOptions:
 
 
 class Drive(Iterator[Iterator[object]]):
-    """Runs a map part by part, inside ``next()``, in the thread that calls it: its owner.
+    """Runs a map part by part, inside ``next()``, in the thread that calls it: its owner. That may
+    be another one each time; one that comes while another is inside gets a part that says so.
 
     Nothing happens before the first ``next()``. When nobody holds the drive any more, what runs
     is ended and nothing is left behind.
@@ -69,11 +72,12 @@ class Drive(Iterator[Iterator[object]]):
         self.auto: Auto | None = None
         self._options = run_options
         self._chunksize = map_options.chunksize
+        self._missing = missing(run_options, map_options)
         self._inputs = Inputs(task, iterables, clock, map_options.total)
         self._total = self._inputs.remaining
         self._progress = progress
         kind = Ordered if map_options.ordered else Unordered
-        self._collector: Collector = kind(return_errors=map_options.return_errors)
+        self._collector: Collector = kind(return_errors=map_options.return_errors, name=task.name)
         self.dispatch = Dispatch(
             self._inputs,
             self._collector,
@@ -88,6 +92,7 @@ class Drive(Iterator[Iterator[object]]):
             on_done=None if progress is None else progress.update,
         )
         self.ended = EndedDrive()
+        self._reader = OneReader()
         self._memory = Memory(task, machine.facts) if run_options.wisdom else None
         self._recalls = True
         self._conductor: Iterator[None] | None = None
@@ -95,26 +100,35 @@ class Drive(Iterator[Iterator[object]]):
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
+        if not self._reader.enter():
+            return self._reader.refusal()
         try:
-            while True:
-                part = self._collector.pop()
-                if part is not None:
-                    if not self._closed:
-                        self.dispatch.pump()
-                    return part
-                if self._closed:
-                    break
-                try:
-                    self._advance()
-                except StopIteration:
-                    self.close()
-                    error, self._inputs.error = self._inputs.error, None
-                    if error is not None:
-                        return _raising(error)
+            part = self._next()
+            self._reader.leave(part)
+            return part
         except BaseException:  # Ctrl-C too, wherever it comes
-            self.close()
+            try:
+                self.close()
+            finally:
+                self._reader.leave()
             raise
-        raise StopIteration
+
+    def _next(self) -> Iterator[object]:
+        while True:
+            part = self._collector.pop()
+            if part is not None:
+                if not self._closed:
+                    self.dispatch.pump()
+                return part
+            if self._closed:
+                raise StopIteration
+            try:
+                self._advance()
+            except StopIteration:
+                self.close()
+                error, self._inputs.error = self._inputs.error, None
+                if error is not None:
+                    return _raising(error)
 
     def survey(self, *, verify: bool) -> tuple[Forecast, ...]:
         """Learn from a bounded sample, and forecast all inputs under every candidate.
@@ -141,6 +155,22 @@ class Drive(Iterator[Iterator[object]]):
             self.close()
             raise
 
+    def refuse(self) -> TaskTraits:
+        """Refuse a pinned plan that cannot run such a task; return what is known of it.
+
+        Raises:
+            PlanRefused: why, and what would do.
+        """
+        plan, traits = self._options.plan, read_traits(self.task)
+        if plan is None:
+            return traits
+        refusal = mechanism(plan.mechanism).refusal(traits)
+        if refusal is None and plan.threads_per_worker > 1:
+            refusal = traits.concurrent
+        if refusal is not None:
+            raise _refused(plan, refusal)
+        return traits
+
     def _start(self) -> Iterator[None]:
         """Return the conductor, made when it is first asked for.
 
@@ -149,18 +179,10 @@ class Drive(Iterator[Iterator[object]]):
         """
         if self._conductor is not None:
             return self._conductor
-        plan = self._options.plan
-        traits = read_traits(self.task)
+        plan, traits = self._options.plan, self.refuse()
         if plan is not None:
-            refusal = mechanism(plan.mechanism).refusal(traits)
-            if refusal is None and plan.threads_per_worker > 1:
-                refusal = traits.concurrent
-            if refusal is None and plan.mechanism == "process":
-                refusal = pickling_refusal(self.task)
-            if refusal is not None:
-                from poolwise.errors import PlanRefused
-
-                raise PlanRefused(str(plan), refusal)
+            if plan.mechanism == "process" and (refusal := pickling_refusal(self.task)):
+                raise _refused(plan, refusal)
             if self._chunksize is not None:
                 plan = replace(plan, batch_size=self._chunksize)
             self._conductor = pinned(self.dispatch, plan, self._options.why)
@@ -203,9 +225,14 @@ class Drive(Iterator[Iterator[object]]):
         return Plan("inline") if self.auto is None else self.auto.plan
 
     def close(self) -> None:
-        """Stop the work, draw nothing more, end the workers. A second call does nothing."""
+        """Stop the work, draw nothing more, end the workers. A second call does nothing.
+
+        Raises:
+            RuntimeError: another thread is inside of ``next()``.
+        """
         if self._closed:
             return
+        self._reader.check()
         self._closed = True
         record = self.ended.record = self._snapshot(finished=self.dispatch.finished)
         self._inputs.close()
@@ -256,7 +283,15 @@ class Drive(Iterator[Iterator[object]]):
             finished=finished,
             total=self._total,
             remembered=None if auto is None else auto.remembered,
+            killed_workers=dispatch.killed,
+            missing=self._missing,
         )
+
+
+def _refused(plan: Plan, refusal: Refusal) -> Exception:
+    from poolwise.errors import PlanRefused  # which takes 10 ms that a map has no use for
+
+    return PlanRefused(str(plan), refusal)
 
 
 def _ahead(options: RunOptions) -> int:

@@ -14,7 +14,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from poolwise.errors import PlanRefused
+from poolwise.errors import PlanRefused, TransferError
 from poolwise.executor.again import retries_of
 from poolwise.executor.dispatcher import GRACE_AFTER_INTERRUPT, Dispatcher
 from poolwise.executor.future import CallFuture
@@ -30,7 +30,7 @@ from poolwise.executor.workers import worker_options
 from poolwise.machine import this_machine
 from poolwise.plan import Plan
 from poolwise.task import Refusal
-from poolwise.units import Seconds
+from poolwise.units import Seconds, real, whole
 
 #: How long calls wait is noted for so many in the beginning, then for one in so many: reading the
 #: clock twice for every call would cost a short one some per cent.
@@ -116,8 +116,9 @@ class Executor(StandardExecutor):
         isolate: bool = False,
         idle_timeout: Seconds = 0.0,
     ) -> None:
-        if isinstance(max_workers, int) and max_workers <= 0:  # in the standard executors' words
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        number = whole(max_workers)
+        if number is not None and number <= 0:  # in the standard executors' words
+            raise ValueError(f"max_workers must be greater than 0, not {number}")
         guards = guards_of(task_timeout, memory_limit, kill_on_cancel, isolate)
         self._workers = worker_options(
             mp_context=mp_context,
@@ -140,7 +141,7 @@ class Executor(StandardExecutor):
             this_machine(),
             mechanism=mechanism,
             plan=plan,
-            max_workers=max_workers or default,
+            max_workers=default if max_workers is None else max_workers,
             threads_per_worker=threads_per_worker,
             max_concurrency=max_concurrency,
             guards=guards,
@@ -246,18 +247,11 @@ class Executor(StandardExecutor):
         """Apply `fn` to each tuple of arguments; all else is as in `map`."""
         if not callable(fn):
             raise TypeError(f"fn takes a callable, not {fn!r}")
-        if timeout is not None and not isinstance(timeout, int | float):
+        if timeout is not None and real(timeout) is None:
             raise TypeError(f"timeout takes a number of seconds or None, not {timeout!r}")
-        if not isinstance(chunksize, int):
-            raise TypeError(f"chunksize takes a whole number of at least 1, not {chunksize!r}")
-        # In the words of the standard executors.
-        if chunksize < 1:
-            raise ValueError(f"chunksize must be >= 1, not {chunksize}")
-        if buffersize is not None and not isinstance(buffersize, int):
-            raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
-        return Results(self.submit, fn, iterable, timeout, buffersize)
+        _check_chunksize(chunksize)
+        seconds = None if timeout is None else real(timeout)
+        return Results(self.submit, fn, iterable, seconds, _buffersize(buffersize))
 
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False, grace: float | None = None
@@ -274,7 +268,7 @@ class Executor(StandardExecutor):
             RuntimeError: with `wait`, in a call or callback that this executor runs itself.
         """
         if grace is not None:
-            _check_grace(grace)
+            grace = _grace(grace)
         with self._lock:
             self._shut_down = True
             dispatcher = self._dispatcher
@@ -351,6 +345,12 @@ class Executor(StandardExecutor):
         if self._dispatcher is not None and not at_end():
             self._dispatcher.stop()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Or what is named as the culprit is a lock in here, which nobody could do without.
+        raise TransferError(
+            "an executor stays in its process; make another inside of the call, or submit from here"
+        )
+
     def _after_fork(self) -> None:
         """In a child of the user's, which has none of the threads: begin anew."""
         self._lock = threading.RLock()
@@ -370,11 +370,30 @@ def _check_plan(plan: Plan, mp_context: object) -> None:
         raise ValueError(f"mp_context= says processes, and the plan {plan}; give one or the other")
 
 
-def _check_grace(grace: float) -> None:
-    if isinstance(grace, bool) or not isinstance(grace, int | float):
+def _check_chunksize(chunksize: int) -> None:
+    number = whole(chunksize)
+    if number is None:
+        raise TypeError(f"chunksize takes a whole number of at least 1, not {chunksize!r}")
+    if number < 1:  # in the words of the standard executors
+        raise ValueError(f"chunksize must be >= 1, not {number}")
+
+
+def _buffersize(buffersize: int | None) -> int | None:
+    number = whole(buffersize)
+    if buffersize is not None and number is None:
+        raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+    if number is not None and number < 1:
+        raise ValueError(f"buffersize must be None or > 0, not {number}")
+    return number
+
+
+def _grace(grace: float) -> Seconds:
+    seconds = real(grace)
+    if seconds is None:
         raise TypeError(f"grace takes a number of seconds, or None for no limit, not {grace!r}")
-    if not grace >= 0:
+    if not seconds >= 0:
         raise ValueError(f"grace takes seconds from 0 on, not {grace!r}")
+    return seconds
 
 
 _executors: weakref.WeakSet[Executor] = weakref.WeakSet()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from poolwise.plan import Plan
 from poolwise.task import Refusal
-from poolwise.units import Bytes, Seconds, parse_size
+from poolwise.units import Bytes, Seconds, parse_size, real, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +59,40 @@ def guards_of(
 def _timeout(seconds: Seconds | None) -> Seconds | None:
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    number = real(seconds)
+    if number is None:
         raise TypeError(f"task_timeout takes a number of seconds, or None, not {seconds!r}")
-    if not seconds > 0 or math.isinf(seconds):
+    if not 0 < number < math.inf:
         raise ValueError(
             f"task_timeout takes seconds above 0, or None for no limit, not {seconds!r}"
         )
-    return float(seconds)
+    return number
 
 
 def _memory(limit: Bytes | str | None) -> Bytes | None:
     if limit is None:
         return None
     accepted = "takes bytes above 0, or a text such as '2GB'"
-    if isinstance(limit, bool) or not isinstance(limit, int | str):
-        raise TypeError(f"memory_limit {accepted}, not {limit!r}")
     try:
-        size = parse_size(limit) if isinstance(limit, str) else limit
+        size = parse_size(limit) if isinstance(limit, str) else _bytes(limit)
     except ValueError:
         size = 0
+    if size is None:
+        raise TypeError(f"memory_limit {accepted}, not {limit!r}")
     if size <= 0:
         raise ValueError(f"memory_limit {accepted}, not {limit!r}")
     if sys.platform != "linux":
         reason = "this system does not tell how much memory is a worker's own"
         raise _refused("memory_limit", Refusal(reason, "leave it out"))
     return size
+
+
+def _bytes(limit: float) -> Bytes | None:
+    """Return a whole number of bytes, also where it is written as a float, such as ``1e9``."""
+    number = whole(limit)
+    if number is None and (value := real(limit)) is not None and value.is_integer():
+        return int(value)
+    return number
 
 
 def refuse_without_processes(guards: Guards, plan: Plan) -> None:

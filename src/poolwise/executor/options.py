@@ -60,6 +60,9 @@ def run_options(
         ValueError: a value out of range, or options that contradict each other.
         PlanRefused: a plan that cannot keep the `guards`.
     """
+    max_workers = _count("max_workers", max_workers)
+    threads_per_worker = _count("threads_per_worker", threads_per_worker)
+    max_concurrency = _count("max_concurrency", max_concurrency)
     options = _plan_or_limits(
         machine, mechanism, plan, max_workers, threads_per_worker, max_concurrency, use_environment
     )
@@ -83,13 +86,6 @@ def _plan_or_limits(
     max_concurrency: int | None,
     use_environment: bool,
 ) -> RunOptions:
-    for name, value in (
-        ("max_workers", max_workers),
-        ("threads_per_worker", threads_per_worker),
-        ("max_concurrency", max_concurrency),
-    ):
-        if value is not None:
-            check_count(name, value)
     if mechanism != "auto" and mechanism not in MECHANISMS:
         accepted = ", ".join(("auto", *MECHANISMS))
         raise ValueError(f"mechanism takes one of {accepted}, not {mechanism!r}")
@@ -116,6 +112,10 @@ def _plan_or_limits(
         cap = max_workers
     limits = Limits(cap or DEFAULT_CONCURRENCY, max_workers, threads_per_worker)
     return RunOptions(None, limits, cap, wisdom=_wisdom_of_environment())
+
+
+def _count(name: str, value: int | None) -> int | None:
+    return None if value is None else check_count(name, value)
 
 
 def _plan(plan: Plan | str | None) -> Plan | None:

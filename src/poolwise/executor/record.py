@@ -45,7 +45,9 @@ class RunRecord:
     pinned, or the work was over before there was anything to choose. `forecast` is the total
     makespan that was predicted when the choice was made. `retried` counts starts beyond the first.
     `remembered` is what an earlier run taught, where this one went on from it; `kept` says whether
-    what this one taught is remembered.
+    what this one taught is remembered. `lost_workers` died unasked, `killed_workers` were killed
+    for a limit or because their call was cancelled. `missing` are options, as one writes them, that
+    a program by hand does not have.
     """
 
     task: Task
@@ -67,3 +69,5 @@ class RunRecord:
     total: int | None
     remembered: Entry | None = None
     kept: bool = False
+    killed_workers: int = 0
+    missing: tuple[str, ...] = ()

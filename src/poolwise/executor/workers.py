@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise.executor.guards import Guards
 from poolwise.machine import Facts, this_machine
 from poolwise.mechanisms import WorkerOptions
-from poolwise.units import Bytes, Seconds
+from poolwise.units import Bytes, Seconds, real, whole
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -103,24 +103,26 @@ def _arena_limit(facts: Facts) -> Bytes:
 
 
 def _idle_timeout(seconds: Seconds) -> Seconds:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    number = real(seconds)
+    if number is None:
         raise TypeError(f"idle_timeout takes a number of seconds, not {seconds!r}")
-    if not 0 <= seconds < math.inf:
+    if not 0 <= number < math.inf:
         raise ValueError(f"idle_timeout takes seconds from 0 on, and not for ever: not {seconds!r}")
-    return float(seconds)
+    return number
 
 
 def _calls_per_worker(count: int | None, start_method: str | None) -> int | None:
     if count is None:
         return None
-    if isinstance(count, bool) or not isinstance(count, int):
+    number = whole(count)
+    if number is None:
         raise TypeError(f"max_tasks_per_child must be an integer, not {count!r}")
-    if count <= 0:
-        raise ValueError(f"max_tasks_per_child must be >= 1, not {count}")
+    if number <= 0:
+        raise ValueError(f"max_tasks_per_child must be >= 1, not {number}")
     if start_method == "fork":
         raise ValueError(
             "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method: "
             "workers that start later would be forked beside running threads; "
             "give 'forkserver' or 'spawn'"
         )
-    return count
+    return number

@@ -25,7 +25,7 @@ from poolwise.machine import Facts
 from poolwise.plan import Plan
 from poolwise.planner.choose import MARGIN
 from poolwise.probe import TaskProfile
-from poolwise.units import duration, plural, size
+from poolwise.units import Seconds, duration, plural, size
 
 _INDENT = 9
 
@@ -37,6 +37,9 @@ _MARK = "†"
 
 #: A share of a call below which it is not worth a word.
 _NOT_WORTH_A_WORD = 0.05
+
+#: Less CPU time of others than this is what reading the clocks leaves open.
+_NOTHING: Seconds = 20e-6
 
 
 def advice_text(
@@ -125,7 +128,7 @@ def call_lines(profile: TaskProfile, gil: bool) -> list[str]:
             f"of that {duration(profile.paging)} goes to memory that it frees and wants again: "
             "worker processes keep it"
         )
-    if profile.helpers > _NOT_WORTH_A_WORD * profile.wall:
+    if profile.helpers > max(_NOTHING, _NOT_WORTH_A_WORD * profile.wall):
         helpers = duration(profile.helpers)
         lines.append(f"its own threads and child processes use {helpers} of CPU besides")
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from poolwise.explain.importing import Reference
 from poolwise.explain.reference import reference, stub
@@ -82,26 +82,44 @@ def as_code(
     *,
     service: Seconds | None = None,
     total: int | None = None,
+    missing: Iterable[str] = (),
 ) -> str:
     """Return a program that runs `function` over inputs under `plan`.
 
     It has a function ``run(*iterables)``, which returns the results in order, and applies it to
     its command line. `service`, in seconds a call, and `total`, in calls, set the size of
-    batches where the plan leaves it open.
+    batches where the plan leaves it open. `missing` are options that the program does not have; it
+    says so, one by one.
 
     A function that can neither be imported nor written out is a stub there, and says so.
     """
     found = reference(function)
-    program = _program(plan, found, service, total)
+    notes = [*_about_parts(plan), *(f"# Not in here: {each}" for each in missing)]
+    program = _program(plan, found, service, total, notes)
     try:
         compile(program, "<by hand>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
         found = stub(function, "its source cannot stand on its own")
-        program = _program(plan, found, service, total)
+        program = _program(plan, found, service, total, notes)
     return program
 
 
-def _program(plan: Plan, found: Reference, service: Seconds | None, total: int | None) -> str:
+def _about_parts(plan: Plan) -> list[str]:
+    """Say why parts are larger than the batches of the plan, where they have to be.
+
+    A worker of poolwise has several batches at once. Here a process has one part.
+    """
+    threads = plan.threads_per_worker
+    if plan.batch_size is None or plan.batch_size >= threads:
+        return []
+    return [
+        f"# In parts of {threads}: a process has one at a time, and {threads} threads to serve."
+    ]
+
+
+def _program(
+    plan: Plan, found: Reference, service: Seconds | None, total: int | None, notes: list[str]
+) -> str:
     template = f"{_template(plan)}\n{_MAIN}"
     for name in _NAMES:
         if name in found.names:
@@ -114,7 +132,9 @@ def _program(plan: Plan, found: Reference, service: Seconds | None, total: int |
     ).replace("CALL", found.call)
     imports, _, rest = filled.strip("\n").partition("\n\n")
     title = f"# {plan}, by hand: the standard library is enough."
-    return "\n".join([title, *found.future, imports, _set_apart(found), rest.lstrip("\n"), ""])
+    return "\n".join(
+        [title, *notes, *found.future, imports, _set_apart(found), rest.lstrip("\n"), ""]
+    )
 
 
 def _set_apart(found: Reference) -> str:

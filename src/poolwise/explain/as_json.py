@@ -38,6 +38,7 @@ def run_document(record: RunRecord, code: str) -> Document:
         "done": record.done,
         "failed": record.failed,
         "lost_workers": record.lost_workers,
+        "killed_workers": record.killed_workers,
         "retried": record.retried,
         "elapsed": _figure(record.elapsed),
         "forecast": _figure(record.forecast),

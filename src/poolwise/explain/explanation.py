@@ -74,4 +74,6 @@ def _code(record: RunRecord, plan: Plan) -> str:
     from poolwise.explain.as_code import as_code
 
     service = None if record.profile is None else record.profile.wall
-    return as_code(plan, record.task.function, service=service, total=record.total)
+    return as_code(
+        plan, record.task.function, service=service, total=record.total, missing=record.missing
+    )

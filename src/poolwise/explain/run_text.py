@@ -112,8 +112,10 @@ def _counts(record: RunRecord) -> Iterator[str]:
         yield f"{plural(record.retried, 'call')} started again"
     else:
         yield "each input started once"
-    if record.lost_workers or record.plan.mechanism == "process":
+    if record.lost_workers or (record.plan.mechanism == "process" and not record.killed_workers):
         yield f"{plural(record.lost_workers, 'dead worker')}"
+    if record.killed_workers:
+        yield f"{plural(record.killed_workers, 'worker')} killed for a limit or a cancelled call"
 
 
 # ---- the timeline --------------------------------------------------------------------------------

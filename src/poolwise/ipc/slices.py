@@ -31,7 +31,8 @@ def _slices(timeout: Seconds | None) -> Iterator[Seconds]:
     if timeout is None:
         while True:
             yield LOOK_UP
-    left, until = timeout, monotonic() + timeout
+    left = float(timeout)  # one of NumPy's may have no digits left for the clock
+    until = monotonic() + left
     while left > 0:  # once at least, however long this thread is kept off
         yield min(left, LOOK_UP)
         left = until - monotonic()
