@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from _poolwise_worker import buffers, transfer
+from _poolwise_worker.script import WORD
 from poolwise.task import Columns
 from poolwise.timing.clock import Clock
 from poolwise.units import Bytes, Seconds
@@ -107,7 +108,7 @@ def _size_of_pickle(value: object) -> Bytes:
     beside: list[pickle.PickleBuffer] = []
     with suppress(Exception):
         data = pickle.dumps(value, 5, buffer_callback=beside.append)
-        if b"__main__" not in data:
+        if WORD not in data:
             return len(data) + sum(buffer.raw().nbytes for buffer in beside)
     # Sent by value, because a reference would not resolve over there; or not at all.
     return len(transfer.dumps(value))
