@@ -22,6 +22,7 @@ from collections import deque
 
 from _poolwise_worker import transfer
 from _poolwise_worker.parts import pickled
+from _poolwise_worker.script import WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def dumps(
             plain = False
         else:
             if len(data) < THRESHOLD:
-                plain = way.shares_main or b"__main__" not in data
+                plain = way.shares_main or WORD not in data
                 if plain and not noticed:
                     return data
     # In parts, `bytes` of a megabyte are not copied here; that takes a microsecond more.

@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import FunctionType, ModuleType
 from weakref import WeakSet
 
-from _poolwise_worker import state
+from _poolwise_worker import dynamic, script, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,26 +49,26 @@ def _picklers() -> dict[str, Any]:
     global _made
     if _made is not None:
         return _made
-    import cloudpickle
+    Dynamic: Any = dynamic.pickler()
 
-    class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    class ByValue(Dynamic):  # type: ignore[misc]  # cloudpickle has no types
         left: frozenset[str]
 
         def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
             # One for all of the pickle: another thread may have another ``__main__`` for a while,
             # as `runpy` and the ``%run`` of notebooks do.
-            self.main = _main_globals()
+            self.main = script.variables()
             self.globals_ref[id(self.main)] = _MainGlobals()
 
         def reducer_override(self, obj: object) -> object:
-            if isinstance(obj, _Cached) and obj.__module__ == "__main__":
+            if isinstance(obj, _Cached) and script.is_named(obj.__module__):
                 # Otherwise it would go by reference, as all that says so does.
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
             if not isinstance(obj, FunctionType | type):
                 return super().reducer_override(obj)
             reduced = _at_one_moment(super().reducer_override, obj)
-            by_value = isinstance(reduced, tuple) and len(reduced) == 6
+            by_value = isinstance(reduced, tuple) and len(reduced) == dynamic.PARTS
             if isinstance(obj, type) and by_value and _is_mains(obj):
                 return (*reduced[:5], _set_class)
             return reduced
@@ -88,13 +88,13 @@ def _picklers() -> dict[str, Any]:
                 return NotImplemented  # by reference
             return super().reducer_override(obj)
 
-    class ToCaller(cloudpickle.Pickler):  # type: ignore[misc]  # as above
+    class ToCaller(Dynamic):  # type: ignore[misc]  # as above
         def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
 
         def reducer_override(self, obj: object) -> object:
             if isinstance(obj, type) and obj in _of_caller:
-                return _in_main, (obj.__qualname__,)
+                return script.find, (obj.__qualname__,)
             if not isinstance(obj, FunctionType | type):
                 return super().reducer_override(obj)
             return _at_one_moment(super().reducer_override, obj)
@@ -145,25 +145,21 @@ def _is_where_it_says(definition: Any) -> bool:
     module = definition.__module__
     if "." in module and module.rpartition(".")[0] not in sys.modules:
         return False  # under a name that cannot be imported
-    found: object = sys.modules.get(module)
+    found: object = script.Variables() if script.is_named(module) else sys.modules.get(module)
     for name in definition.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is definition
 
 
 def _is_mains(cls: type) -> bool:
-    return cls.__module__ == "__main__" and _is_where_it_says(cls)
+    return script.is_named(cls.__module__) and _is_where_it_says(cls)
 
 
 class _MainGlobals:
     """Becomes the globals of ``__main__``, wherever it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
-        return _main_globals, ()
-
-
-def _main_globals() -> dict[str, object]:
-    return vars(sys.modules["__main__"])
+        return script.variables, ()
 
 
 #: Classes here that are copies of what the caller's ``__main__`` has. Added to by whichever thread
@@ -178,13 +174,6 @@ def _set_class(cls: type, state: object) -> type:
     _of_caller.add(cls)
     done: type = _class_setstate(cls, state)
     return done
-
-
-def _in_main(qualname: str) -> object:
-    found: object = sys.modules["__main__"]
-    for name in qualname.split("."):
-        found = getattr(found, name)
-    return found
 
 
 def _set_state(function: FunctionType, parts: tuple[dict[str, object], dict[str, Any]]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from _pickle import Pickler
 from itertools import pairwise
 
+from _poolwise_worker.script import WORD
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pickle import PickleBuffer
@@ -98,5 +100,5 @@ def _mentions_main(parts: Parts) -> bool:
     Between frames lie large objects, and opcodes only where they are too few for the word.
     """
     return any(
-        b"__main__" in part for number, part in enumerate(parts) if not number or part[:1] == _FRAME
+        WORD in part for number, part in enumerate(parts) if not number or part[:1] == _FRAME
     )

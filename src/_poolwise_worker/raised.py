@@ -7,6 +7,8 @@ left out. So a table of all that hang together travels, each made again without 
 
 from __future__ import annotations
 
+from types import MemberDescriptorType
+
 from _poolwise_worker import transfer
 from _poolwise_worker.transfer import loads
 
@@ -91,7 +93,7 @@ def _pickle(error: BaseException) -> bytes | None:
     without what cannot.
     """
     try:
-        whole = _Rebuilt(error, error.args, vars(error)) if _can_be_rebuilt(error) else error
+        whole = _Rebuilt(error, error.args, _attributes(error)) if _can_be_rebuilt(error) else error
         data = transfer.to_caller.dumps(whole)
         loads(data)
     except Exception:
@@ -108,8 +110,9 @@ def _pickle_stand_in(error: BaseException) -> bytes | None:
         each if _travels(each) else _told(left, f"args[{place}]", each)
         for place, each in enumerate(error.args)
     )
-    state = {name: each for name, each in vars(error).items() if _travels(each)}
-    left += (f".{name}" for name in vars(error) if name not in state)
+    attributes = _attributes(error)
+    state = {name: each for name, each in attributes.items() if _travels(each)}
+    left += (f".{name}" for name in attributes if name not in state)
     notes = [each for each in state.get("__notes__", ()) if isinstance(each, str)]
     state["__notes__"] = [*notes, f"(could not be sent from its worker: {', '.join(left)})"]
     try:
@@ -151,8 +154,25 @@ class _Rebuilt:
 def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
     error = _in_c(cls).__new__(cls, *args)
     error.args = args
+    for name in _slots(cls) & state.keys():
+        object.__setattr__(error, name, state.pop(name))
     vars(error).update(state)
     return error
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    slots = {name: getattr(error, name) for name in _slots(type(error)) if hasattr(error, name)}
+    return {**vars(error), **slots}
+
+
+def _slots(cls: type) -> set[str]:
+    return {
+        name
+        for each in cls.__mro__
+        if each.__flags__ & _IN_PYTHON
+        for name, value in list(vars(each).items())
+        if isinstance(value, MemberDescriptorType)
+    }
 
 
 def _in_c(cls: type) -> type:

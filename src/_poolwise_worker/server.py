@@ -41,7 +41,7 @@ from _socket import (
 from errno import EMFILE
 from marshal import loads as unmarshal
 
-from _poolwise_worker import transfer
+from _poolwise_worker import script, transfer
 from _poolwise_worker.front_door import (
     DESCRIPTORS,
     ENDED,
@@ -339,6 +339,7 @@ def _execute(threads: int, descriptors: list[int], *, guarded: bool) -> None:
 
 def be_worker(threads: int, descriptors: list[int], *, guarded: bool) -> None:
     """Be a worker in an interpreter of its own."""
+    script.have_both_names()
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     code = 1
@@ -361,6 +362,7 @@ def main(front_fd: int) -> None:
     _handle_signals()
     pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
     front_fd = _above_standard(front_fd)
+    script.have_both_names()
     # What every worker needs for its first task.
     _preload(["warnings", "_poolwise_worker.apply", "_poolwise_worker.state"])
     _serve(front_fd)

@@ -17,7 +17,7 @@ from _socket import (
 )
 from _struct import Struct, iter_unpack, pack
 
-from _poolwise_worker import transfer
+from _poolwise_worker import script, transfer
 from _poolwise_worker.descriptors import MOST, Parcel, collecting, providing
 
 TYPE_CHECKING = False
@@ -72,6 +72,7 @@ def main(descriptor: int, life: int) -> None:
     """Run the call that comes through `descriptor`; killed when the other end of `life` closes."""
     from _poolwise_worker.worker import die_with
 
+    script.have_both_names()
     os.set_inheritable(descriptor, False)
     os.set_inheritable(life, False)
     die_with(life)

@@ -6,12 +6,11 @@ import marshal
 import sys
 from _thread import RLock, allocate_lock
 
-from _poolwise_worker import transfer
+from _poolwise_worker import script, transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
     from typing import Any, TypeAlias, TypeVar
 
     from _poolwise_worker.snapshots import SharedPickle
@@ -57,7 +56,7 @@ def bring(version: int, places: Places) -> Callable[[T], T]:
                 with _setting:  # those of `__main__` may be set by `set_new`, too
                     if before != sign:
                         _put(_module(name), path, kind, data)
-                        if name == "__main__":
+                        if name == script.NAME:
                             _fingerprints.pop(path, None)
                     _brought[name, path] = version, sign
     return _itself
@@ -90,18 +89,20 @@ def set_new(variables: dict[str, object], brought: dict[str, tuple[object, bytes
                 continue
             gone.append(variables.get(name))
             variables[name] = value
-            _brought.pop(("__main__", name), None)
+            _brought.pop((script.NAME, name), None)
             if fingerprint is not None:
                 _fingerprints[name] = fingerprint
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str) -> Any:
+    if name == script.NAME:
+        return script.Variables()
     if name not in sys.modules:
         __import__(name)
     return sys.modules[name]
 
 
-def _put(module: ModuleType, path: str, kind: int, data: Data) -> None:
+def _put(module: Any, path: str, kind: int, data: Data) -> None:
     if not isinstance(data, bytes):
         owner, _, name = path.rpartition(".")
         setattr(_at(module, owner), name, data.load())
@@ -126,7 +127,7 @@ def _put(module: ModuleType, path: str, kind: int, data: Data) -> None:
         setattr(holder, name, transfer.loads(data))
 
 
-def _at(module: ModuleType, path: str) -> Any:
+def _at(module: Any, path: str) -> Any:
     """Return what lies at `path`; under a method, its function."""
     thing: Any = module
     for name in path.split(".") if path else ():
@@ -134,7 +135,7 @@ def _at(module: ModuleType, path: str) -> Any:
     return getattr(thing, "__func__", thing)
 
 
-def _put_code(module: ModuleType, path: str, data: bytes) -> None:
+def _put_code(module: Any, path: str, data: bytes) -> None:
     code, defaults, keyword_defaults = marshal.loads(data)
     function = _at(module, path)
     if function.__code__ != code:

@@ -11,6 +11,8 @@ import sys
 from _pickle import dumps as _dumps
 from _pickle import loads
 
+from _poolwise_worker.script import WORD
+
 __all__ = [
     "BETWEEN_FORKS",
     "TO_CALLER",
@@ -72,7 +74,7 @@ def describe(error: BaseException) -> str:
 class Pickling:
     """How objects are pickled in one direction.
 
-    A plain pickle that mentions ``__main__`` refers to a module that differs between caller and
+    A plain pickle that mentions the main script refers to a module that differs between caller and
     worker, unless `shares_main`. Looking for the word in the bytes costs a memory scan; a hook on
     every object would cost a Python call for each. A false alarm costs a slower pickle, nothing
     else.
@@ -99,7 +101,7 @@ class Pickling:
         """
         try:
             data = _dumps(value, 5)
-            if self.shares_main or b"__main__" not in data:
+            if self.shares_main or WORD not in data:
                 return data
         except Exception:  # whatever it was, cloudpickle may do better
             pass

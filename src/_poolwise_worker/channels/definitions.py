@@ -14,7 +14,7 @@ import sys
 from types import CodeType, FunctionType
 from weakref import WeakSet
 
-from _poolwise_worker import PROGRAM
+from _poolwise_worker import PROGRAM, dynamic, script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from pickle import PickleBuffer
     from typing import Any, TypeAlias
 
-    #: A program, the file of its ``__main__``, and a name there.
-    Place: TypeAlias = tuple[bytes, str, str]
-
-#: What an object is made of before its state is set; so `cloudpickle` pickles by value.
-_PARTS = 6
+    #: A program, the file of its main script, whether `multiprocessing` has run that again, and a
+    #: name there.
+    Place: TypeAlias = tuple[bytes, str, bool, str]
 
 
 def dumps(value: object, keep: Callable[[PickleBuffer], bool]) -> bytes:
@@ -43,18 +41,16 @@ _made: list[Any] = []
 
 
 def _pickler() -> Any:
-    """Return the pickler, made on first need: importing `cloudpickle` takes 20 ms."""
     if _made:
         return _made[0]
-    import cloudpickle
 
-    class ForAnyone(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    class ForAnyone(dynamic.pickler()):  # type: ignore[misc]  # cloudpickle has no types
         def __init__(self, file: io.BytesIO, keep: Callable[[PickleBuffer], bool]) -> None:
             super().__init__(file, 5, buffer_callback=keep)
 
         def reducer_override(self, obj: object) -> object:
             reduced = super().reducer_override(obj)
-            if not isinstance(reduced, tuple) or len(reduced) != _PARTS:
+            if not isinstance(reduced, tuple) or len(reduced) != dynamic.PARTS:
                 return reduced
             make, args, *state, _ = reduced
             if isinstance(obj, type):
@@ -72,17 +68,20 @@ def _pickler() -> Any:
 
 def _place(definition: type | FunctionType) -> Place | None:
     name = definition.__qualname__
-    return (PROGRAM, _file(), name) if _in_main(name) is definition else None
+    if _in_main(name) is not definition:
+        return None
+    return PROGRAM, _file(), script.is_run_again(), name
 
 
 def _file() -> str:
-    return getattr(sys.modules["__main__"], "__file__", None) or ""
+    return getattr(sys.modules[script.NAME], "__file__", None) or ""
 
 
 def _in_main(name: str) -> object:
-    found: object = sys.modules["__main__"]
-    for step in name.split("."):
-        found = getattr(found, step, None)
+    try:
+        found: object = script.find(name)
+    except AttributeError:
+        return None
     return found
 
 
@@ -93,13 +92,13 @@ _new: WeakSet[Any] = WeakSet()
 
 
 def _found(place: Place | None) -> object:
-    """Return what this process has there, if it has the same ``__main__``: it is the program that
-    pickled, or a fork of it; or `multiprocessing` has run the same file for it.
+    """Return what this process has there, if it has the same main script: it is the program that
+    pickled, or a fork of it; or `multiprocessing` has run the same file again, here or there.
     """
     if place is None:
         return None
-    program, file, name = place
-    again = sys.modules["__main__"].__name__ == "__mp_main__" and file == _file() != ""
+    program, file, run_again, name = place
+    again = (run_again or script.is_run_again()) and file == _file() != ""
     return _in_main(name) if program == PROGRAM or again else None
 
 

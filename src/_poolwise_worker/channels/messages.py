@@ -13,6 +13,7 @@ from marshal import loads as unmarshal
 from _poolwise_worker import culprit
 from _poolwise_worker.channels import definitions
 from _poolwise_worker.errors import TransferError
+from _poolwise_worker.script import WORD
 from _poolwise_worker.transfer import describe
 
 TYPE_CHECKING = False
@@ -150,7 +151,7 @@ def _pickled(item: object, keep_inside: Any, buffers: list[memoryview]) -> bytes
     """Pickle plainly, or by value what another process might not find by reference."""
     try:
         data = _dumps(item, 5, buffer_callback=keep_inside)
-        if b"__main__" not in data:
+        if WORD not in data:
             return data
     except Exception:  # whatever it was, cloudpickle may do better
         pass

@@ -12,6 +12,7 @@ from _poolwise_worker.channels import definitions
 from _poolwise_worker.channels.locks import Lock
 from _poolwise_worker.channels.memory import create, mapped, shared_view
 from _poolwise_worker.errors import TransferError
+from _poolwise_worker.script import WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _taken_apart(obj: object) -> tuple[Any, list[memoryview]]:
     try:
         try:
             data = dumps(obj, 5, buffer_callback=keep_inside)
-            if b"__main__" not in data:
+            if WORD not in data:
                 return data, buffers
         except Exception:  # whatever it was, cloudpickle may do better
             pass

@@ -8,6 +8,7 @@ from time import perf_counter
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
+from _poolwise_worker import script
 from _poolwise_worker.apply import apply
 from _poolwise_worker.state import ModuleState, Places
 from poolwise.mechanisms.carried import Applying, ApplyingOne, Brought, Carried
@@ -140,7 +141,7 @@ class Reach:
         """
         return (
             not self._heavy
-            and getattr(function, "__module__", None) != "__main__"
+            and not script.is_named(getattr(function, "__module__", None))
             and _is_kept_by_its_module(function)
         )
 

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from _poolwise_worker import transfer
+from _poolwise_worker.script import WORD
 from poolwise.mechanisms.module_state import variables_of
 from poolwise.probe import Picture, TooLarge, picture
 from poolwise.probe.payload import copying
@@ -91,11 +92,11 @@ def _picture(thing: object) -> Picture | None:
         return None
     except Exception:  # whatever it was, cloudpickle may do better
         pass
-    if found is not None and b"__main__" not in found.data:
+    if found is not None and WORD not in found.data:
         return found
     try:
-        import cloudpickle
+        from _poolwise_worker.dynamic import pickler
 
-        return picture(thing, _LARGEST, pickler=cloudpickle.Pickler)
+        return picture(thing, _LARGEST, pickler=pickler())
     except Exception:
         return None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, MethodType
 
+from _poolwise_worker import script
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -78,7 +80,7 @@ def _home(thing: object) -> _Home | None:
     owner = getattr(thing, "__self__", None)
     owner = owner if isinstance(owner, type) else getattr(thing, "__objclass__", thing)
     name = getattr(thing, "__module__", None) or getattr(owner, "__module__", None)
-    if not isinstance(name, str) or name in ("__main__", "__mp_main__"):
+    if not isinstance(name, str) or script.is_named(name):
         return None
     module = sys.modules.get(name)
     if module is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from _poolwise_worker import script
 from _poolwise_worker.apply import apply, applying
 from _poolwise_worker.state import ModuleState, bring
 
@@ -55,7 +56,7 @@ class Applying:
         self._brought = Brought(state)
         self.__qualname__ = name
         #: The variables of ``__main__`` that functions of its calls need not bring.
-        self.left = frozenset(state[1].get("__main__", ()))
+        self.left = frozenset(state[1].get(script.NAME, ()))
 
     def __reduce__(self) -> tuple[object, tuple[object]]:
         return self._brought, (apply,)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import TypeAlias
 
+from _poolwise_worker import script
 from poolwise.mechanisms.reached import is_the_users, names_reached_by
 from poolwise.task import Task
 
@@ -35,12 +36,12 @@ class Definitions:
         """Return all there are, for a fork of this process."""
         definitions = cls()
         definitions.note({})
-        definitions._main = definitions._known["__main__"] = _of_module("__main__")
+        definitions._main = definitions._known[script.NAME] = _of_module(script.NAME)
         return definitions
 
     def hold(self, tasks: Iterable[Task]) -> bool:
         """Whether what `tasks` use is still the same, as far as it was known."""
-        if self._main is not None and not _same(self._main, _of_module("__main__")):
+        if self._main is not None and not _same(self._main, _of_module(script.NAME)):
             return False
         for task in tasks:
             for module, path, value in names_reached_by(task.function):
@@ -74,7 +75,7 @@ class Definitions:
 
 
 def _of_module(name: str) -> Meanings:
-    variables = vars(sys.modules[name])
+    variables = script.variables_of(name)
     return {
         key: _identity(value)
         for key, value in list(variables.items())
@@ -107,7 +108,7 @@ def _identity(value: object) -> tuple[object, ...]:
     if isinstance(value, ModuleType):
         return (value,)
     if isinstance(value, type):
-        if not (value.__module__ == "__main__" or is_the_users(value.__module__)):
+        if not (script.is_named(value.__module__) or is_the_users(value.__module__)):
             return (value,)
         return (value, *(_attribute(name, each) for name, each in list(vars(value).items())))
     cells = getattr(value, "__closure__", None) or ()

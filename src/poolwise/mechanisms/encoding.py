@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from _poolwise_worker import transfer, wire
+from _poolwise_worker import script, transfer, wire
 from _poolwise_worker.apply import apply
 from _poolwise_worker.descriptors import dump
 from _poolwise_worker.exchange import Exchange
@@ -124,7 +124,7 @@ class Encoder:
         def dumps() -> bytes:
             version, places = state(function) or (0, {})
             carried = Carried(Brought((version, places)), function)
-            left = way.without(frozenset(places.get("__main__", ())))
+            left = way.without(frozenset(places.get(script.NAME, ())))
             return snapshots.dumps((carried, *others) if others else carried, left)
 
         return dump(dumps)

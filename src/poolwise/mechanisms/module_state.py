@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from inspect import isroutine
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
-from _poolwise_worker import parts, transfer
+from _poolwise_worker import parts, script, transfer
 from _poolwise_worker.snapshots import SharedPickle
 from _poolwise_worker.state import CODE, MODULE, VALUE, Data, ModuleState, Places
 from poolwise.mechanisms import snapshots
@@ -103,7 +103,7 @@ def _entries(
     to be sent.
     """
     for module, path, value in names_reached_by(function, reads):
-        if module == "__main__" or (module and is_the_users(module)):
+        if module == script.NAME or (module and is_the_users(module)):
             yield module, path, value, _entry(module, path, value, pickles)
 
 
@@ -114,8 +114,9 @@ def _put(places: Places, module: str, path: str, entry: tuple[int, Data] | None)
 
 def _value_at(module: str, path: str) -> object:
     """Return what lies there now, `ABSENT` if nothing does."""
-    thing: object = sys.modules.get(module)
-    for name in path.split("."):
+    first, *others = path.split(".")
+    thing: object = script.variables_of(module).get(first, ABSENT)
+    for name in others:
         thing = vars(thing).get(name, ABSENT) if isinstance(thing, ModuleType | type) else ABSENT
     return thing
 
@@ -124,11 +125,11 @@ def _is_settled(module: str, path: str, value: object, reads: Reads) -> bool:
     """Whether the entry of a value is the same for as long as `reads` hold: it is a constant, or
     code, or what is found by its name on the other side as well.
     """
-    if module == "__main__" and not _is_variable(value):
+    if module == script.NAME and not _is_variable(value):
         return True  # it has none
     if not isinstance(value, FunctionType | BuiltinFunctionType | type):
         return isinstance(value, ModuleType) or is_constant(value)
-    if value.__module__ == "__main__":
+    if script.is_named(value.__module__):
         return False  # it goes by value
     if isinstance(value, FunctionType):
         home = home_of(value, reads)
@@ -165,7 +166,7 @@ class _Pickles:
 
 def _large_variable(path: str, value: object, pickles: _Pickles) -> tuple[int, Data] | None:
     """Return what is to be brought of a variable of ``__main__``; ``None``: it is not large."""
-    if not _is_variable(value) or vars(sys.modules["__main__"]).get(path) is not value:
+    if not _is_variable(value) or script.variables().get(path) is not value:
         return None
     try:
         with transfer.looking():
@@ -202,7 +203,7 @@ def variables_of(function: Callable[..., object]) -> Iterator[tuple[str, object]
     """
     for module, path, value in names_reached_by(function):
         if _is_variable(value):
-            yield path if module in ("", "__main__") else f"{module}.{path}", value
+            yield path if module in ("", script.NAME) else f"{module}.{path}", value
 
 
 def _is_variable(value: object) -> bool:
@@ -223,7 +224,7 @@ def mock_in(function: Callable[..., object]) -> str | None:
 
 
 def _entry(module: str, path: str, value: object, pickles: _Pickles) -> tuple[int, Data] | None:
-    if module == "__main__":
+    if module == script.NAME:
         return _large_variable(path, value, pickles)
     if isinstance(value, ModuleType):
         return MODULE, value.__name__.encode()

@@ -11,6 +11,7 @@ from inspect import isroutine
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TypeAlias
 
+from _poolwise_worker import script
 from poolwise.mechanisms.reads import ABSENT, READER, Reader
 
 #: Module, path in it, and what is there.
@@ -43,6 +44,7 @@ def home_of(function: FunctionType, reads: Reader = READER) -> tuple[str, str] |
     inside what a decorator has put there. Runs no code of the user's.
     """
     found = reads.get(sys.modules, function.__module__)
+    module = script.usual(function.__module__)
     path = function.__qualname__
     for name in path.split("."):
         found = reads.get(vars(found), name) if isinstance(found, ModuleType | type) else None
@@ -57,7 +59,7 @@ def home_of(function: FunctionType, reads: Reader = READER) -> tuple[str, str] |
                 break
             part, suffix = wrapped, f"{suffix}.__wrapped__"
         else:
-            return function.__module__, path + suffix
+            return module, path + suffix
     return None
 
 
@@ -86,7 +88,7 @@ def _places_at(thing: object, waiting: list[object], reads: Reader) -> Iterable[
 
 
 def _places_of_function(function: FunctionType, reads: Reader) -> Iterator[Place]:
-    if function.__module__ != "__main__" and not is_the_users(function.__module__):
+    if not (script.is_named(function.__module__) or is_the_users(function.__module__)):
         return
     reads.function(function)
     home = home_of(function, reads)
@@ -107,16 +109,17 @@ def _places_of_function(function: FunctionType, reads: Reader) -> Iterator[Place
             yield "", "", each
             if isinstance(each, ModuleType):
                 modules.append(each)
+    module = script.usual(str(variables.get("__name__")))
     for name, value in reads.some(variables, names):
         if isinstance(value, ModuleType):
             modules.append(value)
-        yield str(variables.get("__name__")), name, value
-    for module in modules:  # which grows: a module may hold another
-        if is_the_users(module.__name__):
-            for name, value in reads.some(vars(module), names):
+        yield module, name, value
+    for each in modules:  # which grows: a module may hold another
+        if is_the_users(each.__name__):
+            for name, value in reads.some(vars(each), names):
                 if isinstance(value, ModuleType) and value not in modules:
                     modules.append(value)
-                yield module.__name__, name, value
+                yield each.__name__, name, value
 
 
 def _imported(
@@ -130,7 +133,7 @@ def _imported(
 
 
 def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterator[Place]:
-    if cls.__module__ != "__main__" and not is_the_users(cls.__module__):
+    if not (script.is_named(cls.__module__) or is_the_users(cls.__module__)):
         return
     waiting += cls.__bases__
     at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
@@ -144,7 +147,7 @@ def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterato
         else:  # data, but not what is the machinery of classes
             strange = not (name.startswith("_") or hasattr(type(value), "__get__"))
         if at_home and strange:
-            yield cls.__module__, path, value
+            yield script.usual(cls.__module__), path, value
 
 
 def parts_of(value: object) -> Iterator[tuple[str, object]]:
@@ -196,7 +199,7 @@ _STANDARD = os.path.dirname(os.__file__) + os.sep
 def is_the_users(module: str) -> bool:
     """Whether a module is the user's own code, in a file that workers can import too."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    if module == "__main__" or file is None or file.startswith(_STANDARD):
+    if script.is_named(module) or file is None or file.startswith(_STANDARD):
         return False
     if module.partition(".")[0] in ("poolwise", "_poolwise_worker"):
         return False

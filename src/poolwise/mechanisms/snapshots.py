@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from _poolwise_worker.parts import InParts
 from _poolwise_worker.parts import pickled as pickled_in_parts
+from _poolwise_worker.script import WORD
 from _poolwise_worker.snapshots import Read, SharedPickle, Snapshot
 from _poolwise_worker.transfer import Pickling
 from poolwise.units import Bytes
@@ -109,7 +110,7 @@ def _small(value: object, way: Pickling) -> bytes | None:
         data = pickle.dumps(value, 5, buffer_callback=beside.append)
     except Exception:  # as in `Pickling.dumps`
         return None
-    if beside or len(data) >= LARGE or (not way.shares_main and b"__main__" in data):
+    if beside or len(data) >= LARGE or (not way.shares_main and WORD in data):
         return None
     return data
 

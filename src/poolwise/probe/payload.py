@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from _poolwise_worker import buffers, transfer
+from _poolwise_worker.script import WORD
 from poolwise.task import Columns
 from poolwise.timing.clock import Clock
 from poolwise.units import Bytes, Seconds
@@ -97,7 +98,7 @@ def _look(value: object, clock: Clock) -> tuple[Bytes, Seconds]:
         nonlocal of_main
         beside: list[pickle.PickleBuffer] = []
         data = pickle.dumps(value, 5, buffer_callback=beside.append)
-        of_main = b"__main__" in data
+        of_main = WORD in data
         return len(data) + sum(buffer.raw().nbytes for buffer in beside)
 
     with transfer.looking():

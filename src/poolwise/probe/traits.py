@@ -11,7 +11,7 @@ import sys
 import threading
 from types import FunctionType, ModuleType
 
-from _poolwise_worker import transfer
+from _poolwise_worker import script, transfer
 from _poolwise_worker.seeded import Seeded
 from poolwise.mechanisms.module_state import mock_in
 from poolwise.mechanisms.reached import is_the_users, names_reached_by
@@ -77,7 +77,7 @@ def carrying_refusal(task: Task) -> Refusal | None:
     if refusal is not None:
         return refusal
     for module, path, value in names_reached_by(task.function):
-        if not is_the_users(module) and module != "__main__":
+        if not is_the_users(module) and module != script.NAME:
             continue
         if not isinstance(value, _ALIKE) and not _can_be_pickled(value):
             return Refusal(

@@ -23,6 +23,7 @@ from types import (
     ModuleType,
 )
 
+from _poolwise_worker import script
 from poolwise.machine.fingerprint import digest
 
 #: Functions in closures of functions in closures are followed so far.
@@ -101,7 +102,7 @@ def _module(inner: object) -> str:
     if isinstance(owner, BuiltinFunctionType):
         return str(name or type(owner.__self__).__module__)
     module = sys.modules.get(name) if isinstance(name, str) else None
-    if name == "__main__":
+    if script.is_named(name):
         return _main(module)
     if module is None or (isinstance(owner, FunctionType) and not _has_file(module)):
         return ""
