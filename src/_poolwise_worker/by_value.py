@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from io import TextIOWrapper
 from types import FunctionType, ModuleType
 from weakref import WeakSet
 
@@ -53,6 +54,7 @@ def _picklers() -> dict[str, Any]:
 
     class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
         left: frozenset[str]
+        dispatch_table = reducers()
 
         def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
@@ -89,6 +91,8 @@ def _picklers() -> dict[str, Any]:
             return super().reducer_override(obj)
 
     class ToCaller(cloudpickle.Pickler):  # type: ignore[misc]  # as above
+        dispatch_table = reducers()
+
         def __init__(self, file: Any, keep: KeepInBand | None) -> None:
             super().__init__(file, 5, buffer_callback=keep)
 
@@ -108,6 +112,25 @@ def _picklers() -> dict[str, Any]:
     made = {"worker": ByValue, "fork": BetweenForks, "older fork": Current, "caller": ToCaller}
     _made = made
     return made
+
+
+def reducers() -> Any:
+    """Return how `cloudpickle` takes apart what has no way of its own, but for text files.
+
+    It copies what one that is read has in it, and each copy would be read from the same place on.
+    Binary files, and those that are written, it refuses: so are these.
+    """
+    import cloudpickle
+
+    return cloudpickle.Pickler.dispatch_table.new_child({TextIOWrapper: _file})
+
+
+def _file(file: TextIOWrapper) -> tuple[object, tuple[object, str]]:
+    """Standard output and error are those of whoever reads; no other file can be sent."""
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError("cannot pickle '_io.TextIOWrapper' object")
 
 
 #: So often a definition is looked at again that another thread has changed meanwhile. To look takes
