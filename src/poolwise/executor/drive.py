@@ -256,6 +256,7 @@ class Drive(Iterator[Iterator[object]]):
             finished=finished,
             total=self._total,
             remembered=None if auto is None else auto.remembered,
+            partly=() if auto is None else auto.partly,
         )
 
 

@@ -45,7 +45,8 @@ class RunRecord:
     pinned, or the work was over before there was anything to choose. `forecast` is the total
     makespan that was predicted when the choice was made. `retried` counts starts beyond the first.
     `remembered` is what an earlier run taught, where this one went on from it; `kept` says whether
-    what this one taught is remembered.
+    what this one taught is remembered. `partly` names what calls can reach and was too large to be
+    looked at in full.
     """
 
     task: Task
@@ -67,3 +68,4 @@ class RunRecord:
     total: int | None
     remembered: Entry | None = None
     kept: bool = False
+    partly: tuple[str, ...] = ()
