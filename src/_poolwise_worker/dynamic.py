@@ -5,11 +5,16 @@ of such a copy, sent back, do not fit into the class that has slots.
 
 The file of a function: tracebacks would show no lines, and `inspect` would find no source.
 
+Not text files that are read: `cloudpickle` copies what they have in them, and each copy would be
+read from the same place on. Binary files, and those that are written, it refuses: so are these.
+
 And the main script goes by value under both of its names.
 """
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from types import CodeType, FunctionType, MemberDescriptorType
 
 from _poolwise_worker import script
@@ -39,7 +44,7 @@ def pickler() -> Any:
 
     class Dynamic(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
         dispatch_table = cloudpickle.Pickler.dispatch_table.new_child(
-            {CodeType: _code, TypeVar: _type_variable}
+            {CodeType: _code, TypeVar: _type_variable, TextIOWrapper: _text_file}
         )
 
         def reducer_override(self, obj: Any) -> Any:
@@ -99,3 +104,11 @@ def _type_variable(variable: Any) -> tuple[Any, ...]:
         return cloudpickle._make_typevar, cloudpickle._decompose_typevar(variable)
     reduced: tuple[Any, ...] = cloudpickle._typevar_reduce(variable)
     return reduced
+
+
+def _text_file(file: TextIOWrapper) -> tuple[object, tuple[object, str]]:
+    """Standard output and error are those of whoever reads; no other file can be sent."""
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError("cannot pickle '_io.TextIOWrapper' object")

@@ -189,6 +189,13 @@ def test_the_text_ends_with_what_was_not_checked_and_how_to_pin() -> None:
     assert pin == f'pin plan="{record.plan.spec}" · the same by hand: .code'
 
 
+def test_the_text_says_what_was_too_large_to_be_looked_at_in_full() -> None:
+    *_, unchecked, _ = str(explain_run(replace(a_run(), partly=("TABLE",)))).splitlines()
+    assert unchecked.endswith("(files, databases), all of what is large (TABLE)")
+    *_, unchecked, _ = str(explain_run(replace(a_run(), partly=tuple("abcde")))).splitlines()
+    assert unchecked.endswith("all of what is large (a, b, c and 2 more)")
+
+
 def test_a_command_is_told_how_to_pin_in_a_command() -> None:
     record = a_run()
     in_python = str(explain_run(record)).splitlines()

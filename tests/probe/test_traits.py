@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
-from poolwise.probe import pickling_refusal, read_traits
+import poolwise
+from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
 from poolwise.task import Task, TaskTraits
 
 LOCK = threading.Lock()
@@ -156,6 +159,40 @@ def test_what_does_not_pickle_is_for_threads(function: Callable[..., object]) ->
     assert refusal is not None
     assert "cannot be pickled" in refusal.reason
     assert refusal.remedy == "use threads or a plain loop"
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "a"])
+def test_a_file_that_is_read_in_turn_stays_here(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lines").write_text("1\n2\n")
+    with open(tmp_path / "lines", mode) as file:
+        refusal = pickling_refusal(Task(closure_over(file)))
+        assert refusal is not None
+        assert "cannot be pickled" in refusal.reason
+        monkeypatch.setattr(sys.modules[__name__], "LINES", file)
+        assert pickling_refusal(Task(reads_lines)) is None
+        refusal = carrying_refusal(Task(reads_lines))
+        assert refusal is not None
+        assert "test_traits.LINES cannot be pickled" in refusal.reason
+        with pytest.raises(poolwise.PlanRefused, match="cannot be pickled"):
+            next(poolwise.map(closure_over(file), range(3), plan="process:1"))
+
+
+def test_standard_output_is_that_of_whoever_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(tmp_path / "output", "w") as output:
+        assert pickling_refusal(Task(closure_over(output))) is not None
+        monkeypatch.setattr(sys, "stdout", output)
+        assert pickling_refusal(Task(closure_over(output))) is None
+
+
+LINES: object = None
+
+
+def reads_lines(number: int) -> object:
+    return LINES
 
 
 def test_what_pickles_is_not_refused() -> None:

@@ -132,6 +132,11 @@ class Auto:
         """Whether only a plain loop will do, as calls were seen to change what they share."""
         return self._findings.refusal is not None
 
+    @property
+    def partly(self) -> tuple[str, ...]:
+        """The names of what was too large to be seen in full when changes were looked for."""
+        return self._findings.partly
+
     def steps(self) -> Iterator[None]:
         """Do everything: the whole conductor."""
         yield from self.survey()

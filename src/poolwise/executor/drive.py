@@ -285,6 +285,7 @@ class Drive(Iterator[Iterator[object]]):
             remembered=None if auto is None else auto.remembered,
             killed_workers=dispatch.killed,
             missing=self._missing,
+            partly=() if auto is None else auto.partly,
         )
 
 

@@ -13,7 +13,8 @@ class Findings:
     """What is known of one task so far. Used by the owner only; who finds something out says so
     here.
 
-    `refusal` is that of everything but the plain loop. `learned`: calls have run side by side, or
+    `refusal` is that of everything but the plain loop; `partly` names what was too large to be seen
+    in full when it was looked for changes. `learned`: calls have run side by side, or
     need not; not `conclusive` where they were too few to learn from. `strangers` are other threads
     that ran before any call did: OpenBLAS lets its own poll for 0.1 s after it was loaded, and what
     they use is not used for calls. `gil`: whether there is one.
@@ -22,6 +23,7 @@ class Findings:
     gil: bool
     profile: TaskProfile | None = None
     refusal: Refusal | None = None
+    partly: tuple[str, ...] = ()
     learned: bool = False
     conclusive: bool = True
     strangers: int = 0

@@ -48,6 +48,8 @@ class RunRecord:
     what this one taught is remembered. `lost_workers` died unasked, `killed_workers` were killed
     for a limit or because their call was cancelled. `missing` are options, as one writes them, that
     a program by hand does not have.
+    what this one taught is remembered. `partly` names what calls can reach and was too large to be
+    looked at in full.
     """
 
     task: Task
@@ -71,3 +73,4 @@ class RunRecord:
     kept: bool = False
     killed_workers: int = 0
     missing: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ class Survey:
         prepare(1)
         while watch.undecided and run(1):
             prepare(1)
-        self._findings.refusal = watch.refusal
+        self._findings.refusal, self._findings.partly = watch.refusal, watch.partly
         if sample.calls:
             self.begin_with(sample, "pilot in the caller")
 

@@ -57,6 +57,7 @@ def run_document(record: RunRecord, code: str) -> Document:
         "forecasts": [_forecast(each) for each in record.forecasts],
         "remembered": None if record.remembered is None else _entry(record.remembered),
         "kept": record.kept,
+        "partly": list(record.partly),
         "code": code,
     }
 

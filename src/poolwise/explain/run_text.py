@@ -30,6 +30,9 @@ _INDENT = 11
 #: Where long lists are broken.
 _WIDTH = 84
 
+#: So many large variables are named.
+_NAMED = 3
+
 #: Lines of the timeline that are shown of a long one, at its start and at its end.
 _FIRST, _LAST = 12, 6
 
@@ -45,11 +48,21 @@ def run_text(record: RunRecord, *, for_command: bool = False) -> str:
         parts += [dimension_lines(record)]
     parts += [
         [
-            "not checked: effects outside Python (files, databases)",
+            _unchecked(record),
             *_memory_lines(record, for_command),
         ]
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _unchecked(record: RunRecord) -> str:
+    """Say where calls may have effects that nobody looked for."""
+    text = "not checked: effects outside Python (files, databases)"
+    if not record.partly:
+        return text
+    more = len(record.partly) - _NAMED
+    named = ", ".join(record.partly[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{text}, all of what is large ({named})"
 
 
 def _memory_lines(record: RunRecord, for_command: bool) -> Iterator[str]:
