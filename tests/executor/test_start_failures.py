@@ -278,3 +278,22 @@ for more in 1, 6, 10:
     poolwise.shutdown()
 """
     run(tmp_path, LIMITS + program, method)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_idle_workers_that_cannot_be_told_all_are_not_waited_for(more: int, tmp_path: Path) -> None:
+    """They are there already, but there is no descriptor for what they are to know."""
+    program = """
+def results():
+    with poolwise.Executor(plan="process:2", idle_timeout=30) as pool:
+        return values([pool.submit(call, x).result(30) for x in range(20)])
+
+assert results() == [*range(20)]
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (spare(MORE), most))
+try:
+    assert results() == [*range(20)]
+except poolwise.PoolFailed as error:
+    assert "open no more files" in str(error), error
+"""
+    run(tmp_path, LIMITS + program.replace("MORE", str(more)))

@@ -194,12 +194,23 @@ class ProcessPool:
     # ---- starting -------------------------------------------------------------------------
 
     def _start(self, surroundings: Surroundings) -> None:
-        tasks, initializer = self._options.tasks, self._options.initializer
         worker = self._recruiter.worker()
-        encoder = self._recruiter.encoder_of(worker)
         worker.counted = bool(self._vacant)
         worker.number = self._vacant.pop() if self._vacant else next(self._numbers)
         self._workers[worker.number] = worker
+        try:
+            self._begin_with(worker, surroundings)
+        except OSError:  # no descriptor for what it is to be told, say: it would wait for ever
+            del self._workers[worker.number]
+            self._ignore(worker)
+            worker.close()
+            if worker.counted:
+                self._vacant.append(worker.number)
+            raise
+
+    def _begin_with(self, worker: WorkerLink, surroundings: Surroundings) -> None:
+        tasks, initializer = self._options.tasks, self._options.initializer
+        encoder = self._recruiter.encoder_of(worker)
         worker.listen = partial(self._listen, worker)
         worker.listen(select.POLLIN)
         keeper = worker.ends.keeper.fileno()
