@@ -678,3 +678,19 @@ def test_ctrl_c_just_before_a_result_goes_out_ends_the_run(monkeypatch: pytest.M
     for thread in set(threading.enumerate()) - before:
         thread.join(20.0)
         assert not thread.is_alive()
+
+
+def test_what_inputs_raise_comes_after_all_results() -> None:
+    def inputs() -> Iterator[int]:
+        yield from range(20)
+        raise LookupError
+
+    def call(number: int) -> int:
+        time.sleep(0.001)
+        return number
+
+    for _ in range(20):
+        got: list[int] = []
+        with pytest.raises(LookupError):
+            got.extend(poolwise.map(call, inputs()))
+        assert got == list(range(20))

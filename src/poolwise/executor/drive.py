@@ -91,6 +91,7 @@ class Drive(Iterator[Iterator[object]]):
             retries=run_options.retries,
             on_done=None if progress is None else progress.update,
         )
+        self._error: BaseException | None = None  # of the inputs, to be raised at the end
         self.ended = EndedDrive()
         self._reader = OneReader()
         self._memory = Memory(task, machine.facts) if run_options.wisdom else None
@@ -121,14 +122,16 @@ class Drive(Iterator[Iterator[object]]):
                     self.dispatch.pump()
                 return part
             if self._closed:
+                error, self._error = self._error, None
+                if error is not None:
+                    return _raising(error)
                 raise StopIteration
             try:
                 self._advance()
             except StopIteration:
                 self.close()
-                error, self._inputs.error = self._inputs.error, None
-                if error is not None:
-                    return _raising(error)
+                # Raised after all results: some may have come with the last step.
+                self._error, self._inputs.error = self._inputs.error, None
 
     def survey(self, *, verify: bool) -> tuple[Forecast, ...]:
         """Learn from a bounded sample, and forecast all inputs under every candidate.

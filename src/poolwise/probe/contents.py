@@ -14,7 +14,7 @@ Data: TypeAlias = bytes | bytearray | memoryview
 
 #: One look reads so much in full: some 0.5 ms with NumPy. So the four looks at two calls that
 #: change nothing take about 2 ms, however short calls are: that is not known before the first.
-_IN_FULL: Bytes = 16 << 20
+_IN_FULL: Bytes = 12 << 20
 
 #: Without NumPy a byte takes so many times as long.
 _DEARER = 4
