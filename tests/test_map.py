@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import threading
@@ -694,3 +695,40 @@ def test_what_inputs_raise_comes_after_all_results() -> None:
         with pytest.raises(LookupError):
             got.extend(poolwise.map(call, inputs()))
         assert got == list(range(20))
+
+
+class Job:
+    """Is in a cycle with its run."""
+
+    def __init__(self) -> None:
+        self.run = poolwise.map(self.call, range(1000), plan="process:2")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def call(self, number: int) -> int:
+        return -number
+
+
+def test_the_collector_ends_a_run_whose_workers_others_have_by_then() -> None:
+    """It finalises what is in a cycle in any order: sockets, too, of workers that were put by."""
+    wrong: list[BaseException] = []
+    done = threading.Event()
+
+    def others() -> None:
+        try:
+            while not done.is_set():
+                assert list(poolwise.map(abs, range(50), plan="process:2")) == [*range(50)]
+        except BaseException as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    for _ in range(8):
+        job = Job()
+        assert next(job.run) == 0
+        del job
+        gc.collect()
+    done.set()
+    thread.join()
+    assert not wrong

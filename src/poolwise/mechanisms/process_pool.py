@@ -198,6 +198,7 @@ class ProcessPool:
         worker.counted = bool(self._vacant)
         worker.number = self._vacant.pop() if self._vacant else next(self._numbers)
         self._workers[worker.number] = worker
+        worker.ends.hold()
         try:
             self._begin_with(worker, surroundings)
         except OSError:  # no descriptor for what it is to be told, say: it would wait for ever

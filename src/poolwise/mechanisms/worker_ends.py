@@ -61,6 +61,14 @@ class WorkerEnds:
         while self.theirs:
             os.close(self.theirs.pop())
 
+    def hold(self) -> None:
+        """Have nothing but `close` let go of them: called once they are in the hands of a pool.
+
+        A pool may be garbage, in a cycle, before it is closed. The collector finalises all that is
+        in there, in any order: sockets of workers that the pool has just put by for others, too.
+        """
+        _held.add(self)
+
     def news(self) -> list[tuple[int, int]] | None:
         """Return what the server has said, kind and value; ``None`` when it is gone."""
         try:
@@ -101,6 +109,7 @@ class WorkerEnds:
         """Let go of everything; a worker that still lives is killed."""
         with no_signals():
             _all.discard(self)
+            _held.discard(self)
             self.hand_over()
             self.end_life()
             self.keeper.close()
@@ -109,7 +118,7 @@ class WorkerEnds:
             self._marks_map.close()
 
     def __del__(self) -> None:
-        # In a process that the user forks, pools go with the threads that owned them.
+        # An exception came before they were in anybody's hands.
         if hasattr(self, "_life"):
             self.close()
 
@@ -123,6 +132,10 @@ class WorkerEnds:
 #: Added to and discarded from by their owners; a set's methods are atomic.
 _all: weakref.WeakSet[WorkerEnds] = weakref.WeakSet()
 
+#: Those that are in the hands of pools, or wait for the next one; added to and discarded from in
+#: the same way.
+_held: set[WorkerEnds] = set()
+
 
 def there_are() -> bool:
     """Whether any worker may live."""
@@ -134,6 +147,7 @@ def _after_fork() -> None:
     for ends in list(_all):
         ends._after_fork()
     _all.clear()
+    _held.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
