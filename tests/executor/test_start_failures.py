@@ -297,3 +297,20 @@ except poolwise.PoolFailed as error:
     assert "open no more files" in str(error), error
 """
     run(tmp_path, LIMITS + program.replace("MORE", str(more)))
+
+
+def test_a_call_that_is_too_much_for_any_worker_fails_alone(tmp_path: Path) -> None:
+    """It never begins: there is no memory for what it brings."""
+    program = """
+def limit():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + (120 << 20)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where it says what it lacks
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+inputs = [b"few", bytes(400 << 20), b"more"]
+first, second, third = mapped(len, inputs, initializer=limit, on_error="return")
+assert (first, third) == (3, 4), (first, third)
+assert isinstance(second, poolwise.WorkerCrashed) and second.index == 1, second
+"""
+    run(tmp_path, LIMITS + program)

@@ -80,6 +80,7 @@ class Dispatch:
         #: What is sent ahead cannot be cancelled any more: where users may, it is kept short.
         self.looks_ahead = look_ahead is not None
         self._bound_results = bound_results  # by their size, too
+        self.keeps_results = False  # nobody takes them now, as in a survey
         self._max_concurrency = max_concurrency
         self.keep_specimen = False
         self.specimen: tuple[Columns, list[object]] | None = None
@@ -268,7 +269,7 @@ class Dispatch:
                     return
 
     def _can_send(self, lane: Lane) -> bool:
-        if self.workload.pace and self.collector.ready:  # it would wait for the next input
+        if self.workload.pace and self._result_may_go_out:  # it would wait for the next input
             return False
         return (not self.workload.exhausted or bool(self._returned)) and self.room(lane) > 0
 
@@ -301,7 +302,13 @@ class Dispatch:
     def wait(self, timeout: Seconds | None = None) -> None:
         """Wait until something has happened, at most `timeout` seconds."""
         timeout = self._flights.patience(timeout, nothing_left=self.nothing_left)
+        if not self._flights and self._result_may_go_out:
+            timeout = 0.0  # nothing has to come before that; and nothing else may
         self.inbox.wait(timeout)
+
+    @property
+    def _result_may_go_out(self) -> bool:
+        return self.collector.ready and not self.keeps_results
 
     def _size_for(self, lane: Lane) -> int:
         left = self.workload.remaining

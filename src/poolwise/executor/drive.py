@@ -145,11 +145,13 @@ class Drive(Iterator[Iterator[object]]):
         try:
             self._start()
             assert self.auto is not None
+            self.dispatch.keeps_results = True
             for _ in self.auto.survey():
                 pass
             if verify:
                 for _ in self.auto.verify():
                     pass
+            self.dispatch.keeps_results = False
             if self.auto.profile is None:
                 raise ValueError("there are no inputs to learn from")
             self._conductor = self.auto.work()

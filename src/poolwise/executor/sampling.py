@@ -45,10 +45,10 @@ def sample_of(
         with meter:  # as one stay: each that begins is many turns, beside threads that compute
             dispatch.fill()
             if lane.ready_workers and not dispatch.in_flight:
-                if not dispatch.workload.pace or not dispatch.collector.ready:
-                    break  # the look-ahead is used up, and in a survey nobody takes results
-            else:
-                dispatch.wait()
+                waits = dispatch.workload.pace and dispatch.collector.ready
+                if dispatch.keeps_results or not waits:
+                    break  # the look-ahead is used up
+            dispatch.wait()
         now = lane.observe(dispatch.clock.now())
         if now.at - began > at_most and now.calls > start.calls:
             break

@@ -425,6 +425,10 @@ class ProcessPool:
         cause = cause or worker.unable
         started = {batch: worker.started(sent) for batch, sent in worker.sent.items()}
         reading = {batch for batch, sent in worker.sent.items() if worker.was_reading(sent)}
+        if exit.code and not reading and not any(started.values()):
+            # It ended itself, and no call was at it: the frame that came next was too much for its
+            # memory, say. Sent again and again, that would end one worker after another.
+            reading = set(itertools.islice(worker.sent, 1))
         # It ended itself when it was about to be reused: nobody has to hear of that, and the next
         # stands in its place.
         idle = worker.reused and exit.code == 0 and not reading and not any(started.values())
