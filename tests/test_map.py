@@ -732,3 +732,23 @@ def test_the_collector_ends_a_run_whose_workers_others_have_by_then() -> None:
     done.set()
     thread.join()
     assert not wrong
+
+
+def test_a_run_is_ended_if_it_is_dropped_before_what_its_inputs_raised_came_out() -> None:
+    """The traceback of that holds the frames of the run, and the threads hold the inputs."""
+
+    def inputs() -> Iterator[int]:
+        yield from range(30)
+        raise LookupError
+
+    before = set(threading.enumerate())
+    run = poolwise.map(lambda number: time.sleep(0.002), inputs(), plan="thread:3")
+    for _ in range(24):
+        next(run)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    del run
+    gc.collect()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()

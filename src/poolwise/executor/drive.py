@@ -105,6 +105,7 @@ class Drive(Iterator[Iterator[object]]):
             return self._reader.refusal()
         try:
             part = self._next()
+            self._take_error()
             self._reader.leave(part)
             return part
         except BaseException:  # Ctrl-C too, wherever it comes
@@ -129,9 +130,17 @@ class Drive(Iterator[Iterator[object]]):
             try:
                 self._advance()
             except StopIteration:
+                self._take_error()
+                error = self._error
                 self.close()
-                # Raised after all results: some may have come with the last step.
-                self._error, self._inputs.error = self._inputs.error, None
+                self._error = error  # some results may have come with the last step
+
+    def _take_error(self) -> None:
+        """Keep what the inputs raised here. Its traceback has frames that hold this drive, and the
+        threads of a pool hold the inputs: a drive that is dropped would never be closed.
+        """
+        if self._inputs.error is not None:
+            self._error, self._inputs.error = self._inputs.error, None
 
     def survey(self, *, verify: bool) -> tuple[Forecast, ...]:
         """Learn from a bounded sample, and forecast all inputs under every candidate.
@@ -241,6 +250,7 @@ class Drive(Iterator[Iterator[object]]):
         self._closed = True
         record = self.ended.record = self._snapshot(finished=self.dispatch.finished)
         self._inputs.close()
+        self._inputs.error = self._error = None
         if self._conductor is not None and hasattr(self._conductor, "close"):
             self._conductor.close()
         self.dispatch.close()
