@@ -178,6 +178,8 @@ class ProcessPool:
         # as such, are its parent's.
         ours = self._owner_process == os.getpid()
         workers, self._workers = list(self._workers.values()), {}
+        for worker in workers:
+            worker.ends.release()
         left = []
         try:
             if ours:
@@ -190,6 +192,11 @@ class ProcessPool:
         finally:
             for worker in left if ours else workers:
                 worker.close()
+
+    def __del__(self) -> None:
+        # An exception came where it would have been closed.
+        for worker in list(getattr(self, "_workers", {}).values()):
+            worker.ends.release()
 
     # ---- starting -------------------------------------------------------------------------
 

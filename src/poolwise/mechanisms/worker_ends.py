@@ -62,12 +62,16 @@ class WorkerEnds:
             os.close(self.theirs.pop())
 
     def hold(self) -> None:
-        """Have nothing but `close` let go of them: called once they are in the hands of a pool.
+        """Be no garbage until `release`: called when they are in the hands of a pool.
 
         A pool may be garbage, in a cycle, before it is closed. The collector finalises all that is
         in there, in any order: sockets of workers that the pool has just put by for others, too.
         """
         _held.add(self)
+
+    def release(self) -> None:
+        """Be garbage, and so closed, as soon as nobody has them any more."""
+        _held.discard(self)
 
     def news(self) -> list[tuple[int, int]] | None:
         """Return what the server has said, kind and value; ``None`` when it is gone."""
@@ -118,7 +122,7 @@ class WorkerEnds:
             self._marks_map.close()
 
     def __del__(self) -> None:
-        # An exception came before they were in anybody's hands.
+        # An exception came before they were in anybody's hands, or while they were let go of.
         if hasattr(self, "_life"):
             self.close()
 
@@ -132,8 +136,7 @@ class WorkerEnds:
 #: Added to and discarded from by their owners; a set's methods are atomic.
 _all: weakref.WeakSet[WorkerEnds] = weakref.WeakSet()
 
-#: Those that are in the hands of pools, or wait for the next one; added to and discarded from in
-#: the same way.
+#: Those that are in the hands of open pools; added to and discarded from in the same way.
 _held: set[WorkerEnds] = set()
 
 
