@@ -107,3 +107,25 @@ def test_a_missing_docstring_is_seen() -> None:
 
 def test_the_installed_package_is_typed() -> None:
     assert files("poolwise").joinpath("py.typed").is_file()
+
+
+def test_two_threads_may_begin_with_different_parts() -> None:
+    program = """
+import poolwise, sys, threading
+barrier, wrong = threading.Barrier(4), []
+
+def begin(name):
+    barrier.wait()
+    try:
+        getattr(poolwise, name)
+    except BaseException as error:
+        wrong.append(error)
+
+names = "map", "Executor", "advise", "Queue"
+threads = [threading.Thread(target=begin, args=[name]) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+sys.exit(repr(wrong) if wrong else 0)
+"""
+    for _ in range(10):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

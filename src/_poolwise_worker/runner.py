@@ -127,7 +127,7 @@ class Runner:
             wanted = self._wanted
         if wanted:
             self.give_back(frame.key)
-        self._run_calls(call, frame.key, frame.first)
+        self._run_calls(call, frame.key, frame.first, singly=frame.kind == wire.SINGLY)
         self.flush(frame.key)
         with self._lock:
             self._clear()
@@ -144,11 +144,15 @@ class Runner:
         else:
             self._outbox.send(wire.pack(wire.READY, os.getpid()))
 
-    def _run_calls(self, call: Callable[[Any], Any], batch: int, task: int) -> None:
+    def _run_calls(
+        self, call: Callable[[Any], Any], batch: int, task: int, *, singly: bool
+    ) -> None:
+        """Run them; each by itself where one may end this process while its arguments are read."""
         take, append = self._calls.popleft, self._values.append
         marks, slot = self._marks, self._slot
         mark = wire.mark(batch)
-        stride = self._strides.get(task, 1)
+        stride = 1 if singly else self._strides.get(task, 1)
+        patience = 0.0 if singly else FLUSH_AFTER
         flushed_at = perf_counter()
         while self._calls:
             cpu, begin = thread_time(), perf_counter()
@@ -172,14 +176,15 @@ class Runner:
                 self._service += end - self._begun
                 self._begun = None
                 self._cpu += thread_time() - cpu
-            if elapsed < STRIDE_FROM:
+            if elapsed < STRIDE_FROM and not singly:
                 stride = min(stride * 2, 1 << 16)
             elif elapsed > FLUSH_AFTER and stride > 1:
                 stride = max(1, int(stride * FLUSH_AFTER / (2 * elapsed)))
-            if end - flushed_at >= FLUSH_AFTER:
+            if end - flushed_at >= patience:
                 self.flush(batch)
                 flushed_at = end
-        self._strides[task] = stride
+        if not singly:
+            self._strides[task] = stride
 
     def flush(self, batch: int) -> None:
         """Send the outcomes that have not been sent; by this thread or the reporter.

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import os
+from _thread import RLock as _lock
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -140,11 +142,26 @@ __all__ = [
 ]
 
 
+#: Held while a part is imported: two threads that begin with different parts would each meet
+#: modules that the other has half imported. A child of a fork has not the thread that may hold it.
+_importing = _lock()
+
+
+def _new_lock() -> None:
+    global _importing
+    _importing = _lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
+
+
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'poolwise' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"poolwise.{home}"), name)
+    with _importing:
+        value = globals()[name] = getattr(import_module(f"poolwise.{home}"), name)
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -188,3 +189,17 @@ def test_a_part_of_outcomes_has_their_errors() -> None:
     assert part.values == [None, 2]
     assert part.errors == {0: error}
     assert (part.service, part.cpu) == (2.0, 1.0)
+
+
+class ExitsWhenRead:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (3,)
+
+
+def test_arguments_that_end_a_worker_take_no_call_along_that_had_ended() -> None:
+    inputs: list[object] = [*range(2000)]
+    inputs[700] = ExitsWhenRead()
+    got = outcomes(poolwise.map(type, inputs, plan="process:2", on_error="return"))
+    failed = [each for each in got if isinstance(each, BaseException)]
+    assert [each.index for each in failed if isinstance(each, poolwise.WorkerCrashed)] == [700]
+    assert len(failed) == 1

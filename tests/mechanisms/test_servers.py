@@ -316,3 +316,17 @@ for _ in range(5):
 """
     )
     run(tmp_path, program, method)
+
+
+@METHODS
+def test_a_copy_of_its_socket_keeps_no_server_alive(method: str, tmp_path: Path) -> None:
+    """A process has one that the user forked while the server was being made."""
+    program = """
+mapped(pid, range(4))
+server = servers._fork_of_this or servers._executed
+copy = os.dup(server._front.fileno())
+poolwise.shutdown()
+assert server.has_ended()
+os.close(copy)
+"""
+    run(tmp_path, program, method)

@@ -180,13 +180,15 @@ class Dispatch:
         """End all lanes, whatever runs, and draw nothing more. Workers that have not ended by the
         time `until` are killed.
         """
-        for lane in list(self.lanes):
-            left = max(0.0, until - self.clock.now())
-            self._close_lane(lane, grace=None if left == math.inf else left)
-        self._suspects.give_up()
-        self._flights.clear()
-        self._returned.clear()
-        self.inbox.close()
+        try:
+            for lane in list(self.lanes):
+                left = max(0.0, until - self.clock.now())
+                self._close_lane(lane, grace=None if left == math.inf else left)
+            self._suspects.give_up()
+        finally:  # an exception of a signal handler must not leave its descriptors open
+            self._flights.clear()
+            self._returned.clear()
+            self.inbox.close()
 
     def _close_if_empty(self, lane: Lane) -> None:
         if not lane.active and not lane.in_flight and lane in self.lanes:

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import warnings
-from _socket import MSG_DONTWAIT, MSG_PEEK, socket, socketpair
+from _socket import MSG_DONTWAIT, MSG_PEEK, SHUT_WR, socket, socketpair
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Never
@@ -106,15 +106,22 @@ class Server:
         """Want no more workers of it. It ends when the last that it has does."""
         self.wanted = False
         _dismissed.append(self)
-        self._front.close()
+        self._ask_no_more()
 
     def quit(self) -> None:
         """End it and all its workers now."""
         self.wanted = False
         with suppress(OSError):
             self._front.sendall(front_door.REQUEST.pack(front_door.QUIT, 0))
-        self._front.close()
+        self._ask_no_more()
         self.wait()
+
+    def _ask_no_more(self) -> None:
+        # By a shutdown: a process that the user has forked while this was being made has a copy of
+        # the socket, and the server would not hear of its end before that process ends.
+        with suppress(OSError):
+            self._front.shutdown(SHUT_WR)
+        self._front.close()
 
     def wait(self) -> None:
         """Wait for its end."""
