@@ -98,7 +98,8 @@ class Flights(dict[BatchId, Flight]):
 
     def _due(self, flight: Flight) -> Seconds:
         """When to recall a flight: never where all calls go to one worker. It would run what lies
-        behind them first, and an executor with one worker begins calls as they were submitted.
+        behind them first, and an executor with one worker, while that lives, begins calls as they
+        were submitted.
         """
         alone = len(self._lanes) == 1 and flight.lane.width == 1
         return math.inf if alone else flight.due
