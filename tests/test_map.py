@@ -752,3 +752,23 @@ def test_a_run_is_ended_if_it_is_dropped_before_what_its_inputs_raised_came_out(
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
+
+
+def test_a_run_of_threads_is_ended_if_it_is_dropped_in_a_cycle() -> None:
+    class Reader:
+        def __init__(self) -> None:
+            self.run = poolwise.map(self.call, range(1000), plan="thread:3")
+
+        def call(self, number: int) -> None:
+            time.sleep(0.001)
+
+    before = set(threading.enumerate())
+    reader = Reader()
+    next(reader.run)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    del reader
+    for thread in threads:
+        while thread.is_alive():  # as long as it runs what it was sent
+            gc.collect()
+            thread.join(0.1)

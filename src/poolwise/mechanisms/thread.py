@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
+import weakref
 from collections.abc import Sequence
 from functools import partial
 
 from poolwise.ipc import Inbox
-from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
+from poolwise.mechanisms.protocol import ANY_SIZE, Initializer, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.quiescence import note_joined
 from poolwise.mechanisms.running import Running, initialize, run_one
 from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
@@ -85,7 +86,7 @@ class ThreadPool:
         """Start a thread; if there is none to be had, have the owner told, and return ``False``."""
         thread = threading.Thread(
             target=contextvars.copy_context().run,
-            args=(self._serve, number),
+            args=(_serve, weakref.ref(self), self._tokens, self._initializer, number),
             name=f"{self._prefix}{number}",
             daemon=True,  # an abandoned call must not keep the interpreter from ending
         )
@@ -175,24 +176,10 @@ class ThreadPool:
         self._threads.clear()
         self._wanted = self._serving = 0
 
-    def _serve(self, number: int) -> None:
-        """Run batches until told to stop; the outermost frame of a worker thread."""
-        try:
-            clock = SystemClock()
-            failed = initialize(self._initializer)
-            if failed is not None:
-                self._inbox.post(partial(self._fail, failed))
-                return
-            if self._initializer is not None:
-                self._inbox.post(partial(self._announce, number))
-            while (token := self._tokens.get()) is not None:
-                batch = self._queued.pop(token, None)
-                if batch is not None:
-                    self._run(batch, clock)
-                    del batch
-        except BaseException as error:
-            # Only a fault of ours arrives here; the owner raises it, so no wait is left for ever.
-            self._inbox.post(partial(_reraise, error))
+    def _run_queued(self, token: BatchId, clock: SystemClock) -> None:
+        batch = self._queued.pop(token, None)
+        if batch is not None:
+            self._run(batch, clock)
 
     def _run(self, batch: Batch, clock: SystemClock) -> None:
         if batch.calls == 1:  # once it has begun, nothing of it can be taken back
@@ -240,6 +227,38 @@ class ThreadPool:
         if not entry.calls:
             del self._open[batch]
             self._recalled.discard(batch)
+
+
+def _serve(
+    pool: weakref.ref[ThreadPool],
+    tokens: queue.SimpleQueue[BatchId | None],
+    initializer: Initializer | None,
+    number: int,
+) -> None:
+    """Run batches until told to stop; the outermost frame of a worker thread.
+
+    While it is idle it does not hold the pool, and through it what calls reach: that may hold the
+    run, which ends the threads when nobody holds it any more.
+    """
+    clock = SystemClock()
+    failed = initialize(initializer)
+    if (here := pool()) is not None:
+        if failed is not None:
+            here._inbox.post(partial(here._fail, failed))
+            return
+        if initializer is not None:
+            here._inbox.post(partial(here._announce, number))
+    while True:
+        here = None
+        token = tokens.get()
+        if token is None or (here := pool()) is None:
+            return
+        try:
+            here._run_queued(token, clock)
+        except BaseException as error:
+            # Only a fault of ours arrives here; the owner raises it, so no wait is left for ever.
+            here._inbox.post(partial(_reraise, error))
+            return
 
 
 class _Open:
