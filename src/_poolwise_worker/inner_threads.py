@@ -3,6 +3,9 @@
 `threadpoolctl` does that. A fork of the caller does not wait for it where OpenBLAS is all there is:
 to import it there and have it find the libraries takes 7 ms (and some 10 if pandas is loaded), more
 than all else that a first worker waits for.
+
+What is noted here belongs to who reads what the caller sends: a server has one thread, and the
+threads of a worker take turns, under `Intake.lock`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import queue
 import sys
 import threading
@@ -425,3 +426,16 @@ def test_what_is_taken_back_never_runs() -> None:
     assert ran == [0, 1, 2]
     assert sum(len(outcomes.values) for _, outcomes in flushed) == 3
     assert running.take_back() == 0
+
+
+def test_threads_of_a_pool_that_nobody_has_closed_end_with_it() -> None:
+    before = set(threading.enumerate())
+    pool = mechanism("thread").open(WorkerOptions(), RecordingSink(), Inbox())
+    pool.grow(3)
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == 3
+    del pool
+    gc.collect()
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()

@@ -176,6 +176,11 @@ class ThreadPool:
         self._threads.clear()
         self._wanted = self._serving = 0
 
+    def __del__(self) -> None:
+        # An exception came where it would have been closed: nobody else wakes those that are idle.
+        for _ in getattr(self, "_threads", ()):
+            self._tokens.put(None)
+
     def _run_queued(self, token: BatchId, clock: SystemClock) -> None:
         batch = self._queued.pop(token, None)
         if batch is not None:
@@ -238,7 +243,8 @@ def _serve(
     """Run batches until told to stop; the outermost frame of a worker thread.
 
     While it is idle it does not hold the pool, and through it what calls reach: that may hold the
-    run, which ends the threads when nobody holds it any more.
+    run, which ends the threads when nobody holds it any more. Who wakes it: `close`, or the end of
+    the pool itself.
     """
     clock = SystemClock()
     failed = initialize(initializer)
