@@ -101,6 +101,20 @@ def test_tiny_calls_are_not_measured_by_what_reading_the_clock_costs() -> None:
     assert clock.readings < 1_000
 
 
+def test_tiny_calls_behind_a_first_one_that_warms_up_do_not_prolong_the_pilot() -> None:
+    clock = FakeClock(reading=1e-7)
+    warm = {0: 1e-3, 1: 3e-6, 2: 3e-6}
+    inputs = Inputs(lambda number: clock.spend(cpu=warm.get(number, 5e-8)), 10**6)
+
+    def run(calls: int) -> int:
+        clock.spend(cpu=9e-6)  # what a batch takes
+        return inputs.run(calls)
+
+    sample = Pilot(run, clock).sample()
+    assert means(sample)[0] == pytest.approx(5e-8, rel=0.15)
+    assert inputs.ran < 2 * BUDGET / 5e-8
+
+
 def test_a_few_tiny_inputs_are_all_run_and_no_more() -> None:
     clock = FakeClock(reading=1e-7)
     inputs = Inputs(lambda number: clock.spend(cpu=5e-8), total=100)

@@ -91,7 +91,7 @@ class Pilot:
 
 
 def _was_warming_up(samples: list[Sample]) -> bool:
-    return samples[0].wall > WARMER * _each(samples[1])
+    return _each(samples[0]) > WARMER * _each(samples[1])
 
 
 def _each(sample: Sample) -> Seconds:
