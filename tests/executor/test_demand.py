@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolwise.executor.demand import DemandMeter, PagingMeter
+from poolwise.executor.demand import DemandMeter, Lookout, PagingMeter
 from probe.fake_clock import FakeClock
 
 
@@ -60,6 +60,28 @@ def test_nothing_was_used_before_it_began() -> None:
     meter = DemandMeter(FakeClock())
     assert meter.elapsed == 0.0
     assert meter.demand.used == meter.demand.wanted == 0.0
+
+
+class Crowded(FakeClock):
+    """Other threads wait for a CPU as well."""
+
+    in_queue = 0.0
+
+    def process_queued(self) -> float:
+        return super().process_queued() + self.in_queue
+
+
+def test_a_look_tells_what_other_threads_did_since_the_last_one() -> None:
+    clock = Crowded()
+    clock.spend(cpu=1.0, others=1.0)
+    lookout = Lookout(clock)
+    clock.spend(wait=0.1, others=0.16)
+    clock.in_queue += 0.02
+    demand = lookout.look()
+    assert (demand.used, demand.wanted) == (pytest.approx(1.6), pytest.approx(1.8))
+    clock.spend(cpu=0.1, queued=0.1)  # the one that looks is none of them
+    demand = lookout.look()
+    assert (demand.used, demand.wanted) == (pytest.approx(0.0), pytest.approx(0.0))
 
 
 class Faulting(FakeClock):

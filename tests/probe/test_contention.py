@@ -38,6 +38,11 @@ def share(task: TaskProfile) -> tuple[float, float]:
     return task.gil_low / task.cpu, task.gil_high / task.cpu
 
 
+def quiet(used: float) -> Demand:
+    """What threads use where nothing else wants the CPUs."""
+    return Demand(used, used)
+
+
 # ---- computing calls, one by one -----------------------------------------------------------------
 
 COMPUTES = unknown(cpu=1e-3)
@@ -181,32 +186,39 @@ def test_confirming_never_contradicts_itself(
 )
 def test_a_while_tells_what_other_load_hid(used: float, low: float, high: float) -> None:
     hidden = after_confirming(COMPUTES, 2, Demand(1.0, 2.0))
-    learnt = after_a_while(hidden, used, 4)
+    learnt = after_a_while(hidden, quiet(used), 4)
     assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
-    assert after_a_while(learnt, 1.0, 4) == learnt  # once and for all
+    assert after_a_while(learnt, quiet(1.0), 4) == learnt  # once and for all
 
 
 def test_a_while_finds_calls_out_that_seemed_to_leave_the_gil_alone() -> None:
-    assert share(after_a_while(SEEMS_FREE, 1.0, 2)) == (0.9, 1.0)
-    assert after_a_while(SEEMS_FREE, 1.9, 2).gil_high == 0.0
+    assert share(after_a_while(SEEMS_FREE, quiet(1.0), 2)) == (0.9, 1.0)
+    assert after_a_while(SEEMS_FREE, quiet(1.9), 2).gil_high == 0.0
+
+
+def test_a_while_finds_a_lock_that_nobody_hears() -> None:
+    kept = after_a_while(SEEMS_FREE, Demand(1.6, 1.65), 2)
+    assert share(kept) == (pytest.approx(0.56, abs=0.01), pytest.approx(0.62, abs=0.01))
+    beside_others = after_a_while(SEEMS_FREE, Demand(1.6, 2.0), 2)
+    assert beside_others.gil_high == 0.0
 
 
 def test_threads_that_use_what_calls_use_alone_have_nothing_to_confess() -> None:
     seems_free = after_listening(unknown(wait=4e-3, cpu=6e-3), 0.0)
-    assert after_a_while(seems_free, 1.2, 2) == seems_free
-    assert share(after_a_while(seems_free, 1.2, 4)) == (0.9, 1.0)
+    assert after_a_while(seems_free, quiet(1.2), 2) == seems_free
+    assert share(after_a_while(seems_free, quiet(1.2), 4)) == (0.9, 1.0)
 
 
 def test_a_while_tightens_what_was_only_a_bound() -> None:
     half_free = after_confirming(COMPUTES, 2, Demand(1.4, 1.9))
-    learnt = share(after_a_while(half_free, 1.5, 4))
+    learnt = share(after_a_while(half_free, quiet(1.5), 4))
     assert learnt == (pytest.approx(0.6, abs=0.01), pytest.approx(0.67, abs=0.01))
 
 
 def test_a_while_says_nothing_where_it_cannot_matter() -> None:
-    assert after_a_while(WAITS, 1.0, 2) == WAITS
+    assert after_a_while(WAITS, quiet(1.0), 2) == WAITS
     dear = replace(COMPUTES, payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
-    assert after_a_while(dear, 1.0, 2) == dear
+    assert after_a_while(dear, quiet(1.0), 2) == dear
 
 
 # ---- waiting calls, in more and more threads -------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import replace
 from poolwise.cost import Forecast
 from poolwise.executor.choice import CLEARLY_BETTER, SOON_OVER, Choice, Situation, last_ends
 from poolwise.executor.conduct import step
-from poolwise.executor.demand import cpu_of_others
+from poolwise.executor.demand import Lookout
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
 from poolwise.executor.lane import Lane
@@ -383,7 +383,7 @@ class Auto:
             yield from self._see_the_first(lane)
             if not self._findings.learned:  # or nothing is left
                 return
-        others = cpu_of_others(dispatch.clock)
+        lookout = Lookout(dispatch.clock)
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
         least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
@@ -395,12 +395,11 @@ class Auto:
             if start.calls < warm <= now.calls:
                 start, looked, warm = now, now, 0
                 continue
-            if not warm and now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME:
-                recent, before = looked.until(now, lane.width), others
-                others = cpu_of_others(dispatch.clock)
+            some = now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME
+            if some and not warm and not dispatch.nothing_left:  # else who is done uses nothing
                 # What computes for calls in threads of a library is not counted with them.
-                used = max(recent.cpu / recent.wall, (others - before) / (now.at - looked.at))
-                if self._trust.drifted(lane.plan, recent) or self._trust.settled(lane.plan, used):
+                recent, demand = looked.until(now, lane.width), lookout.look()
+                if self._trust.drifted(lane.plan, recent) or self._trust.settled(lane.plan, demand):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:

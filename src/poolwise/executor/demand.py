@@ -77,6 +77,31 @@ def cpu_of_others(clock: Clock) -> Seconds:
     return clock.process_cpu() - clock.thread_cpu() + clock.children_cpu()
 
 
+class Lookout:
+    """What all other threads use and want from one look to the next, whoever was at work meanwhile.
+
+    A look takes some 20 µs for each thread.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._before = self._read()
+
+    def look(self) -> Demand:
+        """Return the demand since the last look."""
+        now, before = self._read(), self._before
+        self._before = now
+        elapsed = max(now[0] - before[0], 1e-9)
+        used, queued = ((now[i] - before[i]) / elapsed for i in (1, 2))
+        return Demand(used, used + max(0.0, queued))
+
+    def _read(self) -> tuple[Seconds, Seconds, Seconds]:
+        clock = self._clock
+        with QuickTurns():
+            queued = clock.process_queued() - clock.queued()
+        return clock.now(), cpu_of_others(clock), queued
+
+
 class PagingMeter:
     """What part of the computing goes to page faults, from when it was made on.
 

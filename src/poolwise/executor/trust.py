@@ -112,13 +112,13 @@ class Trust:
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
         return True
 
-    def settled(self, plan: Plan, used: float) -> bool:
-        """Whether threads at work, which use so many CPUs, have answered what was left open."""
+    def settled(self, plan: Plan, demand: Demand) -> bool:
+        """Whether threads at work, by their demand, have answered what was left open."""
         task = self._findings.profile if self._findings.learned else None
         if task is None or plan.mechanism != "thread" or plan.workers < 2:
             return False
-        self._findings.profile = after_a_while(task, used, plan.workers)
+        self._findings.profile = after_a_while(task, demand, plan.workers)
         if self._findings.profile == task:
             return False
-        self._dispatch.note(f"threads use {used:.1f} CPUs, whatever else runs here")
+        self._dispatch.note(f"threads use {demand.used:.1f} CPUs, whatever else runs here")
         return True
