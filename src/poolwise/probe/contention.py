@@ -27,8 +27,8 @@ _HARDLY = 0.1
 #: A throughput of so much of what is possible is not held back by anything.
 _FULL = 0.85
 
-#: The same of what threads want of the CPUs over some tenths of a second: where nothing was in their
-#: way 0.92 to 1, beside a lock of SQLite's 0.81 to 0.86.
+#: The same of what threads want of the CPUs over some tenths of a second: 0.92 to 1 where nothing
+#: was in their way, 0.81 to 0.86 where a lock of SQLite's was.
 _NOT_KEPT = 0.9
 
 #: Throughput that grows by less than this when threads are doubled does not grow.
