@@ -244,6 +244,27 @@ def test_threads_that_ran_before_do_nothing_for_calls(monkeypatch: pytest.Monkey
     assert result.plan.mechanism == "process", result.story
 
 
+def test_calls_that_seem_to_wait_while_a_library_computes_for_them_are_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one ran beside threads that polled anyway, and nobody could tell."""
+
+    def helped(clock: SimulatedClock) -> float:
+        return 1.95 * clock._world.process_cpu + clock.thread_cpu()
+
+    works = [Work(wait=12e-3, free=9e-3)] * 300
+    waiting = simulate(works).taught
+    assert waiting is not None
+    assert waiting.profile.waits
+    monkeypatch.setattr(SimulatedClock, "process_cpu", helped)
+    monkeypatch.setattr(SimulatedClock, "others_running", lambda _: 1)
+    result = simulate(works)
+    assert result.values == works
+    assert result.taught is not None
+    assert result.taught.profile.helpers > 5e-3, result.story
+    assert not result.taught.profile.waits
+
+
 def test_a_first_call_that_makes_threads_for_the_others_is_not_believed_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,9 +14,11 @@ from poolwise.probe.contention import (
     Demand,
     after_a_while,
     after_confirming,
+    after_helping,
     after_listening,
     after_progress,
     after_widening,
+    are_helped,
     is_divided,
     progress,
 )
@@ -249,6 +251,29 @@ def test_waiting_calls(
     learnt = after_widening(WAITS, None, reached(threads, rate), demand, 2.0)
     assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
     assert learnt.outside is None
+
+
+@pytest.mark.parametrize(
+    ("case", "cpu", "helpers", "wanted", "helped"),
+    [
+        ("a library computes for them, on all CPUs", 9e-3, 8e-3, 1.9, True),
+        ("it computes a little", 9e-3, 2e-3, 1.9, False),
+        ("threads poll that compute for nobody", 1e-4, 2e-3, 1.2, False),
+    ],
+)
+def test_who_computes_for_calls_that_seem_to_wait(
+    case: str, cpu: Seconds, helpers: Seconds, wanted: float, helped: bool
+) -> None:
+    sample = Sample(8, 8, 0.1, 0.8, 8 * cpu, 8 * helpers)
+    assert are_helped(sample, Demand(wanted, wanted), 2.0) == helped
+
+
+def test_helped_calls_compute_as_long_as_they_seemed_to_wait() -> None:
+    sample = Sample(8, 8, 0.1, 0.8, 8 * 9e-3, 8 * 8e-3)
+    learnt = after_helping(unknown(wait=12e-3, cpu=9e-3), sample)
+    assert (learnt.cpu, learnt.helpers) == (pytest.approx(9e-3), pytest.approx(8e-3))
+    assert not learnt.waits
+    assert learnt.gil_high == pytest.approx(1e-3)
 
 
 def test_one_cpu_is_full_before_the_gil_tells() -> None:

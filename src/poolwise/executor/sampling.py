@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.probe import Sample
+from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
 
 #: A sample takes two rounds of calls. One that takes so many times a call's duration is given up:
@@ -35,9 +37,10 @@ def sample_of(
 ) -> Generator[None, None, Sample]:
     """Let `lane` work until it has done so many calls, for so long; what it did is the value.
     The first that end do not count: those that began `before` it had its present width. `meter`
-    runs while it is here, not with who takes results.
+    runs while it is here, not with who takes results. The `helpers` are threads that ran no calls.
     """
-    start = lane.observe(dispatch.clock.now())
+    clock = dispatch.clock
+    start, others = lane.observe(clock.now()), _cpu_of_other_threads(clock)
     began, settled = start.at, start.calls + before if before else 0
     while not dispatch.finished:
         if dispatch.workload.pace:
@@ -49,12 +52,19 @@ def sample_of(
                 if dispatch.keeps_results or not waits:
                     break  # the look-ahead is used up
             dispatch.wait()
-        now = lane.observe(dispatch.clock.now())
+        now = lane.observe(clock.now())
         if now.at - began > at_most and now.calls > start.calls:
             break
         if start.calls < settled <= now.calls:
-            start, settled = now, 0
+            start, settled, others = now, 0, _cpu_of_other_threads(clock)
         elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
             break
         yield
-    return start.until(lane.observe(dispatch.clock.now()), lane.width)
+    sample = start.until(lane.observe(clock.now()), lane.width)
+    # Calls under way count at both ends, and so, on the whole, not at all.
+    helpers = max(0.0, _cpu_of_other_threads(clock) - others - sample.cpu)
+    return replace(sample, helpers=helpers)
+
+
+def _cpu_of_other_threads(clock: Clock) -> Seconds:
+    return clock.process_cpu() - clock.thread_cpu()

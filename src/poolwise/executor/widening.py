@@ -13,7 +13,7 @@ from poolwise.executor.sampling import patience, sample_of
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
-from poolwise.probe.contention import after_widening
+from poolwise.probe.contention import after_helping, after_widening, are_helped
 from poolwise.units import rate
 
 #: Threads with which widening begins, at least and at most.
@@ -71,6 +71,10 @@ class Widening:
             before = min(before, width)
             sample = yield from sample_of(dispatch, lane, width, before, meter=meter, at_most=limit)
             if not sample.calls or dispatch.nothing_left:
+                return
+            if are_helped(sample, meter.demand, cpus):
+                self._findings.profile = after_helping(task, sample)
+                dispatch.note("the calls do not wait: threads of libraries compute for them")
                 return
             # The first calls may have imported and connected for the others.
             light = min(sample.cpu / sample.calls, task.cpu) < _LIGHT * task.wall

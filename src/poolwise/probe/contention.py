@@ -202,6 +202,24 @@ def not_listened_to(task: TaskProfile) -> TaskProfile:
     return task.with_gil(_HIDDEN * task.cpu, task.cpu)
 
 
+def are_helped(sample: Sample, demand: Demand, cpus: float) -> bool:
+    """Whether calls in several threads, which seemed to wait, have threads of a library compute for
+    them: more than a little, and there is no CPU left to wait beside.
+
+    The first call alone cannot tell: such threads may poll for work for a while, whoever waits.
+    """
+    return sample.helpers > HELPED * sample.cpu and demand.wanted >= _FULL * cpus
+
+
+def after_helping(task: TaskProfile, sample: Sample) -> TaskProfile:
+    """Learn of calls that are helped: as long as they seemed to wait, others computed for them."""
+    cpu, helpers = sample.cpu / sample.calls, sample.helpers / sample.calls
+    helped = replace(
+        task, wall=cpu + helpers, cpu=cpu, helpers=helpers, paging=min(task.paging, cpu)
+    )
+    return helped.with_gil(0.0, max(0.0, cpu - helpers) if task.gil_high else 0.0)
+
+
 def after_widening(
     task: TaskProfile, narrow: Sample | None, wide: Sample, demand: Demand, cpus: float
 ) -> TaskProfile:

@@ -13,17 +13,19 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from poolwise.machine.cache import cache_folder
 from poolwise.units import Bytes, Seconds
+from poolwise.wisdom import copy
 from poolwise.wisdom.entry import FORMAT, Entry
 from poolwise.wisdom.inputs import MOST_KINDS
 
 if TYPE_CHECKING:
     import sqlite3
+    from io import FileIO
 
 #: Named after the format, so that two versions of poolwise do not fight over one file.
 NAME = f"wisdom-{FORMAT}.db"
@@ -116,6 +118,25 @@ def may_hold(key: str) -> bool:
     return len(data) == _LARGE or key.encode() in data
 
 
+def copied(key: str) -> list[Entry] | None:
+    """Return what `read` would, from the copy; ``None`` if that cannot tell."""
+    file = path()
+    if file is None:
+        return []
+    turn = _turn
+    if not turn.acquire(timeout=_TURN):
+        return None
+    try:
+        with open(file, "rb") as opened:
+            header = opened.read(copy.HEADER)
+    except OSError:
+        return None
+    finally:
+        turn.release()
+    documents = copy.look_up(file, header, key)
+    return None if documents is None else list(_entries(documents))
+
+
 def read(key: str) -> list[Entry]:
     """Return the entries with this key, the latest first: of one function, for other inputs each.
 
@@ -125,7 +146,7 @@ def read(key: str) -> list[Entry]:
     with _open(write=False) as connection:
         of_one = "SELECT document FROM entries WHERE key = ? ORDER BY at DESC"
         rows = connection.execute(of_one, (key,)).fetchall()
-    return [entry for (document,) in rows if (entry := _entry(document)) is not None]
+    return list(_entries(document for (document,) in rows))
 
 
 def read_all() -> list[Entry]:
@@ -139,7 +160,7 @@ def read_all() -> list[Entry]:
     with _open(write=False) as connection:
         ordered = "SELECT document FROM entries ORDER BY at DESC, module, name, inputs"
         rows = connection.execute(ordered).fetchall()
-    return [entry for (document,) in rows if (entry := _entry(document)) is not None]
+    return list(_entries(document for (document,) in rows))
 
 
 def write(entries: Iterable[Entry]) -> None:
@@ -238,13 +259,21 @@ def _open(*, write: bool) -> Iterator[sqlite3.Connection]:
         if write:
             os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite would let others read
+            if not os.path.getsize(file):
+                copy.remove(file)  # that of another begins to count as this one does
         inode = os.stat(file).st_ino
-        with closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection:
+        with (
+            open(file, "rb", buffering=0) as raw,  # closed last, as `_turn` says
+            closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection,
+        ):
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             _check(connection, write)
             yield connection
             connection.execute("COMMIT")
+            if write:
+                with suppress(sqlite3.Error, OSError):  # then it is stale
+                    _copy(connection, file, raw)
     except _Foreign as error:
         raise _set_aside(file, inode, str(error)) from None
     except sqlite3.Error as error:
@@ -256,6 +285,15 @@ def _open(*, write: bool) -> Iterator[sqlite3.Connection]:
         raise _unavailable(str(error)) from None
     finally:
         turn.release()
+
+
+def _copy(connection: sqlite3.Connection, file: str, raw: FileIO) -> None:
+    """Write the copy, while nobody else can change the database or write another one."""
+    connection.execute("BEGIN IMMEDIATE")
+    rows = connection.execute("SELECT key, document FROM entries ORDER BY at DESC").fetchall()
+    raw.seek(0)
+    copy.write(file, raw.read(copy.HEADER), rows)
+    connection.execute("COMMIT")
 
 
 def _loaded() -> ModuleType:
@@ -293,14 +331,14 @@ def _check(connection: sqlite3.Connection, write: bool) -> None:
         raise _unavailable("another process has begun the file, and nothing is in it yet")
 
 
-def _entry(document: object) -> Entry | None:
+def _entries(documents: Iterable[object]) -> Iterator[Entry]:
     import json
 
-    try:
-        return Entry.from_document(json.loads(str(document)))
-    except ValueError as error:  # it will be written anew
-        _say("debug", f"an entry cannot be read: {error}")
-        return None
+    for document in documents:
+        try:
+            yield Entry.from_document(json.loads(str(document)))
+        except ValueError as error:  # it will be written anew
+            _say("debug", f"an entry cannot be read: {error}")
 
 
 def _set_aside(file: str, inode: int | None, why: str) -> Unavailable:
