@@ -212,10 +212,10 @@ def are_helped(sample: Sample, demand: Demand, cpus: float) -> bool:
 
 
 def after_helping(task: TaskProfile, sample: Sample) -> TaskProfile:
-    """Learn of calls that are helped: as long as they seemed to wait, others computed for them."""
+    """Learn of calls that are helped: while they seemed to wait, others computed beside them."""
     cpu, helpers = sample.cpu / sample.calls, sample.helpers / sample.calls
     helped = replace(
-        task, wall=cpu + helpers, cpu=cpu, helpers=helpers, paging=min(task.paging, cpu)
+        task, wall=max(cpu, helpers), cpu=cpu, helpers=helpers, paging=min(task.paging, cpu)
     )
     return helped.with_gil(0.0, max(0.0, cpu - helpers) if task.gil_high else 0.0)
 
