@@ -154,14 +154,17 @@ class Shortcut:
 
     def take_in(self) -> None:
         """Note the calls that have gone through."""
+        back: list[Submission] = []
         while self._through:
             door, submission, batch, at = self._through.popleft()
             if door.side.closed:
-                self._submissions.come_back(submission)
+                back.append(submission)
                 continue
             self._submissions.was_sent(submission, door.seen, at)
             self._dispatch.was_sent(door.lane, batch, at)
             door.side.was_sent(batch)
+        for submission in reversed(back):  # before others, and in their order
+            self._submissions.come_back(submission)
 
     def _write_rest(self, call: _Through, frame: bytes, written: list[int]) -> None:
         self.take_in()
