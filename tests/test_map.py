@@ -21,6 +21,7 @@ import poolwise
 from poolwise import Plan
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.one_reader import OneReader
+from programs import run
 from thorough import thorough
 
 #: Every kind of plan; ``None`` lets poolwise choose.
@@ -772,3 +773,45 @@ def test_a_run_of_threads_is_ended_if_it_is_dropped_in_a_cycle() -> None:
         while thread.is_alive():  # as long as it runs what it was sent
             gc.collect()
             thread.join(0.1)
+
+
+_READS_IN_A_CHILD = """
+import time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+
+def short(number):
+    time.sleep(0.001)
+    return number
+
+results = poolwise.map(short, range(60), plan="{plan}")
+assert next(results) == 0
+child = os.fork()
+if not child:
+    try:
+        rest = list(results)
+    except RuntimeError as error:
+        assert str(os.getppid()) in str(error), error
+        rest = "refused"
+    results.close()
+    assert list(poolwise.map(short, range(4), plan="{plan}")) == list(range(4))
+    print(rest if rest == "refused" else len(rest), flush=True)
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(len(list(results)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("plan", "there"),
+    [
+        ("inline", "59"),
+        ("thread:2", "refused"),
+        ("process:2", "refused"),
+        ("process:1x2", "refused"),
+    ],
+)
+def test_a_fork_of_the_users_reads_on_only_where_there_are_no_workers(
+    plan: str, there: str, tmp_path: Path
+) -> None:
+    """In the child there are no threads, and its sockets are those of its parent."""
+    assert run(tmp_path, _READS_IN_A_CHILD.replace("{plan}", plan)).split() == [there, "59"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -94,6 +95,7 @@ class Drive(Iterator[Iterator[object]]):
         self._error: BaseException | None = None  # of the inputs, to be raised at the end
         self.ended = EndedDrive()
         self._reader = OneReader()
+        self._process = os.getpid()
         self._memory = Memory(task, machine.facts) if run_options.wisdom else None
         self._recalls = True
         self._conductor: Iterator[None] | None = None
@@ -101,6 +103,8 @@ class Drive(Iterator[Iterator[object]]):
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
+        if self._process != os.getpid() and not self._closed:
+            self._check_copy()
         if not self._reader.enter():
             return self._reader.refusal()
         try:
@@ -114,6 +118,20 @@ class Drive(Iterator[Iterator[object]]):
             finally:
                 self._reader.leave()
             raise
+
+    def _check_copy(self) -> None:
+        """Refuse to go on in a process that the user has forked: the workers are its parent's.
+
+        Raises:
+            RuntimeError: there are workers. Without, the copy goes on by itself, as a loop would.
+        """
+        if all(lane.inline for lane in self.dispatch.lanes):
+            self._process = os.getpid()
+            return
+        raise RuntimeError(
+            f"this run and its workers belong to process {self._process}, of which this one is a"
+            " fork: read it there, and begin another run here"
+        )
 
     def _next(self) -> Iterator[object]:
         while True:
