@@ -235,37 +235,35 @@ def reached(threads: int, rate: PerSecond, cpu: Seconds = 1e-3) -> Sample:
 
 
 @pytest.mark.parametrize(
-    ("case", "threads", "rate", "demand", "low", "high"),
+    ("case", "threads", "rate", "low", "high"),
     [
-        ("nothing holds them back, below one CPU", 4, 660.0, Demand(0.66, 0.7), 0.0, 1.0),
-        ("nothing holds them back, above one", 8, 1330.0, Demand(1.33, 1.4), 0.0, 0.75),
-        ("the CPUs are full", 32, 1950.0, Demand(1.95, 2.0), 0.0, 0.51),
-        ("the GIL is full", 16, 950.0, Demand(0.95, 1.0), 0.9, 1.0),
-        ("part of the computing holds the GIL", 16, 1400.0, Demand(1.4, 1.5), 0.0, 0.71),
-        ("other load hides what the GIL does", 16, 950.0, Demand(0.95, 2.5), 0.5, 1.0),
+        ("nothing holds them back, below one CPU", 4, 660.0, 0.0, 1.0),
+        ("nothing holds them back, above one", 8, 1330.0, 0.0, 0.75),
+        ("the CPUs are full", 32, 1950.0, 0.0, 0.51),
+        ("the GIL is full", 16, 950.0, 0.9, 1.0),
+        ("part of the computing holds the GIL", 16, 1400.0, 0.0, 0.71),
     ],
 )
-def test_waiting_calls(
-    case: str, threads: int, rate: PerSecond, demand: Demand, low: float, high: float
-) -> None:
-    learnt = after_widening(WAITS, None, reached(threads, rate), demand, 2.0)
+def test_waiting_calls(case: str, threads: int, rate: PerSecond, low: float, high: float) -> None:
+    learnt = after_widening(WAITS, None, reached(threads, rate), 2.0)
     assert share(learnt) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01)), case
     assert learnt.outside is None
 
 
 @pytest.mark.parametrize(
-    ("case", "cpu", "helpers", "wanted", "helped"),
+    ("case", "cpu", "helpers", "service", "helped"),
     [
-        ("a library computes for them, on all CPUs", 9e-3, 8e-3, 1.9, True),
-        ("it computes a little", 9e-3, 2e-3, 1.9, False),
-        ("threads poll that compute for nobody", 1e-4, 2e-3, 1.2, False),
+        ("a library computes for them, which takes them longer", 9e-3, 8e-3, 0.1, True),
+        ("it computes a little", 9e-3, 2e-3, 0.1, False),
+        ("threads poll for nobody, and calls take as long as ever", 9e-3, 8e-3, 0.022, False),
     ],
 )
 def test_who_computes_for_calls_that_seem_to_wait(
-    case: str, cpu: Seconds, helpers: Seconds, wanted: float, helped: bool
+    case: str, cpu: Seconds, helpers: Seconds, service: Seconds, helped: bool
 ) -> None:
-    sample = Sample(8, 8, 0.1, 0.8, 8 * cpu, 8 * helpers)
-    assert are_helped(sample, Demand(wanted, wanted), 2.0) == helped
+    task = unknown(wait=12e-3, cpu=9e-3)
+    sample = Sample(8, 8, service, 8 * service, 8 * cpu, 8 * helpers)
+    assert are_helped(task, sample) == helped
 
 
 def test_helped_calls_compute_as_long_as_they_seemed_to_wait() -> None:
@@ -277,26 +275,26 @@ def test_helped_calls_compute_as_long_as_they_seemed_to_wait() -> None:
 
 
 def test_one_cpu_is_full_before_the_gil_tells() -> None:
-    learnt = after_widening(WAITS, None, reached(16, 980.0), Demand(0.98, 3.0), 1.0)
+    learnt = after_widening(WAITS, None, reached(16, 980.0), 1.0)
     assert share(learnt) == (0.0, 1.0)
 
 
 def test_throughput_that_stops_growing_with_idle_cpus_is_a_limit_outside() -> None:
     narrow, wide = reached(16, 158.0, cpu=1e-4), reached(32, 161.0, cpu=1e-4)
-    learnt = after_widening(HARDLY_COMPUTES, narrow, wide, Demand(0.02, 0.02), 2.0)
+    learnt = after_widening(HARDLY_COMPUTES, narrow, wide, 2.0)
     assert learnt == replace(HARDLY_COMPUTES, outside=161.0)
 
 
 def test_throughput_that_falls_was_as_high_as_it_gets() -> None:
     narrow, wide = reached(32, 161.0, cpu=1e-4), reached(64, 120.0, cpu=1e-4)
-    learnt = after_widening(HARDLY_COMPUTES, narrow, wide, Demand(0.02, 0.02), 2.0)
+    learnt = after_widening(HARDLY_COMPUTES, narrow, wide, 2.0)
     assert learnt.outside == 161.0
 
 
 def test_one_width_alone_tells_no_limit_and_growth_none_either() -> None:
     wide = reached(32, 220.0, cpu=1e-4)
     for narrow in (None, reached(16, 150.0, cpu=1e-4)):
-        learnt = after_widening(HARDLY_COMPUTES, narrow, wide, Demand(0.02, 0.02), 2.0)
+        learnt = after_widening(HARDLY_COMPUTES, narrow, wide, 2.0)
         assert learnt == HARDLY_COMPUTES
 
 
@@ -304,15 +302,15 @@ FREE = WAITS.with_gil(0.0, 0.0)
 
 
 def test_without_a_gil_none_is_found() -> None:
-    learnt = after_widening(FREE, None, reached(16, 950.0), Demand(0.95, 1.0), 4.0)
+    learnt = after_widening(FREE, None, reached(16, 950.0), 4.0)
     assert learnt.gil_low == learnt.gil_high == 0.0
 
 
 def test_without_a_gil_none_is_found_where_nothing_holds_calls_back() -> None:
-    learnt = after_widening(FREE, None, reached(8, 1330.0), Demand(1.33, 1.4), 4.0)
+    learnt = after_widening(FREE, None, reached(8, 1330.0), 4.0)
     assert learnt.gil_low == learnt.gil_high == 0.0
 
 
 def test_no_calls_say_nothing() -> None:
     nothing = Sample(0, 8, 0.1, 0.0, 0.0)
-    assert after_widening(WAITS, None, nothing, Demand(0.0, 0.0), 2.0) == WAITS
+    assert after_widening(WAITS, None, nothing, 2.0) == WAITS

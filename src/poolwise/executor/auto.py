@@ -390,7 +390,7 @@ class Auto:
             yield from self._see_the_first(lane)
             if not self._findings.learned:  # or nothing is left
                 return
-        lookout = Lookout(dispatch.clock)
+        lookout = Lookout(dispatch.clock) if self._trust.wonders(lane.plan) else None
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
         least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
@@ -404,9 +404,9 @@ class Auto:
                 continue
             some = now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME
             if some and not warm and not dispatch.nothing_left:  # else who is done uses nothing
-                # What computes for calls in threads of a library is not counted with them.
-                recent, demand = looked.until(now, lane.width), lookout.look()
-                if self._trust.drifted(lane.plan, recent) or self._trust.settled(lane.plan, demand):
+                if self._trust.drifted(lane.plan, looked.until(now, lane.width)):
+                    return
+                if lookout is not None and self._trust.settled(lane.plan, lookout.look()):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:

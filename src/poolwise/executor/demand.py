@@ -57,7 +57,7 @@ class DemandMeter:
         self._end_stay()
         elapsed = max(self._elapsed, 1e-9)
         used = self._used / elapsed
-        return Demand(used, used + self._queued / elapsed)
+        return Demand(used, used + max(0.0, self._queued) / elapsed)
 
     def _end_stay(self) -> None:
         if self._staying:

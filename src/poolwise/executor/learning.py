@@ -20,6 +20,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.planner.batching import batch_size, crowd_size
 from poolwise.task import Outcomes
+from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
 
@@ -258,4 +259,6 @@ class Learning:
     def _read(self) -> Reading:
         clock = self._dispatch.clock
         busy = self._lanes["thread"].observe(clock.now()).busy
-        return Reading(busy, clock.process_cpu(), clock.process_queued())
+        with QuickTurns():
+            queued = clock.process_queued()
+        return Reading(busy, clock.process_cpu(), queued)

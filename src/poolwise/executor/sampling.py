@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from poolwise.executor.dispatch import Dispatch
@@ -32,26 +31,22 @@ def sample_of(
     calls: int,
     before: int,
     seconds: Seconds = 0.0,
-    meter: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - reusable, stateless
     at_most: Seconds = math.inf,
 ) -> Generator[None, None, Sample]:
     """Let `lane` work until it has done so many calls, for so long; what it did is the value.
-    The first that end do not count: those that began `before` it had its present width. `meter`
-    runs while it is here, not with who takes results. The `helpers` are threads that ran no calls.
+    The first that end do not count: those that began `before` it had its present width. The
+    `helpers` are threads that ran no calls.
     """
     clock = dispatch.clock
     start, others = lane.observe(clock.now()), _cpu_of_other_threads(clock)
     began, settled = start.at, start.calls + before if before else 0
     while not dispatch.finished:
-        if dispatch.workload.pace:
-            dispatch.fill()  # what drawing computes is not the calls'
-        with meter:  # as one stay: each that begins is many turns, beside threads that compute
-            dispatch.fill()
-            if lane.ready_workers and not dispatch.in_flight:
-                waits = dispatch.workload.pace and dispatch.collector.ready
-                if dispatch.keeps_results or not waits:
-                    break  # the look-ahead is used up
-            dispatch.wait()
+        dispatch.fill()
+        if lane.ready_workers and not dispatch.in_flight:
+            waits = dispatch.workload.pace and dispatch.collector.ready
+            if dispatch.keeps_results or not waits:
+                break  # the look-ahead is used up
+        dispatch.wait()
         now = lane.observe(clock.now())
         if now.at - began > at_most and now.calls > start.calls:
             break

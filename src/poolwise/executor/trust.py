@@ -10,7 +10,7 @@ from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.widening import FIRST_WIDTH
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
-from poolwise.probe.contention import Demand, after_a_while
+from poolwise.probe.contention import Demand, after_a_while, is_open
 from poolwise.probe.likeness import SEVERAL, alike, near, same_kind
 from poolwise.units import Seconds, duration
 
@@ -112,11 +112,17 @@ class Trust:
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
         return True
 
+    def wonders(self, plan: Plan) -> bool:
+        """Whether threads at work could answer what was left open."""
+        task = self._findings.profile if self._findings.learned else None
+        return (
+            task is not None and plan.mechanism == "thread" and plan.workers > 1 and is_open(task)
+        )
+
     def settled(self, plan: Plan, demand: Demand) -> bool:
         """Whether threads at work, by their demand, have answered what was left open."""
-        task = self._findings.profile if self._findings.learned else None
-        if task is None or plan.mechanism != "thread" or plan.workers < 2:
-            return False
+        task = self._findings.profile
+        assert task is not None
         self._findings.profile = after_a_while(task, demand, plan.workers)
         if self._findings.profile == task:
             return False

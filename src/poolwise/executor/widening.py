@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
 from poolwise.executor.lanes import CurrentLane
@@ -14,7 +14,7 @@ from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
 from poolwise.probe.contention import after_helping, after_widening, are_helped
-from poolwise.units import rate
+from poolwise.units import Seconds, rate
 
 #: Threads with which widening begins, at least and at most.
 FIRST_WIDTH, MOST_AT_FIRST = 8, 32
@@ -31,6 +31,11 @@ _LIGHT = 0.05
 #: Threads for each that the mean of waiting and computing asks for: below twice as many, those
 #: that come back from waiting too often find nobody computing.
 _ENOUGH_THREADS = 2.0
+
+
+#: So long after the beginning, threads that ran before may do so for nobody: OpenBLAS' poll for
+#: 0.1 s.
+_POLL_FOR: Seconds = 0.15
 
 
 class Widening:
@@ -66,20 +71,20 @@ class Widening:
             plan = Plan("thread", width)
             lane = yield from self._current.move(plan, task)
             width, asked = min(width, lane.plan.workers), width
-            meter = DemandMeter(dispatch.clock)
             limit = patience(task.wall)
             before = min(before, width)
-            sample = yield from sample_of(dispatch, lane, width, before, meter=meter, at_most=limit)
+            sample = yield from sample_of(dispatch, lane, width, before, at_most=limit)
             if not sample.calls or dispatch.nothing_left:
                 return
-            if are_helped(sample, meter.demand, cpus):
+            sample = self._without_strangers(sample)
+            if are_helped(task, sample):
                 self._findings.profile = after_helping(task, sample)
                 dispatch.note("the calls do not wait: threads of libraries compute for them")
                 return
             # The first calls may have imported and connected for the others.
             light = min(sample.cpu / sample.calls, task.cpu) < _LIGHT * task.wall
             task = task.with_cpu(dispatch.cpu_per_call)
-            task = after_widening(task, narrow, sample, meter.demand, cpus)
+            task = after_widening(task, narrow, sample, cpus)
             self._findings.profile = task
             dispatch.note(f"{lane.plan}: {rate(sample.steady_rate)} calls/s")
             full = sample.steady_rate >= _FULL * width / task.wall
@@ -92,6 +97,13 @@ class Widening:
                 return
             narrow, width = sample, wider
             before = width
+
+    def _without_strangers(self, sample: Sample) -> Sample:
+        """Take what threads may have used that poll for a while after their library was loaded."""
+        if self._dispatch.elapsed > _POLL_FOR:
+            return sample
+        polled = self._findings.strangers * sample.wall
+        return replace(sample, helpers=max(0.0, sample.helpers - polled))
 
     def _pays(self, task: TaskProfile, width: int, wider: int) -> bool:
         """Whether more threads could win back what starting them takes, twice over."""

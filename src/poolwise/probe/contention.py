@@ -176,6 +176,12 @@ def _costs_much_to_send(task: TaskProfile) -> bool:
     return large and payload.caller + payload.worker > _MUCH * task.cpu
 
 
+def is_open(task: TaskProfile) -> bool:
+    """Whether a long look at threads of such calls could tell something that matters."""
+    known = task.gil_low >= _HELD * task.gil_high > 0.0
+    return not (known or task.waits or _costs_much_to_send(task))
+
+
 def after_a_while(task: TaskProfile, demand: Demand, threads: int) -> TaskProfile:
     """Learn from the demand of so many threads over some tenths of a second under a plan.
 
@@ -184,8 +190,7 @@ def after_a_while(task: TaskProfile, demand: Demand, threads: int) -> TaskProfil
     leave a CPU free, processes get a larger share of what there is than threads that might take
     turns.
     """
-    known = task.gil_low >= _HELD * task.gil_high > 0.0
-    if known or task.waits or _costs_much_to_send(task):
+    if not is_open(task):
         return task
     used = demand.used
     if _all_at_work(task, used, threads):
@@ -202,13 +207,14 @@ def not_listened_to(task: TaskProfile) -> TaskProfile:
     return task.with_gil(_HIDDEN * task.cpu, task.cpu)
 
 
-def are_helped(sample: Sample, demand: Demand, cpus: float) -> bool:
+def are_helped(task: TaskProfile, sample: Sample) -> bool:
     """Whether calls in several threads, which seemed to wait, have threads of a library compute for
-    them: more than a little, and there is no CPU left to wait beside.
+    them: more than a little, and something keeps them from doing as much as if they waited.
 
     The first call alone cannot tell: such threads may poll for work for a while, whoever waits.
     """
-    return sample.helpers > HELPED * sample.cpu and demand.wanted >= _FULL * cpus
+    held_back = sample.steady_rate < _FULL * sample.concurrency / task.wall
+    return held_back and sample.helpers > HELPED * sample.cpu
 
 
 def after_helping(task: TaskProfile, sample: Sample) -> TaskProfile:
@@ -221,15 +227,17 @@ def after_helping(task: TaskProfile, sample: Sample) -> TaskProfile:
 
 
 def after_widening(
-    task: TaskProfile, narrow: Sample | None, wide: Sample, demand: Demand, cpus: float
+    task: TaskProfile, narrow: Sample | None, wide: Sample, cpus: float
 ) -> TaskProfile:
     """Learn what binds a waiting task from the throughput of more threads than before.
 
     `task.cpu` is the mean over all calls so far; `narrow` is the sample of fewer threads, if there
-    is one; `demand` is that while `wide` was taken.
+    is one. That other load keeps threads from a CPU is not asked: to read what each has queued for
+    takes more turns of the GIL than it is worth.
     """
     if not wide.calls or not wide.service:
         return task
+    demand = Demand(wide.cpus, wide.cpus)
     low, high = demand.share()
     expected = min(wide.concurrency / task.wall, cpus / task.cpu if task.cpu else math.inf)
     held_back = wide.steady_rate < _FULL * expected

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from poolwise.probe.payload import Payload
 from poolwise.units import PerSecond, Seconds
 
+#: In so much of a call's duration as many end as in any other, on the whole.
+_LONG = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -37,6 +40,17 @@ class Sample:
         then a count over a short time says little.
         """
         return self.concurrency * self.calls / self.service if self.service else 0.0
+
+    @property
+    def cpus(self) -> float:
+        """CPUs that the calls used, without what computes for them: those that ended in this time,
+        unless it is too short for that; or those that so many at once would use for ever. More may
+        have been at work than was said.
+        """
+        if not self.service:
+            return 0.0
+        long = self.wall * self.calls >= _LONG * self.service
+        return max(self.concurrency * self.cpu / self.service, self.cpu / self.wall if long else 0)
 
 
 @dataclass(frozen=True, slots=True)
