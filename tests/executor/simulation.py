@@ -176,6 +176,9 @@ class SimulatedClock:
     def process_queued(self) -> float:
         return 0.0
 
+    def foreign_cpu(self) -> float:
+        return 0.0
+
     def children_cpu(self) -> float:
         return 0.0
 

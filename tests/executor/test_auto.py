@@ -250,14 +250,11 @@ def test_calls_that_seem_to_wait_while_a_library_computes_for_them_are_found_out
 ) -> None:
     """The first one ran beside threads that polled anyway, and nobody could tell."""
 
-    def helped(clock: SimulatedClock) -> float:
-        return 1.95 * clock._world.process_cpu + clock.thread_cpu()
-
     works = [Work(wait=12e-3, free=9e-3)] * 300
     waiting = simulate(works).taught
     assert waiting is not None
     assert waiting.profile.waits
-    monkeypatch.setattr(SimulatedClock, "process_cpu", helped)
+    monkeypatch.setattr(SimulatedClock, "foreign_cpu", lambda c: 0.95 * c._world.process_cpu)
     monkeypatch.setattr(SimulatedClock, "others_running", lambda _: 1)
     result = simulate(works)
     assert result.values == works

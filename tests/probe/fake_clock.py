@@ -44,6 +44,9 @@ class FakeClock:
     def children_cpu(self) -> Seconds:
         return self._read() + self._children
 
+    def foreign_cpu(self) -> Seconds:
+        return 0.0
+
     def queued(self) -> Seconds:
         return self._read() + self._queued
 

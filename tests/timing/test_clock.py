@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import sys
 import threading
@@ -116,3 +117,39 @@ def test_what_threads_have_queued_for_only_grows() -> None:
         stop.set()
         for each in others:
             each.join()
+
+
+@needs_linux
+def test_what_threads_of_libraries_use_is_told_from_what_pythons_do() -> None:
+    clock, data = SystemClock(), bytes(1 << 20)
+    ended = _thread.allocate_lock()
+
+    def compute() -> None:
+        for _ in range(20):  # without the GIL
+            hashlib.sha256(data)
+
+    def compute_unknown() -> None:  # by a thread that `threading` has not started
+        compute()
+        ended.release()
+
+    done, hold = threading.Event(), threading.Event()
+
+    def compute_and_stay() -> None:  # what a thread has used that is gone is nobody's any more
+        compute()
+        done.set()
+        hold.wait()
+
+    before = clock.foreign_cpu()
+    compute()
+    thread = threading.Thread(target=compute_and_stay)
+    thread.start()
+    done.wait()
+    known = clock.foreign_cpu() - before
+    hold.set()
+    thread.join()
+    before = clock.foreign_cpu()
+    ended.acquire()
+    _thread.start_new_thread(compute_unknown, ())
+    ended.acquire()
+    unknown = clock.foreign_cpu() - before
+    assert known < 0.2 * unknown

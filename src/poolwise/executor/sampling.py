@@ -9,7 +9,6 @@ from dataclasses import replace
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.probe import Sample
-from poolwise.timing.clock import Clock
 from poolwise.units import Seconds
 
 #: A sample takes two rounds of calls. One that takes so many times a call's duration is given up:
@@ -35,10 +34,10 @@ def sample_of(
 ) -> Generator[None, None, Sample]:
     """Let `lane` work until it has done so many calls, for so long; what it did is the value.
     The first that end do not count: those that began `before` it had its present width. The
-    `helpers` are threads that ran no calls.
+    `helpers` are threads of libraries.
     """
     clock = dispatch.clock
-    start, others = lane.observe(clock.now()), _cpu_of_other_threads(clock)
+    start, foreign = lane.observe(clock.now()), clock.foreign_cpu()
     began, settled = start.at, start.calls + before if before else 0
     while not dispatch.finished:
         dispatch.fill()
@@ -51,15 +50,9 @@ def sample_of(
         if now.at - began > at_most and now.calls > start.calls:
             break
         if start.calls < settled <= now.calls:
-            start, settled, others = now, 0, _cpu_of_other_threads(clock)
+            start, settled, foreign = now, 0, clock.foreign_cpu()
         elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
             break
         yield
     sample = start.until(lane.observe(clock.now()), lane.width)
-    # Calls under way count at both ends, and so, on the whole, not at all.
-    helpers = max(0.0, _cpu_of_other_threads(clock) - others - sample.cpu)
-    return replace(sample, helpers=helpers)
-
-
-def _cpu_of_other_threads(clock: Clock) -> Seconds:
-    return clock.process_cpu() - clock.thread_cpu()
+    return replace(sample, helpers=max(0.0, clock.foreign_cpu() - foreign))

@@ -29,6 +29,12 @@ class Clock(Protocol):
         """CPU time of all threads of this process."""
         ...
 
+    def foreign_cpu(self) -> Seconds:
+        """CPU time of threads that Python does not know, such as those of libraries, and of all
+        that have ended; 0 where not known.
+        """
+        ...
+
     def children_cpu(self) -> Seconds:
         """CPU time of the child processes that have been waited for."""
         ...
@@ -70,11 +76,13 @@ class SystemClock:
         others than the caller only then, or when someone asks for that thread. Without asking, a
         thread that computes seems to use two CPUs in one look of 2 ms, and none in the next.
         """
-        if sys.platform == "linux":
-            for thread in threading.enumerate():
-                with contextlib.suppress(OSError, TypeError):  # it has ended, or not yet begun
-                    time.clock_gettime(_clock_of(thread.native_id))
+        _cpu_of_threads()
         return time.process_time()
+
+    def foreign_cpu(self) -> Seconds:
+        """Read the clock of each of Python's threads, and subtract (Linux)."""
+        known = _cpu_of_threads()
+        return time.process_time() - known if known else 0.0
 
     def children_cpu(self) -> Seconds:
         """Read `os.times`: user and system time of children."""
@@ -145,6 +153,16 @@ class SystemClock:
                     line = _read(f"/proc/self/task/{thread}/stat")
                     running += line.rpartition(b") ")[2].startswith(b"R")
         return max(0, running)
+
+
+def _cpu_of_threads() -> Seconds:
+    """Return the CPU time of Python's threads (Linux; 0 elsewhere)."""
+    cpu = 0.0
+    if sys.platform == "linux":
+        for thread in threading.enumerate():
+            with contextlib.suppress(OSError, TypeError):  # it has ended, or not yet begun
+                cpu += time.clock_gettime(_clock_of(thread.native_id))
+    return cpu
 
 
 def _clock_of(thread: int | None) -> int:
