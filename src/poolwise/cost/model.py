@@ -50,7 +50,10 @@ def ceilings(machine: MachineProfile, task: TaskProfile, plan: Plan, batch: int 
             dispatch=_per(batch, costs.thread_dispatch),
             outside=outside,
         )
-    there, back = task.payload.caller, task.payload.worker + costs.call_overhead
+    # Who draws calls, packs them and hands on results adds about as much as who runs them.
+    there, back = (
+        each + costs.call_overhead for each in (task.payload.caller, task.payload.worker)
+    )
     cpu -= (1.0 - _DONE_BESIDE) * task.beside + task.paging
     wall = _wall(task, plan)
     if task.paging:
