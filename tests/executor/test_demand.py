@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolwise.executor.demand import DemandMeter, Lookout, PagingMeter
+from poolwise.probe import Sample
 from probe.fake_clock import FakeClock
 
 
@@ -77,11 +78,20 @@ def test_a_look_tells_what_other_threads_did_since_the_last_one() -> None:
     lookout = Lookout(clock)
     clock.spend(wait=0.1, others=0.16)
     clock.in_queue += 0.02
-    demand = lookout.look()
+    demand = lookout.look(Sample(20, 2, 0.1, 0.2, 0.15))
     assert (demand.used, demand.wanted) == (pytest.approx(1.6), pytest.approx(1.8))
     clock.spend(cpu=0.1, queued=0.1)  # the one that looks is none of them
-    demand = lookout.look()
+    demand = lookout.look(Sample(0, 2, 0.1, 0.0, 0.0))
     assert (demand.used, demand.wanted) == (pytest.approx(0.0), pytest.approx(0.0))
+
+
+def test_while_there_are_no_calls_threads_want_nothing_and_are_not_blamed() -> None:
+    """As where results are taken slowly, and nothing more may be sent."""
+    clock = Crowded()
+    lookout = Lookout(clock)
+    clock.spend(wait=0.1, others=0.04)
+    demand = lookout.look(Sample(8, 2, 0.02, 0.04, 0.04))
+    assert demand.used == pytest.approx(2.0)
 
 
 class Faulting(FakeClock):

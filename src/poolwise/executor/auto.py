@@ -316,8 +316,7 @@ class Auto:
             # Of inputs whose end is not in sight there may be many.
             few = now.left is not None
             listen = not (few and self._choice.processes_will_do(task, now, LISTENS_FOR))
-            if listen:
-                self._beforehand.start_workers(task)
+            if listen and self._beforehand.start_workers(task):
                 self._survey.begin_paging_anew()
             yield from self._survey.learn(task, listen)
 
@@ -404,9 +403,10 @@ class Auto:
                 continue
             some = now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME
             if some and not warm and not dispatch.nothing_left:  # else who is done uses nothing
-                if self._trust.drifted(lane.plan, looked.until(now, lane.width)):
+                recent = looked.until(now, lane.width)
+                if self._trust.drifted(lane.plan, recent):
                     return
-                if lookout is not None and self._trust.settled(lane.plan, lookout.look()):
+                if lookout is not None and self._trust.settled(lane.plan, lookout.look(recent)):
                     return
                 looked = now
             if now.at - start.at < period or now.calls - start.calls < lane.width:

@@ -33,20 +33,23 @@ class Beforehand:
         self._current = current
         self._choice = choice
 
-    def start_workers(self, task: TaskProfile) -> None:
-        """Start those that calls will want if they hold the GIL, where the first one did."""
+    def start_workers(self, task: TaskProfile) -> bool:
+        """Start those that calls will want if they hold the GIL, where the first one did; whether
+        there is something to start them from.
+        """
         dispatch, now = self._dispatch, self._current.situation
-        if self._current.begun is not None or task.waits or now.expected * task.cpu < _WORTH:
-            return
-        if self.held is None or self.held < MOSTLY:
-            return
+        held, self.held = self.held, None  # what is learnt anew later is of other calls
+        if held is None or held < MOSTLY or self._current.begun is not None:
+            return False
+        if task.waits or now.expected * task.cpu < _WORTH:
+            return False
         plan = self._choice.rank(task.with_gil(task.cpu, task.cpu), now)[0].plan
-        if plan.mechanism != "process":
-            return
         process = dispatch.mechanism("process")
-        if process.readiness(dispatch.workers).libraries:
-            return  # whose threads a fork would end, and the next call here make anew
+        if plan.mechanism != "process" or process.readiness(dispatch.workers).libraries:
+            return False  # a fork would end their threads, and the next call here make them anew
         process.prepare(dispatch.workers.tasks)
         ready = process.readiness(dispatch.workers)
-        if ready.server or ready.idle >= plan.workers:  # else it takes ten times as long
-            self._current.begin(plan, self._choice.until_ready(plan, task, now))
+        if not ready.server and ready.idle < plan.workers:  # it takes ten times as long
+            return False
+        self._current.begin(plan, self._choice.until_ready(plan, task, now))
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from poolwise.probe import Sample
 from poolwise.probe.contention import Demand
 from poolwise.timing.clock import Clock
 from poolwise.timing.turns import QuickTurns
@@ -87,13 +88,16 @@ class Lookout:
         self._clock = clock
         self._before = self._read()
 
-    def look(self) -> Demand:
-        """Return the demand since the last look."""
+    def look(self, calls: Sample) -> Demand:
+        """Return the demand since the last look, in which these calls ended: of the time in which
+        any was under way. What computes for them in threads of libraries is no part of theirs.
+        """
         now, before = self._read(), self._before
         self._before = now
-        elapsed = max(now[0] - before[0], 1e-9)
-        used, queued = ((now[i] - before[i]) / elapsed for i in (1, 2))
-        return Demand(used, used + max(0.0, queued))
+        elapsed, used, queued = (now[i] - before[i] for i in range(3))
+        busy = max(1e-9, min(elapsed, calls.wall))
+        used = max(used / max(elapsed, 1e-9), calls.cpu / busy)
+        return Demand(used, used + max(0.0, queued) / busy)
 
     def _read(self) -> tuple[Seconds, Seconds, Seconds]:
         clock = self._clock

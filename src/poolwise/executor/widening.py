@@ -32,7 +32,6 @@ _LIGHT = 0.05
 #: that come back from waiting too often find nobody computing.
 _ENOUGH_THREADS = 2.0
 
-
 #: So long after the beginning, threads that ran before may do so for nobody: OpenBLAS' poll for
 #: 0.1 s.
 _POLL_FOR: Seconds = 0.15
