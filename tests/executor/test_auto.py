@@ -28,6 +28,8 @@ from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.collect import Ordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
+from poolwise.executor.lane import Lane
+from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.workload import Inputs
 from poolwise.mechanisms import Readiness, Sink, WorkerOptions
 from poolwise.plan import Plan
@@ -775,8 +777,17 @@ def test_workers_start_while_it_is_found_out_whether_they_are_wanted(
 
 def test_workers_that_started_in_vain_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call imported, say, which holds the GIL."""
+    begun: list[Lane | None] = []
+    let_go = CurrentLane.let_go
+
+    def noted(current: CurrentLane) -> None:
+        begun.append(current.begun)
+        let_go(current)
+
+    monkeypatch.setattr(CurrentLane, "let_go", noted)
     works = [Work(gil=6e-3), *[Work(free=6e-3)] * 49]
     result = simulate(works)
+    assert any(lane is not None for lane in begun)
     assert result.values == works
     assert result.plan.mechanism == "thread", result.story
     assert all(plan.mechanism != "process" for plan in result.plans)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import threading
+
 import pytest
 
-from poolwise.executor.demand import DemandMeter, Lookout, PagingMeter
-from poolwise.probe import Sample
+from poolwise.executor.demand import DemandMeter, ForeignMeter, Lookout, PagingMeter
+from poolwise.probe.contention import Demand
 from probe.fake_clock import FakeClock
 
 
@@ -78,20 +81,39 @@ def test_a_look_tells_what_other_threads_did_since_the_last_one() -> None:
     lookout = Lookout(clock)
     clock.spend(wait=0.1, others=0.16)
     clock.in_queue += 0.02
-    demand = lookout.look(Sample(20, 2, 0.1, 0.2, 0.15))
+    demand = lookout.look()
     assert (demand.used, demand.wanted) == (pytest.approx(1.6), pytest.approx(1.8))
     clock.spend(cpu=0.1, queued=0.1)  # the one that looks is none of them
-    demand = lookout.look(Sample(0, 2, 0.1, 0.0, 0.0))
+    demand = lookout.look()
     assert (demand.used, demand.wanted) == (pytest.approx(0.0), pytest.approx(0.0))
 
 
-def test_while_there_are_no_calls_threads_want_nothing_and_are_not_blamed() -> None:
-    """As where results are taken slowly, and nothing more may be sent."""
-    clock = Crowded()
+def test_what_threads_want_is_not_known_where_nobody_tells_what_they_queue_for() -> None:
+    clock = FakeClock()
     lookout = Lookout(clock)
-    clock.spend(wait=0.1, others=0.04)
-    demand = lookout.look(Sample(8, 2, 0.02, 0.04, 0.04))
-    assert demand.used == pytest.approx(2.0)
+    clock.spend(wait=0.1, others=0.16)
+    assert lookout.look() == Demand(pytest.approx(1.6), math.inf)
+
+
+class Library(FakeClock):
+    foreign = 5.0
+
+    def foreign_cpu(self) -> float:
+        return self.foreign
+
+
+def test_what_a_library_computes_is_told_unless_a_thread_has_ended() -> None:
+    clock, hold = Library(), threading.Event()
+    thread = threading.Thread(target=hold.wait)
+    thread.start()
+    try:
+        meter = ForeignMeter(clock)
+        clock.foreign += 0.25
+        assert meter.used == pytest.approx(0.25)
+    finally:
+        hold.set()
+        thread.join()
+    assert meter.used == 0.0
 
 
 class Faulting(FakeClock):

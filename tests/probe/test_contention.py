@@ -256,6 +256,7 @@ def test_waiting_calls(case: str, threads: int, rate: PerSecond, low: float, hig
         ("a library computes for them, which takes them longer", 9e-3, 8e-3, 0.1, True),
         ("it computes a little", 9e-3, 2e-3, 0.1, False),
         ("threads poll for nobody, and calls take as long as ever", 9e-3, 8e-3, 0.022, False),
+        ("they poll, and light calls are held back by the other side", 2e-4, 2e-3, 0.1, False),
     ],
 )
 def test_who_computes_for_calls_that_seem_to_wait(

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from poolwise.timing import clock as clock_module
 from poolwise.timing.clock import SystemClock
 
 needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux'")
@@ -94,29 +93,6 @@ def test_other_threads_count_while_they_run_and_not_while_they_wait() -> None:
         woken.set()
         for thread in threads:
             thread.join()
-
-
-@pytest.mark.parametrize("count", [1, 2, 8, 9, 17, 32, 33, 200])
-def test_a_few_of_many_threads_stand_for_all(count: int) -> None:
-    threads: list[object] = list(range(count))
-    some = clock_module._some_of(threads)
-    assert some == clock_module._some_of(threads)
-    assert some == threads if count <= 8 else 4 <= len(some) <= 8
-    assert set(some) <= set(threads)
-
-
-def test_what_threads_have_queued_for_only_grows() -> None:
-    clock, stop = SystemClock(), threading.Event()
-    others = [threading.Thread(target=stop.wait) for _ in range(20)]
-    for each in others:
-        each.start()
-    try:
-        before = clock.process_queued()
-        assert 0.0 <= before <= clock.process_queued()
-    finally:
-        stop.set()
-        for each in others:
-            each.join()
 
 
 @needs_linux

@@ -89,7 +89,7 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from wisdom_entries import an_entry
-from poolwise.wisdom import copy, database
+from poolwise.wisdom import database
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):

@@ -44,6 +44,10 @@ _LOOK_AFTER: Seconds = 0.1
 #: does not pay yet may soon. To think again takes some 0.2 ms.
 _LOOK_AGAIN: Seconds = 5e-3
 
+#: Where the user does something with results for more than this share of the time, or inputs come
+#: slowly, threads may have had nothing to do.
+_AWAY = 0.05
+
 #: Calls that tell whether they have changed: by a factor of three, on average.
 _SOME = 8
 
@@ -200,6 +204,10 @@ class Auto:
                 if lane.plan.mechanism != chosen.plan.mechanism:
                     continue  # that could not be opened, and is refused from now on
             yield from self._run_for_a_while()
+
+    def rest(self) -> None:
+        """Let go of workers that wait to be wanted: nobody knows when work goes on."""
+        self._current.let_go()
 
     def verify(self) -> Iterator[None]:
         """Run the best plan of each kind on a slice of inputs of its own; keep what it reached."""
@@ -384,31 +392,36 @@ class Auto:
         """Work under the plan; return when it is time to think again."""
         dispatch, lane = self._dispatch, self._current.lane
         lane.settled = True
-        start = looked = lane.observe(dispatch.clock.now())
+        start = lane.observe(dispatch.clock.now())
         if self._unseen:
             yield from self._see_the_first(lane)
             if not self._findings.learned:  # or nothing is left
                 return
         lookout = Lookout(dispatch.clock) if self._trust.wonders(lane.plan) else None
+        looked, away = lane.observe(dispatch.clock.now()), 0.0
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
         least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
         period = max(least, dispatch.elapsed)
         while not dispatch.finished and lane.active:
             step(dispatch, lane)
+            left_at = dispatch.clock.now()
             yield
+            away += dispatch.clock.now() - left_at
             now = lane.observe(dispatch.clock.now())
             if start.calls < warm <= now.calls:
                 start, looked, warm = now, now, 0
                 continue
             some = now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME
             if some and not warm and not dispatch.nothing_left:  # else who is done uses nothing
-                recent = looked.until(now, lane.width)
-                if self._trust.drifted(lane.plan, recent):
+                if self._trust.drifted(lane.plan, looked.until(now, lane.width)):
                     return
-                if lookout is not None and self._trust.settled(lane.plan, lookout.look(recent)):
-                    return
-                looked = now
+                if lookout is not None:
+                    demand = lookout.look()
+                    busy = not dispatch.workload.pace and away < _AWAY * (now.at - looked.at)
+                    if busy and self._trust.settled(lane.plan, demand):
+                        return
+                looked, away = now, 0.0
             if now.at - start.at < period or now.calls - start.calls < lane.width:
                 continue
             sample = start.until(now, lane.width)

@@ -43,13 +43,17 @@ class Beforehand:
             return False
         if task.waits or now.expected * task.cpu < _WORTH:
             return False
+        workers = dispatch.workers
+        if workers.initializer is not None or workers.start_method is not None:
+            return False  # what the user has run there, or takes long, is not begun on suspicion
         plan = self._choice.rank(task.with_gil(task.cpu, task.cpu), now)[0].plan
         process = dispatch.mechanism("process")
-        if plan.mechanism != "process" or process.readiness(dispatch.workers).libraries:
-            return False  # a fork would end their threads, and the next call here make them anew
-        process.prepare(dispatch.workers.tasks)
-        ready = process.readiness(dispatch.workers)
-        if not ready.server and ready.idle < plan.workers:  # it takes ten times as long
+        ready = process.readiness(workers)
+        if plan.mechanism != "process" or ready.libraries or ready.threads > 1 + now.threads:
+            return False  # a fork would end their threads, or cannot be had
+        process.prepare(workers.tasks)
+        ready = process.readiness(workers)
+        if not ready.server and ready.idle < plan.workers:
             return False
         self._current.begin(plan, self._choice.until_ready(plan, task, now))
         return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from poolwise.probe import Sample
+import math
+import threading
+
 from poolwise.probe.contention import Demand
 from poolwise.timing.clock import Clock
 from poolwise.timing.turns import QuickTurns
@@ -58,7 +60,7 @@ class DemandMeter:
         self._end_stay()
         elapsed = max(self._elapsed, 1e-9)
         used = self._used / elapsed
-        return Demand(used, used + max(0.0, self._queued) / elapsed)
+        return Demand(used, used + self._queued / elapsed)
 
     def _end_stay(self) -> None:
         if self._staying:
@@ -88,22 +90,36 @@ class Lookout:
         self._clock = clock
         self._before = self._read()
 
-    def look(self, calls: Sample) -> Demand:
-        """Return the demand since the last look, in which these calls ended: of the time in which
-        any was under way. What computes for them in threads of libraries is no part of theirs.
+    def look(self) -> Demand:
+        """Return the demand since the last look. What they want is infinite where it is not known
+        for what they queue.
         """
         now, before = self._read(), self._before
         self._before = now
-        elapsed, used, queued = (now[i] - before[i] for i in range(3))
-        busy = max(1e-9, min(elapsed, calls.wall))
-        used = max(used / max(elapsed, 1e-9), calls.cpu / busy)
-        return Demand(used, used + max(0.0, queued) / busy)
+        elapsed = max(now[0] - before[0], 1e-9)
+        used, queued = (max(0.0, now[i] - before[i]) / elapsed for i in (1, 2))
+        return Demand(used, used + queued if now[2] else math.inf)
 
     def _read(self) -> tuple[Seconds, Seconds, Seconds]:
         clock = self._clock
         with QuickTurns():
             queued = clock.process_queued() - clock.queued()
         return clock.now(), cpu_of_others(clock), queued
+
+
+class ForeignMeter:
+    """What threads of libraries compute from when it was made on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._threads = set(threading.enumerate())
+        self._before = clock.foreign_cpu()
+
+    @property
+    def used(self) -> Seconds:
+        """CPU time; 0 if a thread of Python's has ended: that counts what it had used, too."""
+        used = self._clock.foreign_cpu() - self._before
+        return max(0.0, used) if self._threads <= set(threading.enumerate()) else 0.0
 
 
 class PagingMeter:

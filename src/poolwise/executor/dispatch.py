@@ -370,7 +370,7 @@ class Dispatch:
 
     def has_only(self, lane: Lane) -> bool:
         """Whether no other lane could run what is sent down this one."""
-        return not any(each.active for each in self.lanes if each is not lane)
+        return not any(each.active and each.width for each in self.lanes if each is not lane)
 
     def done(self, batch: BatchId, first: int, outcomes: Outcomes) -> None:
         """Settle calls that ran, but for those that are to run again."""

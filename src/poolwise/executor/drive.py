@@ -127,6 +127,7 @@ class Drive(Iterator[Iterator[object]]):
         """
         if all(lane.inline for lane in self.dispatch.lanes):
             self._process = os.getpid()
+            self.dispatch.inbox.close()  # whose pipe is the parent's, too; it makes another
             return
         raise RuntimeError(
             f"this run and its workers belong to process {self._process}, of which this one is a"
@@ -178,6 +179,7 @@ class Drive(Iterator[Iterator[object]]):
             if verify:
                 for _ in self.auto.verify():
                     pass
+            self.auto.rest()
             self.dispatch.keeps_results = False
             if self.auto.profile is None:
                 raise ValueError("there are no inputs to learn from")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator
 from dataclasses import replace
 
+from poolwise.executor.demand import ForeignMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.probe import Sample
@@ -37,7 +38,7 @@ def sample_of(
     `helpers` are threads of libraries.
     """
     clock = dispatch.clock
-    start, foreign = lane.observe(clock.now()), clock.foreign_cpu()
+    start, foreign = lane.observe(clock.now()), ForeignMeter(clock)
     began, settled = start.at, start.calls + before if before else 0
     while not dispatch.finished:
         dispatch.fill()
@@ -50,9 +51,9 @@ def sample_of(
         if now.at - began > at_most and now.calls > start.calls:
             break
         if start.calls < settled <= now.calls:
-            start, settled, foreign = now, 0, clock.foreign_cpu()
+            start, settled, foreign = now, 0, ForeignMeter(clock)
         elif not settled and now.calls - start.calls >= calls and now.at - start.at >= seconds:
             break
         yield
     sample = start.until(lane.observe(clock.now()), lane.width)
-    return replace(sample, helpers=max(0.0, clock.foreign_cpu() - foreign))
+    return replace(sample, helpers=foreign.used)

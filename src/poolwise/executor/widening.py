@@ -72,6 +72,8 @@ class Widening:
             width, asked = min(width, lane.plan.workers), width
             limit = patience(task.wall)
             before = min(before, width)
+            if lane.in_flight > 2 * width:  # more are at work, which had begun before
+                before = lane.in_flight
             sample = yield from sample_of(dispatch, lane, width, before, at_most=limit)
             if not sample.calls or dispatch.nothing_left:
                 return

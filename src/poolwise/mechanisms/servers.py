@@ -195,9 +195,8 @@ def _fork() -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # none, closed, or not to be written now
             stream.flush()  # or it would come out twice
-    if sys.version_info < (3, 12) or threads() == 1:
+    if sys.version_info < (3, 12):
         return os.fork()
-    # The filters are all threads': whoever warns at this moment meets them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

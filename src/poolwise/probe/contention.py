@@ -209,12 +209,14 @@ def not_listened_to(task: TaskProfile) -> TaskProfile:
 
 def are_helped(task: TaskProfile, sample: Sample) -> bool:
     """Whether calls in several threads, which seemed to wait, have threads of a library compute for
-    them: more than a little, and something keeps them from doing as much as if they waited.
+    them: for about as long as they compute and wait, and something keeps them from doing as much as
+    if they did wait.
 
     The first call alone cannot tell: such threads may poll for work for a while, whoever waits.
     """
     held_back = sample.steady_rate < _FULL * sample.concurrency / task.wall
-    return held_back and sample.helpers > HELPED * sample.cpu
+    most = max(sample.cpu, sample.calls * task.waiting)
+    return held_back and sample.helpers > HELPED * most
 
 
 def after_helping(task: TaskProfile, sample: Sample) -> TaskProfile:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from poolwise.probe.payload import Payload
 from poolwise.units import PerSecond, Seconds
 
-#: In so much of a call's duration as many end as in any other, on the whole.
-_LONG = 0.25
+#: In so much of a call's duration about as many end as begin.
+_LONG = 0.75
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def look_up(database: str, header: bytes, key: str) -> list[str] | None:
             lines = file.read().decode().split("\n")
     except (OSError, ValueError):
         return None
-    if len(header) < HEADER or lines[0] != header.hex() or lines[-1]:
+    if len(header) < HEADER or lines[0] != _first(header, len(lines) - 2) or lines[-1]:
         return None
     start = f"{key}\t"
     return [line[len(start) :] for line in lines if line.startswith(start)]
@@ -42,8 +42,10 @@ def write(database: str, header: bytes, entries: Iterable[tuple[str, str]]) -> N
     Raises:
         OSError: it cannot be written.
     """
-    lines = [header.hex(), *map("\t".join, entries), ""]
-    beside = f"{path_of(database)}-new"
+    lines = [f"{key}\t{document}" for key, document in entries]
+    lines = [_first(header, len(lines)), *lines, ""]
+    # Whoever has set a database aside may write beside somebody who has not seen it yet.
+    beside = f"{path_of(database)}-{os.getpid()}"
     with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
         file.write("\n".join(lines).encode())
     os.replace(beside, path_of(database))
@@ -57,3 +59,7 @@ def remove(database: str) -> None:
     """
     with suppress(FileNotFoundError):
         os.unlink(path_of(database))
+
+
+def _first(header: bytes, entries: int) -> str:
+    return f"{header.hex()} {entries}"
