@@ -25,6 +25,7 @@ from poolwise.executor.demand import Demand, DemandMeter
 
 class Undisturbed(DemandMeter):  # a busy machine can hide that calls compute
     demand = Demand(1.0, 1.0)
+    used = DemandMeter.elapsed
 opening.DemandMeter = Undisturbed
 opening._WAITED, opening._COMPUTED, opening._MAY_BE_LONG = 1e-4, 0.0, 0.0  # or that they are long
 
@@ -152,6 +153,18 @@ finally:
     run(tmp_path, LONG + program.replace("FOLDER", repr(str(tmp_path))), "default")
 
 
+class Metered:
+    """A meter that says what it is told."""
+
+    def __init__(self, demand: Demand) -> None:
+        self.elapsed = 0.0
+        self.demand = demand
+
+    @property
+    def used(self) -> float:
+        return self.demand.used * self.elapsed
+
+
 @pytest.mark.parametrize(
     ("used", "waits", "windows"),
     [
@@ -166,9 +179,9 @@ def test_a_call_that_comes_to_wait_is_seen_to(
 ) -> None:
     """`used` are the CPUs that it uses in each window of 5 ms."""
     left: Iterator[float] = iter(used)
-    meter = SimpleNamespace(elapsed=0.0, demand=Demand(0.0, 0.0))
+    meter = Metered(Demand(0.0, 0.0))
 
-    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
         cpu = meter.demand.used * meter.elapsed + next(left) * (until - meter.elapsed)
         meter.elapsed = until
         meter.demand = Demand(cpu / until, cpu / until)
@@ -184,10 +197,10 @@ def test_looks_that_take_longer_than_they_should_are_no_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Beside a call that holds the GIL each takes a turn, and that may be longer than a window."""
-    meter = SimpleNamespace(elapsed=0.0, demand=Demand(1.0, 1.0))
+    meter = Metered(Demand(1.0, 1.0))
     windows: list[float] = []
 
-    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
         windows.append(until - meter.elapsed)
         if meter.elapsed < until:
             meter.elapsed = until + 6e-3
@@ -197,6 +210,18 @@ def test_looks_that_take_longer_than_they_should_are_no_waiting(
     lane = SimpleNamespace(in_flight=1)
     assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
     assert windows == pytest.approx([2e-3] * 3)
+
+
+def test_a_call_that_has_no_cpu_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = Metered(Demand(0.3, 1.0))
+
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
+        meter.elapsed = until
+
+    opening = opening_with(5e-3)
+    monkeypatch.setattr(opening, "_watch", watch)
+    lane = SimpleNamespace(in_flight=1)
+    assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -210,13 +235,13 @@ def test_looks_that_take_longer_than_they_should_are_no_waiting(
 def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
     taking: float, seen: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meter = SimpleNamespace(elapsed=0.0, demand=Demand(1.0, 1.0))
+    meter = Metered(Demand(1.0, 1.0))
     opening = opening_with(2e-3)
     opening._beside = object()  # type: ignore[assignment]
     looks: list[float] = []
     started: list[float] = []
 
-    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
         meter.elapsed = until
         looks.append(until)
 
@@ -234,11 +259,11 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 
 
 def test_no_workers_are_started_for_a_call_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    meter = SimpleNamespace(elapsed=0.0, demand=Demand(0.1, 0.1))
+    meter = Metered(Demand(0.1, 0.1))
     opening = opening_with(2e-3)
     opening._beside = object()  # type: ignore[assignment]
 
-    def watch(lane: object, meter: SimpleNamespace, beat: object, until: float) -> None:
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
         meter.elapsed = until
 
     monkeypatch.setattr(opening, "_watch", watch)

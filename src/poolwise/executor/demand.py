@@ -55,6 +55,11 @@ class DemandMeter:
         return self._elapsed + self._left[0] - self._began[0]
 
     @property
+    def used(self) -> Seconds:
+        """CPU time that was used inside so far. To ask this costs next to nothing."""
+        return self._used + (self._left[1] - self._began[1] if self._staying else 0.0)
+
+    @property
     def demand(self) -> Demand:
         """The demand so far."""
         self._end_stay()

@@ -168,9 +168,9 @@ class Opening:
             return
         clock = dispatch.clock
         others = cpu_of_others(clock)
-        dispatch.send_next(first, 1)
         meter, beat = DemandMeter(clock), Heartbeat(clock)
-        with QuickTurns(), meter:
+        with QuickTurns(), meter:  # which begins with many system calls: before there is a call
+            dispatch.send_next(first, 1)
             dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
         waits = self._waits(first, meter, beat)
         beside = self._beside if self._started else None
@@ -208,12 +208,15 @@ class Opening:
         waited, computed = self._patience
         if self._beside is not None:
             computed = min(computed, _COMPUTED_BESIDE)
-        began = before = 0.0
+        began = before = queued = 0.0
         while True:
             self._watch(lane, meter, beat, began + waited)
             # Of this stretch, however long: beside a call that holds the GIL a look takes a turn.
-            wanted, ended = meter.demand.wanted * meter.elapsed, meter.elapsed
-            share = (wanted - before) / max(ended - began, 1e-9)
+            used, ended = meter.used, meter.elapsed
+            share = (used - before) / max(ended - began, 1e-9)
+            if share < _WAITS:  # did it have no CPU? To find that out takes ten turns
+                already, queued = queued, meter.demand.wanted * ended - used
+                share += (queued - already) / max(ended - began, 1e-9)
             if share < _WAITS:
                 if share < _LIGHT:
                     self._width = max(self._width, MOST_AT_FIRST)
@@ -227,7 +230,7 @@ class Opening:
                     return False
             elif ended >= computed or not lane.in_flight:
                 return False
-            began, before = ended, wanted
+            began, before = ended, used
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
