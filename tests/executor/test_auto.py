@@ -23,13 +23,10 @@ from executor.simulation import (
 from poolwise.cost import Forecast
 from poolwise.executor import survey
 from poolwise.executor.auto import Auto
-from poolwise.executor.beforehand import Beforehand
 from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.collect import Ordered
 from poolwise.executor.conduct import pinned
 from poolwise.executor.dispatch import Dispatch
-from poolwise.executor.lane import Lane
-from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.workload import Inputs
 from poolwise.mechanisms import Readiness, Sink, WorkerOptions
 from poolwise.plan import Plan
@@ -758,41 +755,6 @@ def test_workers_start_before_the_first_call_where_inputs_are_as_they_were(gil: 
     assert result.makespan < later.makespan - 1e-3, "\n".join([*result.story, *later.story])
     pinned = simulate(works, "process:2")
     assert result.makespan <= pinned.makespan + gil, result.story
-
-
-def without_starting_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Beforehand, "start_workers", lambda *_: None)
-
-
-def test_workers_start_while_it_is_found_out_whether_they_are_wanted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    works = [Work(gil=6e-3)] * 50
-    result = simulate(works)
-    assert result.values == works
-    assert result.plan == Plan("process", 2)
-    without_starting_beforehand(monkeypatch)
-    assert result.makespan < simulate(works).makespan - 1e-3, result.story
-
-
-def test_workers_that_started_in_vain_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call imported, say, which holds the GIL."""
-    begun: list[Lane | None] = []
-    let_go = CurrentLane.let_go
-
-    def noted(current: CurrentLane) -> None:
-        begun.append(current.begun)
-        let_go(current)
-
-    monkeypatch.setattr(CurrentLane, "let_go", noted)
-    works = [Work(gil=6e-3), *[Work(free=6e-3)] * 49]
-    result = simulate(works)
-    assert any(lane is not None for lane in begun)
-    assert result.values == works
-    assert result.plan.mechanism == "thread", result.story
-    assert all(plan.mechanism != "process" for plan in result.plans)
-    without_starting_beforehand(monkeypatch)
-    assert result.makespan < simulate(works).makespan + 8e-3, result.story
 
 
 def test_workers_that_started_for_other_calls_get_none() -> None:

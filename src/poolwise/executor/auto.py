@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from poolwise.cost import Forecast
-from poolwise.executor.beforehand import Beforehand
 from poolwise.executor.choice import CLEARLY_BETTER, SOON_OVER, Choice, Situation, last_ends
 from poolwise.executor.conduct import step
 from poolwise.executor.demand import Lookout
@@ -107,7 +106,6 @@ class Auto:
         self._choice = Choice(machine, traits, limits, mechanisms, unpicklable)
         self._current = CurrentLane(dispatch, self._choice)
         self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
-        self._beforehand = Beforehand(dispatch, self._current, self._choice)
         self._resuming = Resuming(dispatch, self._current, self._choice)
         self._findings = Findings(machine.facts.gil)
         self._survey = Survey(dispatch, self._current, self._findings, machine, limits)
@@ -168,7 +166,7 @@ class Auto:
         elif known is not None and known.profile.wall > NOTICE_WITHIN:
             yield from self._opening.beside_workers(strangers)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
-        self._survey.held, self._beforehand.held = self._opening.held, self._opening.hint
+        self._survey.held = self._opening.held
         if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
             self._pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
@@ -196,18 +194,12 @@ class Auto:
             else:
                 if chosen.plan.mechanism == "process":
                     yield from self._make_way(chosen.plan, task)
-                else:
-                    self._current.let_go()
                 now = self._current.situation
                 startup = self._choice.until_ready(chosen.plan, task, now)
                 lane = yield from self._current.move(chosen.plan, task, startup)
                 if lane.plan.mechanism != chosen.plan.mechanism:
                     continue  # that could not be opened, and is refused from now on
             yield from self._run_for_a_while()
-
-    def rest(self) -> None:
-        """Let go of workers that wait to be wanted: nobody knows when work goes on."""
-        self._current.let_go()
 
     def verify(self) -> Iterator[None]:
         """Run the best plan of each kind on a slice of inputs of its own; keep what it reached."""
@@ -324,8 +316,6 @@ class Auto:
             # Of inputs whose end is not in sight there may be many.
             few = now.left is not None
             listen = not (few and self._choice.processes_will_do(task, now, LISTENS_FOR))
-            if listen and self._beforehand.start_workers(task):
-                self._survey.begin_paging_anew()
             yield from self._survey.learn(task, listen)
 
     def _decide(self, task: TaskProfile) -> Forecast:

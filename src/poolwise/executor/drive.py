@@ -179,7 +179,6 @@ class Drive(Iterator[Iterator[object]]):
             if verify:
                 for _ in self.auto.verify():
                     pass
-            self.auto.rest()
             self.dispatch.keeps_results = False
             if self.auto.profile is None:
                 raise ValueError("there are no inputs to learn from")

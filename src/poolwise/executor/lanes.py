@@ -78,8 +78,7 @@ class CurrentLane:
         or if the work was over before.
         """
         dispatch, old = self._dispatch, self.lane
-        # Threads in which something is found out are not yet the plan for the rest.
-        begun = self._begun_for(plan) if plan.mechanism == "process" else None
+        begun = self._begun_for(plan)
         if old.active and old.plan == plan:
             return old
         if old.active and old.plan.mechanism == plan.mechanism == "thread":
@@ -114,21 +113,6 @@ class CurrentLane:
         elif new.all_ready_at is not None:
             self._take(new, old)
         return self.lane
-
-    def begin(self, plan: Plan, took: Seconds) -> None:
-        """Start workers for a plan that is likely to come, which takes so many seconds. They have
-        no calls before it does.
-        """
-        dispatch, ready_at = self._dispatch, self._dispatch.clock.now() + took
-        try:
-            lane = dispatch.add(plan)
-            lane.width = 0
-            with QuickTurns():
-                dispatch.start(lane)
-        except PicklingError as error:
-            self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
-        else:
-            self.begun, self.begun_ready_at = lane, ready_at
 
     def let_go(self) -> None:
         """Do without workers that were begun for a plan that does not come."""

@@ -79,9 +79,9 @@ class Opening:
 
     `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
     where a pilot can tell more. `held` is for what share of its time the first one, a long one that
-    computes, held the GIL, if that is known; `hint` is the same of one that was not as long, and
-    may have imported for the others. `unsendable`: something of them does not pickle; no call that
-    can still be kept here goes to a process, and in the next run none before it is known to pickle.
+    computes, held the GIL, if that is known. `unsendable`: something of them does not pickle; no
+    call that can still be kept here goes to a process, and in the next run none before it is known
+    to pickle.
     """
 
     def __init__(
@@ -94,7 +94,6 @@ class Opening:
     ) -> None:
         self.sample: Sample | None = None
         self.held: float | None = None
-        self.hint: float | None = None
         self.brief = False
         self.unsendable = False
         self._dispatch = dispatch
@@ -185,7 +184,6 @@ class Opening:
             meter.demand.wanted - meter.demand.used
         )  # on a busy machine, not the task's waiting
         if not first.in_flight:
-            self.hint = beat.held
             self._note(first, queued, cpu_of_others(clock) - others)
             self.brief = self.sample is None or self.sample.service < _BRIEF
             dispatch.retire(first)

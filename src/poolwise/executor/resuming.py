@@ -10,6 +10,7 @@ function calls may have been edited since.
 from __future__ import annotations
 
 from dataclasses import replace
+from pickle import PicklingError
 
 from poolwise.executor.choice import Choice
 from poolwise.executor.dispatch import Dispatch
@@ -17,6 +18,8 @@ from poolwise.executor.lanes import CurrentLane
 from poolwise.mechanisms import Readiness
 from poolwise.plan import Plan
 from poolwise.probe.changeable import nothing_can_change
+from poolwise.task import Refusal
+from poolwise.timing.turns import QuickTurns
 from poolwise.wisdom import Entry
 
 #: Inputs of which each can be looked at before any call runs: that takes a µs each. Of more the
@@ -90,6 +93,15 @@ class Resuming:
     def _start(self, plan: Plan, known: Entry) -> None:
         dispatch, current = self._dispatch, self._current
         took = self._choice.until_ready(plan, known.profile, current.situation)
+        ready_at = dispatch.clock.now() + took
         if not self._workers_wait_for(plan):
             dispatch.mechanism("process").prepare(dispatch.workers.tasks)
-        current.begin(plan, took)
+        try:
+            lane = dispatch.add(plan)
+            lane.width = 0  # nothing yet
+            with QuickTurns():
+                dispatch.start(lane)
+        except PicklingError as error:
+            self._choice.refuse("process", Refusal(str(error), "use threads"))
+        else:
+            current.begun, current.begun_ready_at = lane, ready_at

@@ -109,11 +109,6 @@ class Survey:
             text += f", waits {duration(task.waiting)}, computes {duration(task.cpu)}"
         dispatch.note(text)
 
-    def begin_paging_anew(self) -> None:
-        """Forget the page faults until now: a fork has caused some."""
-        if self._paging is not None:
-            self._paging = PagingMeter(self._dispatch.clock)
-
     def see_paging(self) -> None:
         """Note what calls here, but for the first ones, spend on memory that workers would keep."""
         task, plan = self._findings.profile, self._current.plan
