@@ -104,7 +104,7 @@ class Drive(Iterator[Iterator[object]]):
 
     def __next__(self) -> Iterator[object]:
         if self._process != os.getpid() and not self._closed:
-            self._check_copy()
+            self._check_process()
         if not self._reader.enter():
             return self._reader.refusal()
         try:
@@ -119,7 +119,7 @@ class Drive(Iterator[Iterator[object]]):
                 self._reader.leave()
             raise
 
-    def _check_copy(self) -> None:
+    def _check_process(self) -> None:
         """Refuse to go on in a process that the user has forked: the workers are its parent's.
 
         Raises:
