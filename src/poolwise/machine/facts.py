@@ -73,8 +73,8 @@ def _python() -> str:
 
 
 def _read(*parts: str) -> str:
-    with open(os.path.join(*parts), encoding="utf-8") as file:
-        return file.read()
+    with open(os.path.join(*parts), "rb", buffering=0) as file:  # in a third of the time
+        return file.read().decode()
 
 
 def _cpu_quota(root: str) -> float:

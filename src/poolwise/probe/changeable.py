@@ -23,8 +23,10 @@ from poolwise.task import Task
 _FIXED = (type(None), bool, int, float, complex, str, bytes, range, re.Pattern)
 
 #: What rebinds a name outside of the call, or sets an attribute of what may be outside of it.
-_REBINDS = {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"}
-_REBINDS_CELLS = {"STORE_DEREF", "DELETE_DEREF"}
+_REBINDS = {
+    dis.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR")
+}
+_REBINDS_CELLS = {dis.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")}
 
 #: With these a function can change what its code does not name.
 _TRICKS = {"globals", "vars", "setattr", "delattr", "exec", "eval", "__dict__", "modules"}
@@ -73,10 +75,12 @@ def _rebinds(code: CodeType, own: frozenset[str] = frozenset()) -> bool:
     if _TRICKS & {*code.co_names}:
         return True
     shared = {*code.co_freevars} - own
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in _REBINDS:
-            return True
-        if instruction.opname in _REBINDS_CELLS and instruction.argval in shared:
-            return True
+    operations = code.co_code[::2]  # every other byte is an argument
+    if not _REBINDS.isdisjoint(operations):
+        return True
+    if shared and not _REBINDS_CELLS.isdisjoint(operations):  # taking code apart takes 0.3 ms
+        for instruction in dis.get_instructions(code):
+            if instruction.opcode in _REBINDS_CELLS and instruction.argval in shared:
+                return True
     own |= {*code.co_cellvars}
     return any(_rebinds(part, own) for part in code.co_consts if isinstance(part, CodeType))

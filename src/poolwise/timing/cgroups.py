@@ -14,8 +14,8 @@ def folders(root: str, controller: str) -> list[str]:
     lie outside of what is mounted; then only the mount's own root is left.
     """
     try:
-        with open(os.path.join(root, "proc/self/cgroup"), encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        with open(os.path.join(root, "proc/self/cgroup"), "rb", buffering=0) as file:
+            lines = file.read().decode().splitlines()
     except (OSError, ValueError):
         return []
     found: list[str] = []
