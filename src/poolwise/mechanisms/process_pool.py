@@ -177,9 +177,9 @@ class ProcessPool:
         # In a process that the user has forked, all this is a copy; the workers, and the sockets
         # as such, are its parent's.
         ours = self._owner_process == os.getpid()
-        workers, self._workers = list(self._workers.values()), {}
-        for worker in workers:
-            worker.ends.release()
+        for worker in self._workers.values():
+            worker.ends.release()  # first of all: what an exception leaves behind from here on
+        workers, self._workers = list(self._workers.values()), {}  # is garbage, and ends itself
         left = []
         try:
             if ours:
@@ -209,6 +209,7 @@ class ProcessPool:
         try:
             self._begin_with(worker, surroundings)
         except OSError:  # no descriptor for what it is to be told, say: it would wait for ever
+            worker.ends.release()
             del self._workers[worker.number]
             self._ignore(worker)
             worker.close()
@@ -422,6 +423,7 @@ class ProcessPool:
         """
         if self._closed or worker.number not in self._workers:
             return
+        worker.ends.release()
         del self._workers[worker.number]
         self._ignore(worker)
         if worker.leaving:
