@@ -248,7 +248,6 @@ def test_calls_that_seem_to_wait_while_a_library_computes_for_them_are_found_out
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first one ran beside threads that polled anyway, and nobody could tell."""
-
     works = [Work(wait=12e-3, free=9e-3)] * 300
     waiting = simulate(works).taught
     assert waiting is not None
