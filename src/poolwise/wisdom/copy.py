@@ -1,9 +1,9 @@
 """The entries as lines of text beside the database, for those who only look something up.
 
-To load SQLite takes 1 to 7 ms, as long as a short map; to read this takes 0.1 ms, with 500
-entries 0.7. Whoever changes the database writes it anew. It begins with the database's header as it was then, in which SQLite
-counts the changes (SQLite's file format, 1.3.7): beside any other header a copy is stale, and as
-good as none.
+To load SQLite takes 1 to 7 ms, as long as a short map; to read this takes 0.1 ms, with 500 entries
+0.7. Whoever changes the database writes it anew. It begins with the database's header as it was
+then, in which SQLite counts the changes (SQLite's file format, 1.3.7): beside any other header a
+copy is stale, and as good as none.
 """
 
 from __future__ import annotations
