@@ -8,8 +8,10 @@ from _socket import socket
 from _thread import allocate_lock
 from collections import deque
 from math import inf
+from time import perf_counter
 
 from _poolwise_worker import surroundings, transfer, wire
+from _poolwise_worker.spinning import Spinner
 from _poolwise_worker.transfer import Untransferable, describe
 
 TYPE_CHECKING = False
@@ -47,6 +49,8 @@ class Intake:
         heap: Heap,
         pid: int,
         marks: memoryview,
+        *,
+        alone: bool,
     ) -> None:
         self._reader = wire.FrameReader(sock)
         self._outbox = outbox
@@ -67,6 +71,8 @@ class Intake:
         self._over = False
         self.lock = allocate_lock()
         self._leader = allocate_lock()
+        # The leader's. None beside other runners: each look would take the GIL from a call.
+        self._spinner = Spinner() if alone else None
 
     def next(self, runner: Runner) -> bool:
         """Give `runner` its next batch. False when there will be no more."""
@@ -85,21 +91,30 @@ class Intake:
                     if self._reader.closed or self._over:
                         return False
                     patience = self._patience
-                if patience is None:  # the pool is open: shared memory is its own
-                    events = self._poll.poll(TRIM_AFTER if self._heap.keeps else None)
-                    if not events:
-                        self._heap.trim()
-                        events = self._poll.poll()
-                else:
-                    events = self._poll.poll(min(patience, TRIM_AFTER))
-                    if not events and patience > TRIM_AFTER:
-                        self._exchange.trim()
-                        self._heap.trim()
-                        events = self._poll.poll(patience - TRIM_AFTER)
+                events = self._wait(patience)
                 silent = not events
                 for descriptor, _ in events:
                     if descriptor == self._bell_read:
                         os.read(self._bell_read, 4096)
+
+    def _wait(self, patience: float | None) -> list[tuple[int, int]]:
+        """Wait for something to read, for so many milliseconds; give back memory meanwhile."""
+        spinner, began = self._spinner, perf_counter()
+        events = [] if spinner is None else spinner.look(self._poll)
+        if not events and patience is None:  # the pool is open: shared memory is its own
+            events = self._poll.poll(TRIM_AFTER if self._heap.keeps else None)
+            if not events:
+                self._heap.trim()
+                events = self._poll.poll()
+        elif not events and patience is not None:
+            events = self._poll.poll(min(patience, TRIM_AFTER))
+            if not events and patience > TRIM_AFTER:
+                self._exchange.trim()
+                self._heap.trim()
+                events = self._poll.poll(patience - TRIM_AFTER)
+        if spinner is not None:
+            spinner.note(perf_counter() - began)
+        return events
 
     def recall(self, batch: int, runners: list[Runner]) -> None:
         """Send back the unstarted calls of `batch`, or of all; called by the reporter.

@@ -158,7 +158,7 @@ def prepare(
     outbox = Outbox(data)
     exchange = Exchange(transfer.to_caller, lambda: surroundings.arena_limit, outbox.announce)
     heap = Heap()
-    intake = Intake(data, outbox, exchange, heap, pid, marks)
+    intake = Intake(data, outbox, exchange, heap, pid, marks, alone=threads == 1)
     runners = [Runner(outbox, exchange, marks, slot, clock) for slot in range(threads)]
     # Held until all threads are there: one that had begun could lose a call if another one cannot
     # be had.

@@ -427,3 +427,49 @@ def test_a_forked_child_that_lets_go_leaves_the_parent_watching() -> None:
         inbox.unwatch(read)
         os.close(read)
         os.close(write)
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_an_eager_owner_hears_what_comes(count: int) -> None:
+    """Each thing comes when the one before was heard: soon, mostly while it is looked for."""
+    heard: list[int] = []
+    turn = threading.Semaphore(0)
+    with opened(True) as inbox:
+
+        def post(number: int) -> None:
+            for each in range(count):
+                inbox.post(partial(heard.append, each))
+                assert turn.acquire(timeout=DEADLINE)
+
+        threads = in_threads(1, post)
+        for each in range(count):
+            until = time.monotonic() + DEADLINE
+            while len(heard) == each:
+                assert time.monotonic() < until, "waited in vain"
+                inbox.wait(DEADLINE, eager=True)
+            turn.release()
+        join(threads)
+    assert heard == list(range(count))
+
+
+def test_an_eager_owner_hears_descriptors() -> None:
+    read, write = os.pipe()
+    came: list[bytes] = []
+    with closing(Inbox()) as inbox:
+        inbox.watch(read, select.POLLIN, lambda: came.append(os.read(read, 1)))
+
+        def ring(number: int) -> None:
+            for _ in range(100):
+                os.write(write, b"x")
+
+        threads = in_threads(1, ring)
+        until = time.monotonic() + DEADLINE
+        while len(came) < 100:
+            assert time.monotonic() < until, "waited in vain"
+            inbox.wait(DEADLINE, eager=True)
+        join(threads)
+        assert not inbox.wait(0, eager=True)
+        assert not inbox.wait(1e-3, eager=True)
+        inbox.unwatch(read)
+    os.close(read)
+    os.close(write)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import TypeAlias
 
+from _poolwise_worker.spinning import Spinner
 from poolwise.ipc.slices import slices
 from poolwise.units import Seconds
 
@@ -54,6 +55,7 @@ class Inbox:
         self._poll: select.poll | None = None
         self._watched: dict[int, Action] = {}
         self._bell: tuple[int, int] | None = None
+        self._spinner = Spinner()
         # Written by the owner, read by posters. The owner sets it *before* it looks into the
         # queue a last time, a poster reads it *after* it has put: one of them sees the other.
         self._in_poll = False
@@ -90,11 +92,12 @@ class Inbox:
         if self._poll is not None and self._watched.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
-    def wait(self, timeout: Seconds | None = None) -> bool:
+    def wait(self, timeout: Seconds | None = None, *, eager: bool = False) -> bool:
         """Act on what has come; if nothing has, wait for something, at most `timeout` seconds.
 
         Returns whether anything was acted on. ``timeout=0`` never waits, ``None`` waits for
-        ever. Interrupted by signal handlers that raise, such as Ctrl-C; see `slices`.
+        ever. Interrupted by signal handlers that raise, such as Ctrl-C; see `slices`. An `eager`
+        owner looks for a while before it sleeps, if what it last waited for came at once.
         """
         acted = not self._posted.empty() and self._act_on_posted()
         if self._poll is None:
@@ -111,10 +114,10 @@ class Inbox:
         self._in_poll = True
         try:
             idle = not acted and self._posted.empty()
-            for left in slices(timeout if idle else 0):
-                ready = self._poll.poll(None if left is None else max(0, _milliseconds(left)))
-                if ready:
-                    break
+            if idle and eager:
+                ready = self._wait_eagerly(timeout)
+            else:
+                ready = self._sleep(timeout if idle else 0)
         finally:
             self._in_poll = False
         if len(ready) == 1:
@@ -124,6 +127,22 @@ class Inbox:
         if not self._posted.empty():
             acted = self._act_on_posted() or acted
         return acted or bool(ready)
+
+    def _wait_eagerly(self, timeout: Seconds | None) -> list[tuple[int, int]]:
+        assert self._poll is not None
+        began = time.perf_counter()
+        ready = self._spinner.look(self._poll) or self._sleep(timeout)
+        self._spinner.note(time.perf_counter() - began)
+        return ready
+
+    def _sleep(self, timeout: Seconds | None) -> list[tuple[int, int]]:
+        assert self._poll is not None
+        ready: list[tuple[int, int]] = []
+        for left in slices(timeout):
+            ready = self._poll.poll(None if left is None else max(0, _milliseconds(left)))
+            if ready:
+                break
+        return ready
 
     def sleep(self, seconds: Seconds) -> None:
         """Let some time pass, whatever comes. Interrupted by signal handlers that raise."""
