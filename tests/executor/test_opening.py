@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -188,8 +189,7 @@ def test_a_call_that_comes_to_wait_is_seen_to(
 
     opening = opening_with(5e-3)
     monkeypatch.setattr(opening, "_watch", watch)
-    lane = SimpleNamespace(in_flight=1)
-    assert opening._waits(lane, meter, None) == waits  # type: ignore[arg-type]
+    assert shown(opening, meter) == ("waits" if waits else "computes")
     assert meter.elapsed == pytest.approx(windows * 5e-3)
 
 
@@ -207,8 +207,7 @@ def test_looks_that_take_longer_than_they_should_are_no_waiting(
 
     opening = opening_with(2e-3)
     monkeypatch.setattr(opening, "_watch", watch)
-    lane = SimpleNamespace(in_flight=1)
-    assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
+    assert shown(opening, meter) == "computes"
     assert windows == pytest.approx([2e-3] * 3)
 
 
@@ -220,8 +219,7 @@ def test_a_call_that_has_no_cpu_does_not_wait(monkeypatch: pytest.MonkeyPatch) -
 
     opening = opening_with(5e-3)
     monkeypatch.setattr(opening, "_watch", watch)
-    lane = SimpleNamespace(in_flight=1)
-    assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
+    assert shown(opening, meter) == "computes"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +235,7 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 ) -> None:
     meter = Metered(Demand(1.0, 1.0))
     opening = opening_with(2e-3)
-    opening._beside = object()  # type: ignore[assignment]
+    opening._at_once = True
     looks: list[float] = []
     started: list[float] = []
 
@@ -252,8 +250,7 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 
     monkeypatch.setattr(opening, "_watch", watch)
     monkeypatch.setattr(opening, "_start_workers", start_workers)
-    lane = SimpleNamespace(in_flight=1)
-    assert not opening._waits(lane, meter, None)  # type: ignore[arg-type]
+    assert shown(opening, meter) == "computes"
     assert looks == pytest.approx(seen)
     assert started == pytest.approx([4e-3])
 
@@ -261,15 +258,133 @@ def test_where_workers_can_be_had_a_call_that_computes_is_soon_a_long_one(
 def test_no_workers_are_started_for_a_call_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = Metered(Demand(0.1, 0.1))
     opening = opening_with(2e-3)
-    opening._beside = object()  # type: ignore[assignment]
+    opening._at_once = True
 
     def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
         meter.elapsed = until
 
     monkeypatch.setattr(opening, "_watch", watch)
-    lane = SimpleNamespace(in_flight=1)
-    assert opening._waits(lane, meter, None)  # type: ignore[arg-type]
+    assert shown(opening, meter) == "waits"
     assert not opening._started
+
+
+@dataclass
+class Heard:
+    """What the beats beside a call have told."""
+
+    held: float | None
+    enough: bool = True
+
+
+@pytest.mark.parametrize(
+    ("heard", "wanted", "goes"),
+    [
+        (Heard(0.0), 1.0, True),
+        (Heard(0.0, enough=False), 1.0, True),
+        (Heard(0.06), 1.0, True),  # one late beat is nobody's
+        (Heard(0.06, enough=False), 1.0, False),
+        (Heard(0.5), 1.0, False),
+        (Heard(1.0), 1.0, False),
+        (Heard(None), 1.0, False),
+        (Heard(0.0), 1.9, False),  # others compute for it
+    ],
+)
+def test_a_call_that_computes_without_the_gil_is_seen_to_let_go(
+    heard: Heard, wanted: float, goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = Metered(Demand(1.0, wanted))
+
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
+        meter.elapsed = until
+
+    opening = opening_with(2e-3)
+    monkeypatch.setattr(opening, "_watch", watch)
+    assert shown(opening, meter, heard) == ("lets go" if goes else "computes")
+    # Not sooner than it may be long; workers are not started for it before.
+    assert meter.elapsed == pytest.approx(4e-3 if goes else 20e-3)
+
+
+def test_where_there_is_one_cpu_nothing_begins_beside_a_call_that_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meter = Metered(Demand(1.0, 1.0))
+
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
+        meter.elapsed = until
+
+    opening = opening_with(2e-3)
+    opening._cpus = 1
+    monkeypatch.setattr(opening, "_watch", watch)
+    assert shown(opening, meter, Heard(0.0)) == "computes"
+
+
+def shown(opening: Opening, meter: Metered, heard: Heard | None = None) -> str:
+    lane = SimpleNamespace(in_flight=1)
+    return opening._what_shows(lane, meter, heard or Heard(None), 0)  # type: ignore[arg-type]
+
+
+#: The first call ends only when another one has begun, in which it fails if none ever does.
+UNTIL_ANOTHER = """
+import hashlib, os, threading, time
+
+FLAG = os.path.join(os.getcwd(), "begun")
+
+def until_another(number, work):
+    if number:
+        open(FLAG, "w").close()
+        return os.getpid()
+    end = time.monotonic() + 30
+    while not os.path.exists(FLAG):
+        work()
+        if time.monotonic() > end:
+            return "alone"
+    return os.getpid()
+
+def hashing():
+    hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 40_000)
+
+def counting():
+    sum(number for number in range(100_000))
+
+def call(number):
+    return until_another(number, WORK)
+"""
+
+
+@needs_two_cpus
+@pytest.mark.parametrize("inputs", [2, 3, 10])
+def test_others_begin_in_threads_beside_a_long_first_call_that_leaves_the_gil_alone(
+    inputs: int, tmp_path: Path
+) -> None:
+    program = f"""
+os.chdir({str(tmp_path)!r})
+found = list(poolwise.map(call, range({inputs})))
+assert "alone" not in found, found
+if {inputs} < 10:
+    assert set(found) == {{os.getpid()}}, found
+"""
+    code = UNTIL_ANOTHER.replace("WORK", "hashing").replace("os.getcwd()", repr(str(tmp_path)))
+    run(tmp_path, "import poolwise\n" + code + program, "default", POOLWISE_WISDOM="off")
+
+
+@needs_two_cpus
+@pytest.mark.parametrize("inputs", [2, 4])
+def test_others_begin_in_processes_beside_a_long_first_call_where_nothing_can_be_forked(
+    inputs: int, tmp_path: Path
+) -> None:
+    """Another thread of the program keeps it from that, as in a notebook."""
+    program = f"""
+over = threading.Event()
+threading.Thread(target=over.wait).start()
+try:
+    found = list(poolwise.map(call, range({inputs})))
+finally:
+    over.set()
+assert "alone" not in found, found
+assert len(set(found)) > 1, found
+"""
+    code = UNTIL_ANOTHER.replace("WORK", "counting").replace("os.getcwd()", repr(str(tmp_path)))
+    run(tmp_path, "import poolwise\n" + code + program, "default", POOLWISE_WISDOM="off")
 
 
 def opening_with(waited: float) -> Opening:
@@ -277,5 +392,6 @@ def opening_with(waited: float) -> Opening:
     opening = object.__new__(Opening)
     opening._patience = waited, 20e-3
     opening._beside, opening._started, opening._width = None, False, 8
+    opening._at_once, opening._cpus = False, 2
     opening._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
     return opening

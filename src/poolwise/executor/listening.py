@@ -119,6 +119,8 @@ class Listening:
         """
         dispatch = self._dispatch
         threads = max(2, math.ceil(2.0 * task.wall / (task.cpu + task.helpers) - 0.2))
+        if self._current.plan.mechanism == "thread":  # as many as have begun
+            threads = max(threads, self._current.plan.workers)
         threads = min(threads, self._most_threads())
         if threads < 2:
             return

@@ -2,9 +2,9 @@
 
 A pilot in the owner's thread cannot be interrupted: of two calls of half a second, the other one
 would begin when half of the time is over. Here the owner waits beside the first call, and when that
-lasts long it lets the next ones begin: in threads if the first one waits, in processes if it
-computes. Only where nothing that calls could change is within their reach, because what the first
-call does to the program is not known before it has ended.
+lasts long it lets the next ones begin: in threads if the first one waits, or computes and leaves
+the GIL alone, else in processes. Only where nothing that calls could change is within their reach,
+because what the first call does to the program is not known before it has ended.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pickle import PicklingError
+from typing import Literal, TypeAlias
 
 from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.executor.choice import Choice
@@ -45,6 +47,9 @@ _WATCHED: Seconds = 5e-3
 _COMPUTED: Seconds = 20e-3
 _COMPUTED_BESIDE: Seconds = 10e-3
 
+#: The same where they take an executed server, which is some 80 ms while a call holds the GIL.
+_COMPUTED_ALONE: Seconds = 100e-3
+
 #: One that has computed so long may be one of these: then workers are started.
 _MAY_BE_LONG: Seconds = 4e-3
 
@@ -69,6 +74,12 @@ _FEW_FOR_A_CPU = 2
 #: A call that uses less of a CPU than this waits; than that, it does nothing else.
 _WAITS, _LIGHT = 0.5, 0.05
 
+#: One late beat among many is nobody's.
+_HARDLY = 0.1
+
+#: What a call has shown while it was watched. Those that have ended compute.
+_Shown: TypeAlias = Literal["waits", "lets go", "computes"]
+
 #: Where a call had no CPU: for so many times what it computed, and so many seconds, at most. What
 #: all threads have queued for is not the call's own.
 _QUEUED_TIMES, _QUEUED_FOR = 1.0, 1e-3
@@ -79,9 +90,9 @@ class Opening:
 
     `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
     where a pilot can tell more. `held` is for what share of its time the first one, a long one that
-    computes, held the GIL, if that is known. `unsendable`: something of them does not pickle; no
-    call that can still be kept here goes to a process, and in the next run none before it is known
-    to pickle.
+    computes, held the GIL, as far as it was heard. `unsendable`: something of them does not pickle;
+    no call that can still be kept here goes to a process, and in the next run none before it is
+    known to pickle.
     """
 
     def __init__(
@@ -107,6 +118,7 @@ class Opening:
         self._looked = False
         self._cautious = False
         self._beside: Lane | None = None  # for workers, that may have been started
+        self._at_once = False  # whether they can be in a few milliseconds
         self._started = False
         self._width = FIRST_WIDTH
 
@@ -131,7 +143,7 @@ class Opening:
         dispatch = self._dispatch
         if self._few_for_processes:
             self._fork()
-        if self._known_long:
+        if self._known_long and self._at_once:
             self._start_workers()
         dispatch.keep_specimen = True
         try:
@@ -171,12 +183,11 @@ class Opening:
         with QuickTurns(), meter:  # which begins with many system calls: before there is a call
             dispatch.send_next(first, 1)
             dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
-        waits = self._waits(first, meter, beat)
-        beside = self._beside if self._started else None
+        shown = self._what_shows(first, meter, beat, strangers)
         # And by itself, not with helpers.
         computes = self._known_alone or meter.demand.wanted < 1.0 + strangers + _WAITS
-        long = first.in_flight and computes and not waits
-        if long and beside is not None and beside.active:
+        long = first.in_flight and computes and shown == "computes"
+        if long and (beside := self._workers_beside(first)) is not None:
             yield from self._in_processes(first, beside)
             return
         self._do_without_workers()
@@ -186,11 +197,18 @@ class Opening:
         if not first.in_flight:
             self._note(first, queued, cpu_of_others(clock) - others)
             self.brief = self.sample is None or self.sample.service < _BRIEF
+            self.held = beat.held if long else None  # else it may have imported all the time
             dispatch.retire(first)
             yield
-        elif waits:
+        elif shown == "waits":
             self._current.adopt(first)
-            yield from self._in_threads(first)
+            yield from self._in_threads(first, max(MOST_AT_FIRST, self._width))
+        elif shown == "lets go":
+            self.held, self._width = beat.held, self._cpus
+            alone = meter.used / meter.elapsed
+            self._current.adopt(first)
+            yield from self._in_threads(first, self._cpus)
+            self._note_computing(alone)
         else:
             while first.in_flight:
                 dispatch.wait()
@@ -198,13 +216,16 @@ class Opening:
             self._note(first, queued, cpu_of_others(clock) - others)
             dispatch.retire(first)
 
-    def _waits(self, lane: Lane, meter: DemandMeter, beat: Heartbeat) -> bool:
-        """Whether the call in `lane` has come to wait, before it has computed for long. A first one
-        may import and connect before that. Workers are started meanwhile, if they can be at once.
+    def _what_shows(
+        self, lane: Lane, meter: DemandMeter, beat: Heartbeat, strangers: int
+    ) -> _Shown:
+        """Watch the call in `lane` until it comes to wait, or seems not to need the GIL, or has
+        computed for long. A first one may import and connect before it waits. Workers are started
+        meanwhile, if they can be at once.
         """
         clock = self._dispatch.clock
         waited, computed = self._patience
-        if self._beside is not None:
+        if self._at_once:
             computed = min(computed, _COMPUTED_BESIDE)
         began = before = queued = 0.0
         while True:
@@ -218,17 +239,30 @@ class Opening:
             if share < _WAITS:
                 if share < _LIGHT:
                     self._width = max(self._width, MOST_AT_FIRST)
-                return True
-            to_start = self._beside is not None and not self._started
+                return "waits"
+            if ended >= _MAY_BE_LONG and self._lets_go(meter, beat, strangers):
+                return "lets go"
+            to_start = self._at_once and not self._started
             if to_start and lane.in_flight and ended >= _MAY_BE_LONG:
                 since = clock.now()
                 self._start_workers()
                 computed -= clock.now() - since  # which no look of these has seen
                 if not lane.in_flight:
-                    return False
+                    return "computes"
             elif ended >= computed or not lane.in_flight:
-                return False
+                return "computes"
             began, before = ended, used
+
+    def _lets_go(self, meter: DemandMeter, beat: Heartbeat, strangers: int) -> bool:
+        """Whether a call computes without the GIL, as far as it was heard, and by itself: if others
+        do that for it, there is no CPU left for more such calls.
+        """
+        held = beat.held
+        if held is None or self._cpus < 2:
+            return False
+        if held and not (beat.enough and held <= _HARDLY):
+            return False
+        return meter.demand.wanted < 1.0 + strangers + _WAITS
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
@@ -258,7 +292,7 @@ class Opening:
         return few and self._choice.refusal("process") is None
 
     def _fork(self) -> None:
-        """Fork this process, if that is safe now, and open a lane for workers that come from there.
+        """Fork this process, if that is safe now, and open a lane for workers.
 
         Both before the first call: what that one changes for a while is none of theirs.
         """
@@ -266,9 +300,9 @@ class Opening:
         process = dispatch.mechanism("process")
         if self._workers > 0:
             process.prepare(dispatch.workers.tasks)
-            if process.readiness(dispatch.workers).server:
-                self._beside = dispatch.add(Plan("process", self._workers))
-                self._beside.width = 0  # nothing yet
+            self._at_once = process.readiness(dispatch.workers).server
+            self._beside = dispatch.add(Plan("process", self._workers))
+            self._beside.width = 0  # nothing yet
 
     @property
     def _workers(self) -> int:
@@ -290,20 +324,48 @@ class Opening:
             self._beside = None
             self._choice.refuse("process", Refusal(str(error), "use threads"))
 
+    def _workers_beside(self, first: Lane) -> Lane | None:
+        """Return the lane of workers beside a first call that is a long one, if there are any.
+
+        Where another thread kept this process from being forked, they are started only now, and
+        while they are the call may end.
+        """
+        if self._beside is not None and not self._started:
+            with QuickTurns():
+                self._start_late(first)
+        beside = self._beside if self._started and first.in_flight else None
+        return beside if beside is not None and beside.active else None
+
+    def _start_late(self, first: Lane) -> None:
+        """Start workers if the first call lasts longer than that takes, and wait until one of both
+        is over. In quick turns: beside a call that asks the system for something every 4 ms, this
+        thread had to wait for the GIL for 10 s.
+        """
+        dispatch, until = self._dispatch, first.opened_at + _COMPUTED_ALONE
+        while first.in_flight and (left := until - dispatch.clock.now()) > 0.0:
+            dispatch.wait(left)
+        if first.in_flight:
+            self._start_workers()
+        while first.in_flight and self._is_starting(self._beside):
+            dispatch.wait()
+
+    def _is_starting(self, lane: Lane | None) -> bool:
+        return lane is not None and lane.active and not lane.ready_workers
+
     def _do_without_workers(self) -> None:
         """Let go of workers that were sent nothing: whoever is not ready is not waited for."""
         if self._beside is not None:
             self._dispatch.drop(self._beside)
             self._beside = None
 
-    def _in_threads(self, first: Lane) -> Iterator[None]:
+    def _in_threads(self, first: Lane, most: int) -> Iterator[None]:
         """Let others begin until one has ended, then let go on who knows more.
 
-        More and more of them, as long as they only wait: those that compute in turn would keep each
-        other, and the first, from an end.
+        More and more of them, up to `most`, as long as they only wait: those that compute in turn
+        would keep each other, and the first, from an end.
         """
         dispatch, clock = self._dispatch, self._dispatch.clock
-        most = min(max(MOST_AT_FIRST, self._width), self._limits.most_threads)
+        most = min(most, self._limits.most_threads)
         most = max(1, min(most, dispatch.remaining or 1))
         width = min(self._width, most)
         while not first.calls:
@@ -320,6 +382,15 @@ class Opening:
                 most = width
             width = min(2 * width, most)
         self._note(first)
+
+    def _note_computing(self, share: float) -> None:
+        """Keep what calls were like that use such a share of a CPU when alone: who starts beside
+        another one may be on the same CPU for a while.
+        """
+        sample = self.sample
+        if sample is not None:
+            wall = min(sample.wall, sample.cpu / min(1.0, share))
+            self.sample = replace(sample, wall=wall, service=wall)
 
     def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:
         """Run the others in workers, one for each CPU that the first call leaves."""
