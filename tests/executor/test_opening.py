@@ -269,6 +269,18 @@ def test_no_workers_are_started_for_a_call_that_waits(monkeypatch: pytest.Monkey
 
 
 @dataclass
+class Foreign:
+    """A meter of which such a share is."""
+
+    meter: Metered
+    share: float
+
+    @property
+    def used(self) -> float:
+        return self.share * self.meter.used
+
+
+@dataclass
 class Heard:
     """What the beats beside a call have told."""
 
@@ -277,27 +289,31 @@ class Heard:
 
 
 @pytest.mark.parametrize(
-    ("heard", "wanted", "goes"),
+    ("heard", "demand", "foreign", "goes"),
     [
-        (Heard(0.0), 1.0, True),
-        (Heard(0.0, enough=False), 1.0, True),
-        (Heard(0.06), 1.0, True),  # one late beat is nobody's
-        (Heard(0.06, enough=False), 1.0, False),
-        (Heard(0.5), 1.0, False),
-        (Heard(1.0), 1.0, False),
-        (Heard(None), 1.0, False),
-        (Heard(0.0), 1.9, False),  # others compute for it
+        (Heard(0.0), Demand(1.0, 1.0), 0.0, True),
+        (Heard(0.0, enough=False), Demand(1.0, 1.0), 0.0, True),
+        (Heard(0.06), Demand(1.0, 1.0), 0.0, True),  # one late beat is nobody's
+        (Heard(0.06, enough=False), Demand(1.0, 1.0), 0.0, False),
+        (Heard(0.5), Demand(1.0, 1.0), 0.0, False),
+        (Heard(1.0), Demand(1.0, 1.0), 0.0, False),
+        (Heard(None), Demand(1.0, 1.0), 0.0, False),
+        (Heard(0.0), Demand(1.9, 1.9), 0.5, False),  # others compute for it
+        (Heard(0.0), Demand(1.0, 1.9), 0.5, False),  # and get no CPU
+        (Heard(0.0), Demand(1.0, 1.9), 0.0, True),  # it is the owner that gets none
     ],
 )
 def test_a_call_that_computes_without_the_gil_is_seen_to_let_go(
-    heard: Heard, wanted: float, goes: bool, monkeypatch: pytest.MonkeyPatch
+    heard: Heard, demand: Demand, foreign: float, goes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meter = Metered(Demand(1.0, wanted))
+    """`foreign` is the share of the computing that threads of libraries do."""
+    meter = Metered(demand)
 
     def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
         meter.elapsed = until
 
     opening = opening_with(2e-3)
+    opening._foreign = Foreign(meter, foreign)  # type: ignore[assignment]
     monkeypatch.setattr(opening, "_watch", watch)
     assert shown(opening, meter, heard) == ("lets go" if goes else "computes")
     # Not sooner than it may be long; workers are not started for it before.
@@ -320,7 +336,7 @@ def test_where_there_is_one_cpu_nothing_begins_beside_a_call_that_computes(
 
 def shown(opening: Opening, meter: Metered, heard: Heard | None = None) -> str:
     lane = SimpleNamespace(in_flight=1)
-    return opening._what_shows(lane, meter, heard or Heard(None), 0)  # type: ignore[arg-type]
+    return opening._what_shows(lane, meter, heard or Heard(None))  # type: ignore[arg-type]
 
 
 #: The first call ends only when another one has begun, in which it fails if none ever does.
@@ -350,6 +366,22 @@ def call(number):
     return until_another(number, WORK)
 """
 
+#: A busy machine can hide whether it holds the GIL, and that it computes.
+HEARD = """
+from poolwise.executor import opening
+from poolwise.executor.beats import Heartbeat
+from poolwise.executor.demand import Demand, DemandMeter
+
+class Undisturbed(DemandMeter):
+    demand = Demand(1.0, 1.0)
+    used = DemandMeter.elapsed
+opening.DemandMeter = Undisturbed
+
+class Heard(Heartbeat):
+    held = HELD
+opening.Heartbeat = Heard
+"""
+
 
 @needs_two_cpus
 @pytest.mark.parametrize("inputs", [2, 3, 10])
@@ -357,14 +389,14 @@ def test_others_begin_in_threads_beside_a_long_first_call_that_leaves_the_gil_al
     inputs: int, tmp_path: Path
 ) -> None:
     program = f"""
-os.chdir({str(tmp_path)!r})
 found = list(poolwise.map(call, range({inputs})))
 assert "alone" not in found, found
 if {inputs} < 10:
     assert set(found) == {{os.getpid()}}, found
 """
-    code = UNTIL_ANOTHER.replace("WORK", "hashing").replace("os.getcwd()", repr(str(tmp_path)))
-    run(tmp_path, "import poolwise\n" + code + program, "default", POOLWISE_WISDOM="off")
+    code = HEARD.replace("HELD", "0.0") + UNTIL_ANOTHER.replace("WORK", "hashing")
+    code = code.replace("os.getcwd()", repr(str(tmp_path)))
+    run(tmp_path, code + program, "default", POOLWISE_WISDOM="off")
 
 
 @needs_two_cpus
@@ -383,8 +415,9 @@ finally:
 assert "alone" not in found, found
 assert len(set(found)) > 1, found
 """
-    code = UNTIL_ANOTHER.replace("WORK", "counting").replace("os.getcwd()", repr(str(tmp_path)))
-    run(tmp_path, "import poolwise\n" + code + program, "default", POOLWISE_WISDOM="off")
+    code = HEARD.replace("HELD", "1.0") + UNTIL_ANOTHER.replace("WORK", "counting")
+    code = code.replace("os.getcwd()", repr(str(tmp_path)))
+    run(tmp_path, code + program, "default", POOLWISE_WISDOM="off")
 
 
 def opening_with(waited: float) -> Opening:
@@ -392,6 +425,6 @@ def opening_with(waited: float) -> Opening:
     opening = object.__new__(Opening)
     opening._patience = waited, 20e-3
     opening._beside, opening._started, opening._width = None, False, 8
-    opening._at_once, opening._cpus = False, 2
+    opening._at_once, opening._cpus, opening._strangers = False, 2, 0
     opening._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
     return opening

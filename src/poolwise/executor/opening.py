@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.executor.choice import Choice
 from poolwise.executor.conduct import widen
-from poolwise.executor.demand import DemandMeter, cpu_of_others
+from poolwise.executor.demand import DemandMeter, ForeignMeter, cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import START_WITHIN, CurrentLane
@@ -74,7 +74,7 @@ _FEW_FOR_A_CPU = 2
 #: A call that uses less of a CPU than this waits; than that, it does nothing else.
 _WAITS, _LIGHT = 0.5, 0.05
 
-#: One late beat among many is nobody's.
+#: One late beat among many is nobody's. So little of the computing is what a thread is started for.
 _HARDLY = 0.1
 
 #: What a call has shown while it was watched. Those that have ended compute.
@@ -119,6 +119,7 @@ class Opening:
         self._cautious = False
         self._beside: Lane | None = None  # for workers, that may have been started
         self._at_once = False  # whether they can be in a few milliseconds
+        self._strangers = 0
         self._started = False
         self._width = FIRST_WIDTH
 
@@ -140,6 +141,7 @@ class Opening:
                 self._width = max(FIRST_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
+        self._strangers = strangers
         dispatch = self._dispatch
         if self._few_for_processes:
             self._fork()
@@ -147,7 +149,7 @@ class Opening:
             self._start_workers()
         dispatch.keep_specimen = True
         try:
-            yield from self._first_call(strangers)
+            yield from self._first_call()
         finally:
             dispatch.keep_specimen = False
 
@@ -169,7 +171,7 @@ class Opening:
         dispatch.retire(first)
         yield
 
-    def _first_call(self, strangers: int) -> Iterator[None]:
+    def _first_call(self) -> Iterator[None]:
         dispatch = self._dispatch
         first = dispatch.open(Plan("thread", 1))
         while first.active and not first.ready_workers:
@@ -178,15 +180,14 @@ class Opening:
             self._do_without_workers()
             return
         clock = dispatch.clock
-        others = cpu_of_others(clock)
+        others, self._foreign = cpu_of_others(clock), ForeignMeter(clock)
         meter, beat = DemandMeter(clock), Heartbeat(clock)
         with QuickTurns(), meter:  # which begins with many system calls: before there is a call
             dispatch.send_next(first, 1)
             dispatch.inbox.wait(BEAT)  # a short call does not last until the first beat
-        shown = self._what_shows(first, meter, beat, strangers)
-        # And by itself, not with helpers.
-        computes = self._known_alone or meter.demand.wanted < 1.0 + strangers + _WAITS
-        long = first.in_flight and computes and shown == "computes"
+        shown = self._what_shows(first, meter, beat)
+        computes = shown == "computes" and (self._known_alone or self._by_itself(meter))
+        long = first.in_flight and computes
         if long and (beside := self._workers_beside(first)) is not None:
             yield from self._in_processes(first, beside)
             return
@@ -216,9 +217,7 @@ class Opening:
             self._note(first, queued, cpu_of_others(clock) - others)
             dispatch.retire(first)
 
-    def _what_shows(
-        self, lane: Lane, meter: DemandMeter, beat: Heartbeat, strangers: int
-    ) -> _Shown:
+    def _what_shows(self, lane: Lane, meter: DemandMeter, beat: Heartbeat) -> _Shown:
         """Watch the call in `lane` until it comes to wait, or seems not to need the GIL, or has
         computed for long. A first one may import and connect before it waits. Workers are started
         meanwhile, if they can be at once.
@@ -240,7 +239,7 @@ class Opening:
                 if share < _LIGHT:
                     self._width = max(self._width, MOST_AT_FIRST)
                 return "waits"
-            if ended >= _MAY_BE_LONG and self._lets_go(meter, beat, strangers):
+            if ended >= _MAY_BE_LONG and self._lets_go(meter, beat):
                 return "lets go"
             to_start = self._at_once and not self._started
             if to_start and lane.in_flight and ended >= _MAY_BE_LONG:
@@ -253,16 +252,25 @@ class Opening:
                 return "computes"
             began, before = ended, used
 
-    def _lets_go(self, meter: DemandMeter, beat: Heartbeat, strangers: int) -> bool:
-        """Whether a call computes without the GIL, as far as it was heard, and by itself: if others
-        do that for it, there is no CPU left for more such calls.
-        """
+    def _lets_go(self, meter: DemandMeter, beat: Heartbeat) -> bool:
+        """Whether a call computes without the GIL, as far as it was heard, and by itself."""
         held = beat.held
         if held is None or self._cpus < 2:
             return False
         if held and not (beat.enough and held <= _HARDLY):
             return False
-        return meter.demand.wanted < 1.0 + strangers + _WAITS
+        return self._by_itself(meter)
+
+    def _by_itself(self, meter: DemandMeter) -> bool:
+        """Whether nobody computes for the first call: else no CPU is left for more such calls.
+
+        On a busy machine threads want more CPUs than they would need on another one: it takes the
+        owner long to get one again and again. There it counts what threads of libraries have used.
+        """
+        demand, one = meter.demand, 1.0 + self._strangers + _WAITS
+        if demand.wanted < one:
+            return True
+        return demand.used < one and self._foreign.used < _HARDLY * meter.used
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""
