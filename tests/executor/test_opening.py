@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from poolwise.executor.opening import Opening
 from poolwise.machine import this_machine
 from poolwise.probe.contention import Demand
+from poolwise.timing.children import count_children
 from probe.fake_clock import FakeClock
 from programs import run
 
@@ -26,7 +28,7 @@ from poolwise.executor.demand import Demand, DemandMeter
 
 class Undisturbed(DemandMeter):  # a busy machine can hide that calls compute
     demand = Demand(1.0, 1.0)
-    used = DemandMeter.elapsed
+    used = property(lambda self: 9 * self.elapsed)  # with what watching takes
 opening.DemandMeter = Undisturbed
 opening._WAITED, opening._COMPUTED, opening._MAY_BE_LONG = 1e-4, 0.0, 0.0  # or that they are long
 
@@ -167,18 +169,27 @@ class Metered:
 
 
 @pytest.mark.parametrize(
-    ("used", "waits", "windows"),
+    ("used", "waits", "elapsed", "width"),
     [
-        ([0.1], True, 1),  # waits from the beginning
-        ([1.0, 0.1], True, 2),  # has imported something before
-        ([1.0, 0.9, 0.9, 0.2], True, 4),
-        ([1.0, 1.0, 1.0, 1.0], False, 4),  # computes
+        ([0.0], True, 5e-3, 32),  # only waits
+        ([0.1], True, 5e-3, 8),  # waits from the beginning
+        ([1.0, 0.0], True, 10e-3, 32),  # has imported something before
+        ([1.0, 0.1, 0.0], True, 11e-3, 32),  # also in a part of the time it was looked at
+        ([1.0, 0.1, 0.1], True, 11e-3, 8),
+        ([1.0, 0.9, 0.9, 0.2, 0.1], True, 21e-3, 8),
+        ([1.0, 1.0, 1.0, 1.0], False, 20e-3, 8),  # computes
     ],
 )
 def test_a_call_that_comes_to_wait_is_seen_to(
-    used: list[float], waits: bool, windows: int, monkeypatch: pytest.MonkeyPatch
+    used: list[float],
+    waits: bool,
+    elapsed: float,
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`used` are the CPUs that it uses in each window of 5 ms."""
+    """`used` are the CPUs that it uses in each window of 5 ms, and in one of a millisecond when it
+    has come to wait; so many may then begin beside it.
+    """
     left: Iterator[float] = iter(used)
     meter = Metered(Demand(0.0, 0.0))
 
@@ -190,7 +201,40 @@ def test_a_call_that_comes_to_wait_is_seen_to(
     opening = opening_with(5e-3)
     monkeypatch.setattr(opening, "_watch", watch)
     assert shown(opening, meter) == ("waits" if waits else "computes")
-    assert meter.elapsed == pytest.approx(windows * 5e-3)
+    assert meter.elapsed == pytest.approx(elapsed)
+    assert opening._width == width
+
+
+def test_what_watching_takes_is_not_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = opening_with(5e-3)
+    meter = Metered(Demand(0.2, 0.2))
+
+    def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
+        opening._dispatch.clock.spend(cpu=0.2 * (until - meter.elapsed))  # type: ignore[attr-defined]
+        meter.elapsed = until
+
+    monkeypatch.setattr(opening, "_watch", watch)
+    assert shown(opening, meter) == "waits"
+    assert opening._width == 32
+
+
+def test_a_call_that_waits_for_another_program_is_not_light(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """32 of these would take the CPUs from each other."""
+    opening = opening_with(5e-3)  # which counts the children that there are
+    meter = Metered(Demand(0.0, 0.0))
+    program = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+
+        def watch(lane: object, meter: Metered, beat: object, until: float) -> None:
+            meter.elapsed = until
+
+        monkeypatch.setattr(opening, "_watch", watch)
+        assert shown(opening, meter) == "waits"
+        assert opening._width == 8
+    finally:
+        program.communicate()
 
 
 def test_looks_that_take_longer_than_they_should_are_no_waiting(
@@ -374,7 +418,7 @@ from poolwise.executor.demand import Demand, DemandMeter
 
 class Undisturbed(DemandMeter):
     demand = Demand(1.0, 1.0)
-    used = DemandMeter.elapsed
+    used = property(lambda self: 9 * self.elapsed)  # with what watching takes
 opening.DemandMeter = Undisturbed
 
 class Heard(Heartbeat):
@@ -426,5 +470,6 @@ def opening_with(waited: float) -> Opening:
     opening._patience = waited, 20e-3
     opening._beside, opening._started, opening._width = None, False, 8
     opening._at_once, opening._cpus, opening._strangers = False, 2, 0
+    opening._children = count_children()
     opening._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
     return opening

@@ -12,14 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pickle import PicklingError
 from typing import Literal, TypeAlias
 
 from poolwise.executor.beats import BEAT, Heartbeat
 from poolwise.executor.choice import Choice
 from poolwise.executor.conduct import widen
-from poolwise.executor.demand import DemandMeter, ForeignMeter, cpu_of_others
+from poolwise.executor.demand import DemandMeter, ForeignMeter, Lookout, cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import START_WITHIN, CurrentLane
@@ -29,9 +28,10 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
-from poolwise.probe.contention import HELPED
+from poolwise.probe.contention import HELPED, Demand
 from poolwise.probe.payload import measure_payload
 from poolwise.task import Refusal
+from poolwise.timing.children import count_children
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
@@ -71,14 +71,19 @@ _FEW = 256
 #: with the pages that are copied after a fork: too much for more calls, which may be short.
 _FEW_FOR_A_CPU = 2
 
-#: A call that uses less of a CPU than this waits; than that, it does nothing else.
-_WAITS, _LIGHT = 0.5, 0.05
+#: A call that uses less of a CPU than this waits; than that, it does nothing else. One that uses
+#: more than so much only computes: it imports nothing, which waits for files now and then.
+_WAITS, _LIGHT, _ONLY = 0.5, 0.05, 0.9
 
 #: One late beat among many is nobody's. So little of the computing is what a thread is started for.
 _HARDLY = 0.1
 
 #: What a call has shown while it was watched. Those that have ended compute.
 _Shown: TypeAlias = Literal["waits", "lets go", "computes"]
+
+#: One that has come to wait while it was looked at is looked at for so much longer: if it uses
+#: hardly any CPU, many may begin.
+_ONCE_MORE: Seconds = 1e-3
 
 #: Where a call had no CPU: for so many times what it computed, and so many seconds, at most. What
 #: all threads have queued for is not the call's own.
@@ -119,7 +124,7 @@ class Opening:
         self._cautious = False
         self._beside: Lane | None = None  # for workers, that may have been started
         self._at_once = False  # whether they can be in a few milliseconds
-        self._strangers = 0
+        self._strangers = self._children = 0
         self._started = False
         self._width = FIRST_WIDTH
 
@@ -141,7 +146,7 @@ class Opening:
                 self._width = max(FIRST_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
-        self._strangers = strangers
+        self._strangers, self._children = strangers, count_children()
         dispatch = self._dispatch
         if self._few_for_processes:
             self._fork()
@@ -206,10 +211,10 @@ class Opening:
             yield from self._in_threads(first, max(MOST_AT_FIRST, self._width))
         elif shown == "lets go":
             self.held, self._width = beat.held, self._cpus
-            alone = meter.used / meter.elapsed
+            lookout = Lookout(clock)
             self._current.adopt(first)
-            yield from self._in_threads(first, self._cpus)
-            self._note_computing(alone)
+            yield from self._in_threads(first, MOST_AT_FIRST)
+            self._note(first, self._queued_each(first, lookout.look()))
         else:
             while first.in_flight:
                 dispatch.wait()
@@ -228,18 +233,21 @@ class Opening:
             computed = min(computed, _COMPUTED_BESIDE)
         began = before = queued = 0.0
         while True:
-            self._watch(lane, meter, beat, began + waited)
             # Of this stretch, however long: beside a call that holds the GIL a look takes a turn.
+            own = self._watch_for(began + waited, lane, meter, beat)
             used, ended = meter.used, meter.elapsed
-            share = (used - before) / max(ended - began, 1e-9)
+            share = (used - before - own) / max(ended - began, 1e-9)
             if share < _WAITS:  # did it have no CPU? To find that out takes ten turns
                 already, queued = queued, meter.demand.wanted * ended - used
                 share += (queued - already) / max(ended - began, 1e-9)
             if share < _WAITS:
-                if share < _LIGHT:
+                if began and share >= _LIGHT:  # in a part of the stretch it has computed
+                    own = self._watch_for(ended + _ONCE_MORE, lane, meter, beat)
+                    share = (meter.used - used - own) / max(meter.elapsed - ended, 1e-9)
+                if share < _LIGHT and count_children() <= self._children:
                     self._width = max(self._width, MOST_AT_FIRST)
                 return "waits"
-            if ended >= _MAY_BE_LONG and self._lets_go(meter, beat):
+            if share > _ONLY and ended >= _MAY_BE_LONG and self._lets_go(meter, beat):
                 return "lets go"
             to_start = self._at_once and not self._started
             if to_start and lane.in_flight and ended >= _MAY_BE_LONG:
@@ -251,6 +259,16 @@ class Opening:
             elif ended >= computed or not lane.in_flight:
                 return "computes"
             began, before = ended, used
+
+    def _watch_for(
+        self, until: Seconds, lane: Lane, meter: DemandMeter, beat: Heartbeat
+    ) -> Seconds:
+        """Watch the call in `lane` until `meter` has run for so long; return the CPU time that
+        watching takes, which is not the call's.
+        """
+        own = self._dispatch.clock.thread_cpu()
+        self._watch(lane, meter, beat, until)
+        return self._dispatch.clock.thread_cpu() - own
 
     def _lets_go(self, meter: DemandMeter, beat: Heartbeat) -> bool:
         """Whether a call computes without the GIL, as far as it was heard, and by itself."""
@@ -391,14 +409,12 @@ class Opening:
             width = min(2 * width, most)
         self._note(first)
 
-    def _note_computing(self, share: float) -> None:
-        """Keep what calls were like that use such a share of a CPU when alone: who starts beside
-        another one may be on the same CPU for a while.
+    def _queued_each(self, lane: Lane, demand: Demand) -> float:
+        """Return for what share of its time a call had no CPU, if that is known: who starts beside
+        another one is on the same CPU for a while.
         """
-        sample = self.sample
-        if sample is not None:
-            wall = min(sample.wall, sample.cpu / min(1.0, share))
-            self.sample = replace(sample, wall=wall, service=wall)
+        queued = (demand.wanted - demand.used) / lane.plan.workers
+        return queued if math.isfinite(queued) else 0.0
 
     def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:
         """Run the others in workers, one for each CPU that the first call leaves."""
