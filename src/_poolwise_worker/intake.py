@@ -11,7 +11,7 @@ from math import inf
 from time import perf_counter
 
 from _poolwise_worker import surroundings, transfer, wire
-from _poolwise_worker.spinning import Spinner
+from _poolwise_worker.spinning import Spinner, maker_of
 from _poolwise_worker.transfer import Untransferable, describe
 
 TYPE_CHECKING = False
@@ -73,6 +73,7 @@ class Intake:
         self._leader = allocate_lock()
         # The leader's. None beside other runners: each look would take the GIL from a call.
         self._spinner = Spinner() if alone else None
+        self._caller = maker_of(sock)
 
     def next(self, runner: Runner) -> bool:
         """Give `runner` its next batch. False when there will be no more."""
@@ -113,7 +114,7 @@ class Intake:
                 self._heap.trim()
                 events = self._poll.poll(patience - TRIM_AFTER)
         if spinner is not None:
-            spinner.note(perf_counter() - began)
+            spinner.note(perf_counter() - began, self._caller)
         return events
 
     def recall(self, batch: int, runners: list[Runner]) -> None:

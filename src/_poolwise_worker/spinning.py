@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
+from _struct import Struct
 from time import perf_counter
 
 TYPE_CHECKING = False
@@ -13,8 +15,12 @@ if TYPE_CHECKING:
 #: that twice. What came sooner than this, in seconds, is looked for so long the next time.
 SOON = 200e-6
 
-#: Where there is no other CPU, looking keeps from it who is to send something.
-_OTHER_CPUS = (os.cpu_count() or 1) > 1
+
+#: Where there is one CPU only it is asked again after so many short waits: it takes 3 µs.
+_ASKED_AFTER = 100
+
+#: Process, user and group (``struct ucred``).
+_CREDENTIALS = Struct("=3i")
 
 
 class Spinner:
@@ -27,17 +33,46 @@ class Spinner:
 
     def __init__(self) -> None:
         self._pays = False
+        self._passed_over = 0  # short waits since it was found that there is one CPU
 
     def look(self, poll: select.poll) -> list[tuple[int, int]]:
         """Return events as soon as there are some, or none after a while."""
-        until = perf_counter() + SOON if self._pays else 0.0
+        if not self._pays:
+            return []
+        until = perf_counter() + SOON
         while not (events := poll.poll(0)) and perf_counter() < until:
             _yield()
         return events
 
-    def note(self, seconds: float) -> None:
-        """Note how long a wait took in all."""
-        self._pays = seconds < SOON and _OTHER_CPUS
+    def note(self, seconds: float, process: int) -> None:
+        """Note how long a wait for something of `process` took in all."""
+        if seconds >= SOON:
+            self._pays = False
+        elif not self._pays:
+            if self._passed_over % _ASKED_AFTER == 0:
+                self._pays = len(_cpus_of(0) | _cpus_of(process)) > 1
+            self._passed_over = 0 if self._pays else self._passed_over + 1
+
+
+def maker_of(sock: _socket.socket) -> int:
+    """Return the process that has made this pair of sockets; 0 where not known."""
+    try:
+        told = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _CREDENTIALS.size)
+    except (AttributeError, OSError):  # not on this system
+        return 0
+    return int(_CREDENTIALS.unpack(told)[0])
+
+
+def _cpus_of(process: int) -> set[int]:
+    """Return the CPUs of a process, 0 for this thread. Who looks on the only one that both have
+    keeps it from whom it waits for.
+    """
+    try:
+        return os.sched_getaffinity(process)
+    except AttributeError:  # not on this system
+        return set(range(os.cpu_count() or 1))
+    except OSError:  # it is gone, or another's
+        return set()
 
 
 #: Lets others run on this CPU; where that is not to be had, so many looks do.

@@ -430,7 +430,7 @@ def test_a_forked_child_that_lets_go_leaves_the_parent_watching() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 300])
-def test_an_eager_owner_hears_what_comes(count: int) -> None:
+def test_an_owner_who_expects_something_hears_what_comes(count: int) -> None:
     """Each thing comes when the one before was heard: soon, mostly while it is looked for."""
     heard: list[int] = []
     turn = threading.Semaphore(0)
@@ -446,13 +446,13 @@ def test_an_eager_owner_hears_what_comes(count: int) -> None:
             until = time.monotonic() + DEADLINE
             while len(heard) == each:
                 assert time.monotonic() < until, "waited in vain"
-                inbox.wait(DEADLINE, eager=True)
+                inbox.wait(DEADLINE, expecting=os.getpid())
             turn.release()
         join(threads)
     assert heard == list(range(count))
 
 
-def test_an_eager_owner_hears_descriptors() -> None:
+def test_an_owner_who_expects_something_hears_descriptors() -> None:
     read, write = os.pipe()
     came: list[bytes] = []
     with closing(Inbox()) as inbox:
@@ -466,10 +466,43 @@ def test_an_eager_owner_hears_descriptors() -> None:
         until = time.monotonic() + DEADLINE
         while len(came) < 100:
             assert time.monotonic() < until, "waited in vain"
-            inbox.wait(DEADLINE, eager=True)
+            inbox.wait(DEADLINE, expecting=os.getpid())
         join(threads)
-        assert not inbox.wait(0, eager=True)
-        assert not inbox.wait(1e-3, eager=True)
+        assert not inbox.wait(0, expecting=os.getpid())
+        assert not inbox.wait(1e-3, expecting=os.getpid())
+        inbox.unwatch(read)
+    os.close(read)
+    os.close(write)
+
+
+class Looks:
+    """In the place of a spinner: says what it sees, and keeps what it is told."""
+
+    def __init__(self, ready: list[tuple[int, int]]) -> None:
+        self.looks, self.told = 0, list[tuple[float, int]]()
+        self._ready = ready
+
+    def look(self, poll: select.poll) -> list[tuple[int, int]]:
+        self.looks += 1
+        return self._ready or poll.poll(0)
+
+    def note(self, seconds: float, process: int) -> None:
+        self.told.append((seconds, process))
+
+
+def test_who_expects_something_looks_before_it_sleeps() -> None:
+    read, write = os.pipe()
+    came: list[bytes] = []
+    with closing(Inbox()) as inbox:
+        inbox.watch(read, select.POLLIN, lambda: came.append(os.read(read, 1)))
+        spinner = Looks([(read, select.POLLIN)])
+        inbox._spinner = spinner  # type: ignore[assignment]
+        os.write(write, b"xxx")
+        assert inbox.wait(DEADLINE, expecting=7)
+        assert (spinner.looks, len(came), [process for _, process in spinner.told]) == (1, 1, [7])
+        assert inbox.wait(DEADLINE)  # who expects nothing does not
+        assert inbox.wait(0, expecting=7)  # nor who does not wait
+        assert (spinner.looks, len(came)) == (1, 3)
         inbox.unwatch(read)
     os.close(read)
     os.close(write)

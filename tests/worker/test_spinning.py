@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+
 import pytest
 
 from _poolwise_worker import spinning
@@ -24,8 +28,11 @@ class Poll:
 
 
 @pytest.fixture(autouse=True)
-def _several_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spinning, "_OTHER_CPUS", True)
+def cpus(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[int]]:
+    """CPUs by process; 0 is this one."""
+    several = {0: {0, 1}, 7: {0, 1}}
+    monkeypatch.setattr(spinning, "_cpus_of", several.__getitem__)
+    return several
 
 
 @pytest.fixture
@@ -45,39 +52,82 @@ def look(spinner: Spinner, poll: Poll) -> list[tuple[int, int]]:
     return spinner.look(poll)  # type: ignore[arg-type]
 
 
-def test_looks_once_before_anything_has_come() -> None:
+def test_does_not_look_before_anything_has_come() -> None:
     poll = Poll(5)
     assert look(Spinner(), poll) == []
-    assert poll.looks == 1
+    assert not poll.looks
 
 
 @pytest.mark.parametrize("empty", [0, 1, 10])
 def test_looks_until_it_comes(empty: int, clock: list[float]) -> None:
     spinner, poll = Spinner(), Poll(empty)
-    spinner.note(SOON / 2)
+    spinner.note(SOON / 2, 7)
     assert look(spinner, poll) == READY
     assert poll.looks == empty + 1
 
 
 def test_looks_for_a_while_only(clock: list[float]) -> None:
     spinner, poll = Spinner(), Poll(10_000)
-    spinner.note(SOON / 2)
+    spinner.note(SOON / 2, 7)
     assert look(spinner, poll) == []
     assert poll.looks in (20, 21)  # the rounding decides
 
 
 @pytest.mark.parametrize("seconds", [SOON, 1.0])
-def test_looks_once_after_a_long_wait(seconds: float, clock: list[float]) -> None:
+def test_does_not_look_after_a_long_wait(seconds: float, clock: list[float]) -> None:
     spinner, poll = Spinner(), Poll(5)
-    spinner.note(SOON / 2)
-    spinner.note(seconds)
+    spinner.note(SOON / 2, 7)
+    spinner.note(seconds, 7)
     assert look(spinner, poll) == []
-    assert poll.looks == 1
+    assert not poll.looks
 
 
-def test_never_keeps_the_only_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spinning, "_OTHER_CPUS", False)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "looks"),
+    [({0}, {0}, 0), ({0}, {1}, 6), ({0, 1}, {0}, 6), ({1}, set(), 0)],
+    ids=["the only one", "one each", "several", "theirs unknown"],
+)
+def test_does_not_keep_the_only_cpu_from_whom_it_waits_for(
+    ours: set[int], theirs: set[int], looks: int, cpus: dict[int, set[int]], clock: list[float]
+) -> None:
+    cpus[0], cpus[7] = ours, theirs
     spinner, poll = Spinner(), Poll(5)
-    spinner.note(SOON / 2)
-    assert look(spinner, poll) == []
-    assert poll.looks == 1
+    spinner.note(SOON / 2, 7)
+    look(spinner, poll)
+    assert poll.looks == looks
+
+
+def test_asks_now_and_then_whether_there_is_another_cpu(
+    cpus: dict[int, set[int]], clock: list[float]
+) -> None:
+    cpus[0] = cpus[7] = {0}
+    spinner = Spinner()
+    spinner.note(SOON / 2, 7)
+    cpus[7] = {1}
+    for _ in range(spinning._ASKED_AFTER):
+        spinner.note(SOON / 2, 7)
+    poll = Poll(5)
+    look(spinner, poll)
+    assert poll.looks == 6
+
+
+def test_looks_again_after_one_long_wait(clock: list[float]) -> None:
+    spinner, poll = Spinner(), Poll(5)
+    for seconds in (SOON / 2, 1.0, SOON / 2):
+        spinner.note(seconds, 7)
+    assert look(spinner, poll) == READY
+
+
+def test_a_worker_knows_who_has_made_its_sockets() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(write, str(spinning.maker_of(theirs)).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        told = int(os.read(read, 20))
+        os.close(read)
+        os.close(write)
+    assert told == (os.getpid() if sys.platform == "linux" else 0)

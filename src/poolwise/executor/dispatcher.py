@@ -219,7 +219,7 @@ class Dispatcher:
             ):
                 dispatch.wait(patience)  # may have to ask for what a busy process has not started
             else:
-                self._inbox.wait(patience, eager=bool(self._shortcut.doors))
+                self._inbox.wait(patience, expecting=self._shortcut.leads_to)
             self._shortcut.close()
             self._submissions.hurry()
         dispatch.close(self._until)  # a worker may be unable to end, also without any call

@@ -96,6 +96,15 @@ class Listening:
         if task.calls == 1 and sample.calls >= _LATER:
             self._findings.profile = task.with_cpu(sample.cpu / sample.calls)
 
+    def go_on_from(self, held: float) -> Iterator[None]:
+        """Learn from what the first call alone has told, and see what those are like that have
+        begun beside it.
+        """
+        lane, clock = self._current.lane, self._dispatch.clock
+        start = lane.observe(clock.now())
+        yield from self.hear(held, 1)
+        self._see_more(start.until(lane.observe(clock.now()), lane.width))
+
     def hear(self, held: float | None, threads: int) -> Iterator[None]:
         """Learn from the share of the time in which one of so many calls, of which hardly two
         computed at once, held the GIL.

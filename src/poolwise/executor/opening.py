@@ -50,6 +50,9 @@ _COMPUTED_BESIDE: Seconds = 10e-3
 #: The same where they take an executed server, which is some 80 ms while a call holds the GIL.
 _COMPUTED_ALONE: Seconds = 100e-3
 
+#: So long quick turns help these to start; on a slow disk it may take seconds.
+_STARTS_WITHIN: Seconds = 0.3
+
 #: One that has computed so long may be one of these: then workers are started.
 _MAY_BE_LONG: Seconds = 4e-3
 
@@ -210,11 +213,12 @@ class Opening:
             self._current.adopt(first)
             yield from self._in_threads(first, max(MOST_AT_FIRST, self._width))
         elif shown == "lets go":
-            self.held, self._width = beat.held, self._cpus
-            lookout = Lookout(clock)
+            self._width, lookout = self._cpus, Lookout(clock)
             self._current.adopt(first)
             yield from self._in_threads(first, MOST_AT_FIRST)
-            self._note(first, self._queued_each(first, lookout.look()))
+            demand = lookout.look()
+            self._note(first, self._queued_each(first, demand))
+            self.held = beat.held if demand.at_once else None  # it may have wanted the GIL later
         else:
             while first.in_flight:
                 dispatch.wait()
@@ -271,13 +275,14 @@ class Opening:
         return self._dispatch.clock.thread_cpu() - own
 
     def _lets_go(self, meter: DemandMeter, beat: Heartbeat) -> bool:
-        """Whether a call computes without the GIL, as far as it was heard, and by itself."""
+        """Whether a call computes without the GIL, as far as it was heard, and by itself.
+
+        Not asked where workers can be had at once: what it comes to is not known yet.
+        """
+        if self._cpus < 2 or self._at_once or not beat.enough:
+            return False
         held = beat.held
-        if held is None or self._cpus < 2:
-            return False
-        if held and not (beat.enough and held <= _HARDLY):
-            return False
-        return self._by_itself(meter)
+        return held is not None and held <= _HARDLY and self._by_itself(meter)
 
     def _by_itself(self, meter: DemandMeter) -> bool:
         """Whether nobody computes for the first call: else no CPU is left for more such calls.
@@ -357,26 +362,35 @@ class Opening:
         while they are the call may end.
         """
         if self._beside is not None and not self._started:
-            with QuickTurns():
-                self._start_late(first)
+            self._start_late(first)
         beside = self._beside if self._started and first.in_flight else None
         return beside if beside is not None and beside.active else None
 
     def _start_late(self, first: Lane) -> None:
         """Start workers if the first call lasts longer than that takes, and wait until one of both
-        is over. In quick turns: beside a call that asks the system for something every 4 ms, this
-        thread had to wait for the GIL for 10 s.
+        is over.
+
+        In quick turns for as long as that mostly takes: beside a call that asks the system for
+        something every 4 ms, this thread had to wait for the GIL for 10 s.
         """
-        dispatch, until = self._dispatch, first.opened_at + _COMPUTED_ALONE
-        while first.in_flight and (left := until - dispatch.clock.now()) > 0.0:
-            dispatch.wait(left)
-        if first.in_flight:
-            self._start_workers()
-        while first.in_flight and self._is_starting(self._beside):
+        dispatch, clock = self._dispatch, self._dispatch.clock
+        with QuickTurns():
+            until = first.opened_at + _COMPUTED_ALONE
+            while first.in_flight and (left := until - clock.now()) > 0.0:
+                dispatch.wait(left)
+            if first.in_flight:
+                self._start_workers()
+            until = clock.now() + _STARTS_WITHIN
+            while self._is_starting(first) and (left := until - clock.now()) > 0.0:
+                dispatch.wait(left)
+        while self._is_starting(first):
             dispatch.wait()
 
-    def _is_starting(self, lane: Lane | None) -> bool:
-        return lane is not None and lane.active and not lane.ready_workers
+    def _is_starting(self, first: Lane) -> bool:
+        """Whether the first call and the start of workers are under way."""
+        lane = self._beside
+        starting = lane is not None and lane.active and not lane.ready_workers
+        return starting and bool(first.in_flight)
 
     def _do_without_workers(self) -> None:
         """Let go of workers that were sent nothing: whoever is not ready is not waited for."""
@@ -393,20 +407,21 @@ class Opening:
         dispatch, clock = self._dispatch, self._dispatch.clock
         most = min(most, self._limits.most_threads)
         most = max(1, min(most, dispatch.remaining or 1))
-        width = min(self._width, most)
+        width, period = min(self._width, most), _WATCHED
         while not first.calls:
             widen(dispatch, first, Plan("thread", width), START_WITHIN)
             if first.plan.workers < width:  # no more can be started soon
                 most = width = first.plan.workers
             self._current.plan = first.plan
             began, used = clock.now(), clock.process_cpu()
-            while not first.calls and (width == most or clock.now() - began < _WATCHED):
+            while not first.calls and (width == most or clock.now() - began < period):
                 dispatch.fill()
-                dispatch.wait(None if width == most else _WATCHED)
+                dispatch.wait(None if width == most else period)
                 yield
             if clock.process_cpu() - used > _WAITS * (clock.now() - began):
-                most = width
-            width = min(2 * width, most)
+                period *= 2  # perhaps they come to wait
+            else:
+                width, period = min(2 * width, most), _WATCHED
         self._note(first)
 
     def _queued_each(self, lane: Lane, demand: Demand) -> float:

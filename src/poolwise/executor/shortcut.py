@@ -138,6 +138,14 @@ class Shortcut:
             if self._through or not dispatch.nothing_left:
                 self.doors.clear()
 
+    @property
+    def leads_to(self) -> int | None:
+        """The process that an open door leads to: most likely word comes from there."""
+        try:
+            return self.doors[0].side.process
+        except IndexError:  # somebody goes through
+            return None
+
     def _pool_of_all(self) -> ProcessPool | None:
         """Return the pool where all calls go, if there is one and it has side doors."""
         lanes = self._dispatch.lanes

@@ -139,7 +139,7 @@ class Survey:
         elif self._machine.facts.gil and self._machine.facts.usable_cpus > 1.0:
             held, self.held = self.held, None  # what is learnt anew later is heard anew
             if held is not None:
-                yield from self._listening.hear(held, 1)
+                yield from self._listening.go_on_from(held)
             elif listen:
                 yield from self._listening.listen(task)
             else:

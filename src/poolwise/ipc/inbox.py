@@ -16,7 +16,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import TypeAlias
 
-from _poolwise_worker.spinning import Spinner
+from _poolwise_worker.spinning import SOON, Spinner
 from poolwise.ipc.slices import slices
 from poolwise.units import Seconds
 
@@ -92,12 +92,13 @@ class Inbox:
         if self._poll is not None and self._watched.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
-    def wait(self, timeout: Seconds | None = None, *, eager: bool = False) -> bool:
+    def wait(self, timeout: Seconds | None = None, *, expecting: int | None = None) -> bool:
         """Act on what has come; if nothing has, wait for something, at most `timeout` seconds.
 
         Returns whether anything was acted on. ``timeout=0`` never waits, ``None`` waits for
-        ever. Interrupted by signal handlers that raise, such as Ctrl-C; see `slices`. An `eager`
-        owner looks for a while before it sleeps, if what it last waited for came at once.
+        ever. Interrupted by signal handlers that raise, such as Ctrl-C; see `slices`. Who is
+        `expecting` something of a process looks for a while before it sleeps, if what it last
+        waited for came at once.
         """
         acted = not self._posted.empty() and self._act_on_posted()
         if self._poll is None:
@@ -114,8 +115,8 @@ class Inbox:
         self._in_poll = True
         try:
             idle = not acted and self._posted.empty()
-            if idle and eager:
-                ready = self._wait_eagerly(timeout)
+            if idle and expecting is not None and (timeout is None or timeout > SOON):
+                ready = self._look_then_sleep(timeout, expecting)
             else:
                 ready = self._sleep(timeout if idle else 0)
         finally:
@@ -128,11 +129,11 @@ class Inbox:
             acted = self._act_on_posted() or acted
         return acted or bool(ready)
 
-    def _wait_eagerly(self, timeout: Seconds | None) -> list[tuple[int, int]]:
+    def _look_then_sleep(self, timeout: Seconds | None, process: int) -> list[tuple[int, int]]:
         assert self._poll is not None
         began = time.perf_counter()
         ready = self._spinner.look(self._poll) or self._sleep(timeout)
-        self._spinner.note(time.perf_counter() - began)
+        self._spinner.note(time.perf_counter() - began, process)
         return ready
 
     def _sleep(self, timeout: Seconds | None) -> list[tuple[int, int]]:

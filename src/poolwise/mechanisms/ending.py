@@ -18,11 +18,16 @@ def end_workers(workers: Iterable[WorkerLink], grace: Seconds | None) -> None:
     What they still send is read and dropped: a worker that waits to be read never ends. Who wakes
     this wait: the keeper, when the server says that a worker has ended; if the server dies, the
     keeper's end, and then the end of the data socket.
+
+    One whose server is not up is not waited for: that may take long, or never be. As soon as the
+    server has it, it finds the keeper closed, and kills it.
     """
     clock = SystemClock()
     until = None if grace is None else clock.now() + grace
     ends = _Ends()
     for worker in workers:
+        if not worker.server.is_up:
+            continue
         ends.listen_to(worker)
         worker.ask_to_end()
         worker.ends.resume()  # one that is stopped would never hear of it

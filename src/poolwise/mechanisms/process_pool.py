@@ -394,7 +394,7 @@ class ProcessPool:
             if self._closed:
                 return
             if kind == STARTED:
-                worker.pid = value
+                worker.pid, worker.server.is_up = value, True
             elif kind == ENDED:
                 while worker.reader.read():  # its last words; nothing has been sent since
                     self._take_in_all(worker)

@@ -56,6 +56,7 @@ class Server:
     def __init__(self, pid: int, front: socket) -> None:
         self.pid = pid
         self.wanted = True  # false: no more workers will come of it
+        self.is_up = False  # it has started a worker; set by owners of pools, never unset
         self.output = _output()
         self._front = front
 
@@ -109,8 +110,13 @@ class Server:
         self._ask_no_more()
 
     def quit(self) -> None:
-        """End it and all its workers now."""
+        """End it and all its workers now. One that is not up may take long to hear of it: it has
+        none, and is killed.
+        """
         self.wanted = False
+        if not self.is_up:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         with suppress(OSError):
             self._front.sendall(front_door.REQUEST.pack(front_door.QUIT, 0))
         self._ask_no_more()

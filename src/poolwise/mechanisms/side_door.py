@@ -48,6 +48,11 @@ class SideDoor:
 
     # ---- the owner's -------------------------------------------------------------------------
 
+    @property
+    def process(self) -> int:
+        """The id of the worker's process."""
+        return self._worker.pid
+
     def was_sent(self, batch: Batch) -> None:
         """Note a batch that went here; call before it is heard of it."""
         self._worker.was_sent(batch)
