@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 #: that twice. What came sooner than this, in seconds, is looked for so long the next time.
 SOON = 200e-6
 
-
 #: Where there is one CPU only it is asked again after so many short waits: it takes 3 µs.
 _ASKED_AFTER = 100
 

@@ -300,6 +300,15 @@ def test_the_first_call_alone_says_less_than_the_next_ones() -> None:
     assert result.taught.profile.cpu == pytest.approx(3e-3, rel=0.1)
 
 
+@pytest.mark.parametrize("cpus", [2.0, 4.0])
+def test_beside_a_long_call_that_leaves_the_gil_alone_each_cpu_has_one_from_the_beginning(
+    cpus: float,
+) -> None:
+    result = simulate([Work(free=0.3)] * 12, cpus=cpus)
+    assert f"{cpus:.0f} threads run at once: they use {cpus} CPUs" in result.story[2]
+    assert result.makespan < 1.05 * 0.3 * 12 / cpus
+
+
 def test_what_is_seen_in_workers_is_what_calls_take_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

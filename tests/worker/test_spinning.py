@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from _poolwise_worker import spinning
+from _poolwise_worker.intake import Intake
 from _poolwise_worker.spinning import SOON, Spinner
 
 READY = [(3, 1)]
@@ -131,3 +135,36 @@ def test_a_worker_knows_who_has_made_its_sockets() -> None:
         os.close(read)
         os.close(write)
     assert told == (os.getpid() if sys.platform == "linux" else 0)
+
+
+class Looks:
+    """In the place of a spinner: sees nothing, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.looks, self.told = 0, list[int]()
+
+    def look(self, poll: select.poll) -> list[tuple[int, int]]:
+        self.looks += 1
+        return []
+
+    def note(self, seconds: float, process: int) -> None:
+        self.told.append(process)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_worker_looks_before_it_sleeps_if_it_has_one_thread(alone: bool) -> None:
+    """With more each look would take the GIL from a call."""
+    ours, theirs = socket.socketpair()
+    nothing: Any = SimpleNamespace(keeps=False)
+    with ours, theirs:
+        intake = Intake(theirs, nothing, nothing, nothing, 0, memoryview(b""), alone=alone)
+        assert (intake._spinner is not None) == alone
+        spinner = Looks()
+        if alone:
+            intake._spinner = spinner  # type: ignore[assignment]
+        ours.send(b"x")
+        assert intake._wait(None) == [(theirs.fileno(), select.POLLIN)]
+        assert spinner.looks == alone
+        assert len(spinner.told) == alone
+        os.close(intake._bell_read)
+        os.close(intake._bell_write)
