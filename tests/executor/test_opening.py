@@ -383,7 +383,7 @@ def shown(opening: Opening, meter: Metered, heard: Heard | None = None) -> str:
     return opening._what_shows(lane, meter, heard or Heard(None))  # type: ignore[arg-type]
 
 
-#: The first call ends only when another one has begun, in which it fails if none ever does.
+#: The first call ends only when another one has begun; it says so if none ever does.
 UNTIL_ANOTHER = """
 import hashlib, os, threading, time
 

@@ -28,7 +28,7 @@ from poolwise.plan import Plan
 from poolwise.planner import Limits
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
-from poolwise.probe.contention import HELPED, Demand
+from poolwise.probe.contention import HARDLY, HELPED, Demand
 from poolwise.probe.payload import measure_payload
 from poolwise.task import Refusal
 from poolwise.timing.children import count_children
@@ -78,8 +78,8 @@ _FEW_FOR_A_CPU = 2
 #: more than so much only computes: it imports nothing, which waits for files now and then.
 _WAITS, _LIGHT, _ONLY = 0.5, 0.05, 0.9
 
-#: One late beat among many is nobody's. So little of the computing is what a thread is started for.
-_HARDLY = 0.1
+#: So little of the computing is what a thread of a library is started for.
+_FOR_NOBODY = 0.1
 
 #: What a call has shown while it was watched. Those that have ended compute.
 _Shown: TypeAlias = Literal["waits", "lets go", "computes"]
@@ -282,7 +282,7 @@ class Opening:
         if self._cpus < 2 or self._at_once or not beat.enough:
             return False
         held = beat.held
-        return held is not None and held <= _HARDLY and self._by_itself(meter)
+        return held is not None and held <= HARDLY and self._by_itself(meter)
 
     def _by_itself(self, meter: DemandMeter) -> bool:
         """Whether nobody computes for the first call: else no CPU is left for more such calls.
@@ -293,7 +293,7 @@ class Opening:
         demand, one = meter.demand, 1.0 + self._strangers + _WAITS
         if demand.wanted < one:
             return True
-        return demand.used < one and self._foreign.used < _HARDLY * meter.used
+        return demand.used < one and self._foreign.used < _FOR_NOBODY * meter.used
 
     def _watch(self, lane: Lane, meter: DemandMeter, beat: Heartbeat, until: Seconds) -> None:
         """Wait for the call in `lane` to end, until `meter` has run for so long."""

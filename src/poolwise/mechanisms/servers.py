@@ -56,7 +56,7 @@ class Server:
     def __init__(self, pid: int, front: socket) -> None:
         self.pid = pid
         self.wanted = True  # false: no more workers will come of it
-        self.is_up = False  # it has started a worker; set by owners of pools, never unset
+        self.is_up = False  # it has started a worker; any owner of a pool sets it, nobody unsets it
         self.output = _output()
         self._front = front
 

@@ -22,7 +22,7 @@ HELPED = 0.5
 MOSTLY, SELDOM = 0.7, 0.2
 
 #: One late beat among many is nobody's call.
-_HARDLY = 0.1
+HARDLY = 0.1
 
 #: A throughput of so much of what is possible is not held back by anything.
 _FULL = 0.85
@@ -131,7 +131,7 @@ def is_divided(task: TaskProfile) -> bool:
     """Whether calls were heard to hold the GIL for a part of their computing, neither most of it
     nor none: each time that one wants it back it may have to wait for a turn of the others.
     """
-    return task.gil_high > _HARDLY * task.cpu and task.gil_low < MOSTLY * task.cpu
+    return task.gil_high > HARDLY * task.cpu and task.gil_low < MOSTLY * task.cpu
 
 
 def progress(task: TaskProfile, sample: Sample) -> float:
