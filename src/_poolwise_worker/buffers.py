@@ -145,16 +145,17 @@ def loads(message: bytes | bytearray, reader: Reader | None = None) -> object:
     places = deque(_places(message))
     here = memoryview(message)[_HEAD.size + len(places) * _PLACE.size :]
     offset, size, _ = places.popleft()
-    if offset == _HERE:
-        pickled = here[:size]
-    else:
-        assert reader is not None
-        pickled = reader.borrow(offset, size)
+    pickled: memoryview | None = None
     try:
-        rest = here[size:] if offset == _HERE else here
-        return _loads(pickled, buffers=_views(places, rest, reader))
+        if offset == _HERE:
+            pickled, here = here[:size], here[size:]
+        else:
+            assert reader is not None
+            pickled = reader.borrow(offset, size)
+        return _loads(pickled, buffers=_views(places, here, reader))
     finally:
-        pickled.release()
+        if pickled is not None:
+            pickled.release()
         if reader is not None:
             reader.discard([each[0] for each in [(offset, size), *places] if each[0] != _HERE])
 

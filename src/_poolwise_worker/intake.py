@@ -136,6 +136,7 @@ class Intake:
                 if batch in (frame.key, wire.ALL):
                     self._exchange.drop_received(frame.payload)
                     frame.drop()
+                    self._outbox.release(self._exchange.released())
                     self._outbox.send(wire.pack(wire.RETURNED, frame.key, count=frame.count))
                 else:
                     kept.append(frame)

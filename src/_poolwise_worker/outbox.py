@@ -66,6 +66,13 @@ class Outbox:
         """Send an arena."""
         self.send(wire.pack(wire.ARENA, 0, descriptors=1), [descriptor])
 
+    def release(self, released: bytes) -> None:
+        """Say what the caller may use again of its arena: before the frame upon which it sends
+        more, or something again.
+        """
+        if released:
+            self.send(wire.pack(wire.RELEASED, 0, released))
+
 
 def flush_streams() -> None:
     """Let out what calls have printed."""

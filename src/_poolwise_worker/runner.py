@@ -108,6 +108,7 @@ class Runner:
         except BaseException as error:
             if self._clock is not None:
                 self._clock.stop()
+            self._outbox.release(self._exchange.released())
             self._outbox.send(
                 wire.pack(wire.UNREADABLE, frame.key, describe(error).encode("utf-8", "replace"))
             )
@@ -217,9 +218,7 @@ class Runner:
             if self._clock is not None:
                 self._clock.stop()
             del values
-            released = self._exchange.released()
-            if released:
-                self._outbox.send(wire.pack(wire.RELEASED, 0, released))
+            self._outbox.release(self._exchange.released())
             message = wire.pack(
                 kind,
                 batch,

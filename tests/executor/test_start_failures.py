@@ -299,18 +299,44 @@ except poolwise.PoolFailed as error:
     run(tmp_path, LIMITS + program.replace("MORE", str(more)))
 
 
-def test_a_call_that_is_too_much_for_any_worker_fails_alone(tmp_path: Path) -> None:
-    """It never begins: there is no memory for what it brings."""
-    program = """
+#: Workers that hold no more than 60 MB, beside what they are themselves.
+LITTLE_MEMORY = """
 def limit():
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + (120 << 20)
+    most = pages * resource.getpagesize() + (60 << 20)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where it says what it lacks
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
-inputs = [b"few", bytes(400 << 20), b"more"]
-first, second, third = mapped(len, inputs, initializer=limit, on_error="return")
-assert (first, third) == (3, 4), (first, third)
-assert isinstance(second, poolwise.WorkerCrashed) and second.index == 1, second
+def mapped_with_little(size):
+    inputs = [b"few", bytes(size), b"more"]
+    first, second, third = mapped(len, inputs, initializer=limit, on_error="return")
+    assert (first, third) == (3, 4), (first, third)
+    return second
 """
-    run(tmp_path, LIMITS + program)
+
+
+def test_a_call_that_is_too_much_for_any_worker_fails_alone(tmp_path: Path) -> None:
+    """It lies in shared memory, of which a worker can have no copy; and where there is room for one
+    such call only, when it is sent again by itself.
+    """
+    program = """
+from poolwise.executor import workers
+
+workers._LARGEST_ARENA = 150 << 20
+error = mapped_with_little(100 << 20)
+assert isinstance(error, poolwise.TransferError), repr(error)
+assert "MemoryError" in str(error), error
+"""
+    run(tmp_path, LIMITS + LITTLE_MEMORY + program)
+
+
+def test_a_call_that_no_worker_has_room_to_receive_fails_alone(tmp_path: Path) -> None:
+    """It goes through the socket, where a worker needs the memory before it can say so."""
+    program = """
+from poolwise.executor import workers
+
+workers._LARGEST_ARENA = 1 << 20
+error = mapped_with_little(100 << 20)
+assert isinstance(error, poolwise.WorkerCrashed) and error.index == 1, repr(error)
+"""
+    run(tmp_path, LIMITS + LITTLE_MEMORY + program)

@@ -138,7 +138,7 @@ def _read(process: int, there: bool) -> UnreadableIn:
     return UnreadableIn(process, there)
 
 
-class SlowlyUnreadable:
+class UnreadableAfter:
     """Unpickling it waits at a named pipe, and fails."""
 
     def __init__(self, path: str) -> None:
@@ -150,6 +150,18 @@ class SlowlyUnreadable:
 
 def _wait_and_refuse(path: str) -> Any:
     wait_for(path)
+    raise RuntimeError("not here")
+
+
+class SlowlyUnreadable:
+    """Unpickling it takes long, and fails."""
+
+    def __reduce__(self) -> Any:
+        return _sleep_and_refuse, (0.1,)
+
+
+def _sleep_and_refuse(seconds: float) -> Any:
+    time.sleep(seconds)
     raise RuntimeError("not here")
 
 

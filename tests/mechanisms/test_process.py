@@ -22,6 +22,7 @@ from process_calls import (
     Deadly,
     SlowlyUnreadable,
     Unpicklable,
+    UnreadableAfter,
     UnreadableIn,
     add_in_child,
     die,
@@ -411,12 +412,20 @@ def test_an_argument_that_cannot_be_read_there_fails_its_own_call() -> None:
 
 def test_arguments_that_are_being_read_can_be_taken_back(pipe: str) -> None:
     with opened() as pool:
-        batch = pool.send(same, [1, SlowlyUnreadable(pipe), 3])
+        batch = pool.send(same, [1, UnreadableAfter(pipe), 3])
         with open(pipe, "wb"):  # the worker is reading it
             pool.pool.take_back(batch.id)
         pool.wait(lambda: pool.sink.has_ended(batch))
         assert kinds(pool.sink.ends_of(batch)) == ["returned"] * 3
         assert values(pool.run(same, [1])) == [1]
+
+
+def test_a_call_that_takes_long_until_it_cannot_be_read_is_not_sent_round() -> None:
+    """There is another worker for it each time, which has nothing else to do."""
+    inputs = [1, SlowlyUnreadable(), 3]
+    one, error, three = poolwise.map(same, inputs, plan="process:2", on_error="return")
+    assert (one, three) == (1, 3)
+    assert isinstance(error, TransferError), error
 
 
 def test_a_result_that_does_not_pickle_fails_its_own_call() -> None:

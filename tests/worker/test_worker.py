@@ -25,6 +25,7 @@ from worker_calls import (
 
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.exchange import Exchange
+from _poolwise_worker.outbox import Outbox
 from _poolwise_worker.runner import Runner
 
 
@@ -164,8 +165,8 @@ def test_service_is_complete_however_often_it_is_asked_for(single: Peer) -> None
         assert service >= 0.002 * ended - 1e-6
 
 
-class Kept:
-    """An outbox that keeps frames."""
+class Kept(Outbox):
+    """Keeps frames."""
 
     def __init__(self) -> None:
         self.frames: list[wire.Frame] = []
@@ -184,7 +185,7 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
     # second when it ends, and nothing is lost or counted twice.
     outbox = Kept()
     marks = memoryview(bytearray(8)).cast("Q")
-    runner = Runner(outbox, no_exchange(), marks, 0)  # type: ignore[arg-type]
+    runner = Runner(outbox, no_exchange(), marks, 0)
     entered, go_on = threading.Event(), threading.Event()
 
     def call(number: int) -> int:
@@ -215,7 +216,7 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
 def test_a_recall_between_two_batches_is_forgotten() -> None:
     outbox = Kept()
     marks = memoryview(bytearray(8)).cast("Q")
-    runner = Runner(outbox, no_exchange(), marks, 0)  # type: ignore[arg-type]
+    runner = Runner(outbox, no_exchange(), marks, 0)
     for batch in 1, 2:
         payload = transfer.dumps(([1, 2],))
         runner.accept(wire.Frame(wire.RUN, batch, 7, 2, 0.0, 0.0, payload, []), same)

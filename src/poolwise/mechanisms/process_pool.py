@@ -370,18 +370,23 @@ class ProcessPool:
             self._fail(initializer_failed(frame))
 
     def _send_singly(self, worker: WorkerLink, sent: Sent, why: bytes) -> None:
-        """Send a batch that did not unpickle again, so that only the call at fault fails."""
+        """Send a batch that did not unpickle again, so that only the call at fault fails.
+
+        If it was recalled while it was read, nothing of it could be given back: now all is. But
+        not one call alone, which would go round for ever if it takes long to be read each time.
+        """
         batch, count = sent.batch, sent.batch.calls
-        if not sent.singly and not sent.recalled:
+        given_back = sent.recalled and count > 1
+        if not sent.singly and not given_back:
             encoder = self._recruiter.encoder_of(worker)
             worker.send_again(sent, encoder.singly(batch, worker.exchange))
             return
         del worker.sent[batch.id]
-        if sent.recalled:  # the worker found nothing that could be given back
+        if sent.singly:
+            self._sink.done(batch.id, 0, unreadable(batch.task, count, why.decode()))
+        else:
             worker.calls -= count
             self._sink.returned(batch.id, 0, count)
-        else:
-            self._sink.done(batch.id, 0, unreadable(batch.task, count, why.decode()))
 
     def _hear_keeper(self, worker: WorkerLink) -> None:
         """Its server has something to say, or is gone."""
