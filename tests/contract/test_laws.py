@@ -13,12 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from law_calls import act, act_or_die
 
-from poolwise import testing
 from poolwise.ipc import Inbox
 from poolwise.mechanisms import Sink, WorkerOptions, mechanism
 from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
 from poolwise.task import Batch, BatchId, Exit, Outcomes
-from poolwise.testing import LAWS, End, Law, Opened, Subject, check_mechanism
+from poolwise.testing import LAWS, End, Law, Opened, Subject, check_mechanism, sink
 from poolwise.units import Seconds
 from thorough import thorough
 
@@ -326,7 +325,7 @@ left: list[int] = []
 def test_a_broken_law_is_seen(
     law: str, replaced: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(testing, "DEADLINE", 1.0)  # what is waited for here never comes
+    monkeypatch.setattr(sink, "DEADLINE", 1.0)  # what is waited for here never comes
     checks = {check.__name__: check for check in LAWS}
     let_go.clear()
     try:
