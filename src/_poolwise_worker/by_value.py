@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from types import FunctionType, ModuleType
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from _poolwise_worker import dynamic, script, state
 
@@ -165,6 +165,7 @@ class _MainGlobals:
 #: Classes here that are copies of what the caller's ``__main__`` has. Added to by whichever thread
 #: reads one; a set's methods are atomic.
 _of_caller: WeakSet[type] = WeakSet()
+script.copies = WeakValueDictionary()
 
 
 def _set_class(cls: type, state: object) -> type:
@@ -172,6 +173,7 @@ def _set_class(cls: type, state: object) -> type:
     from cloudpickle.cloudpickle import _class_setstate
 
     _of_caller.add(cls)
+    script.copies[cls.__qualname__] = cls
     done: type = _class_setstate(cls, state)
     return done
 

@@ -83,6 +83,18 @@ def flush_streams() -> None:
             pass  # none, closed, or replaced by a call: not ours to judge
 
 
+def leave_as(error: BaseException | None) -> None:
+    """End this process, which a call has forked and come back in, as Python ends a program."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        code = 1
+        sys.excepthook(type(error), error, error.__traceback__)
+    flush_streams()
+    leave(code & 0xFF)
+
+
 def leave(code: int) -> None:
     """End this process now: the caller is gone or has said so, or a fault of ours came up."""
     os._exit(code)

@@ -96,7 +96,7 @@ def _pickle(error: BaseException) -> bytes | None:
         whole = _Rebuilt(error, error.args, _attributes(error)) if _can_be_rebuilt(error) else error
         data = transfer.to_caller.dumps(whole)
         loads(data)
-    except Exception:
+    except BaseException:
         return _pickle_stand_in(error)
     return data
 
@@ -118,7 +118,7 @@ def _pickle_stand_in(error: BaseException) -> bytes | None:
     try:
         data = transfer.to_caller.dumps(_Rebuilt(error, args, state))
         loads(data)
-    except Exception:
+    except BaseException:
         return None
     return data
 
@@ -127,7 +127,7 @@ def _travels(value: object) -> bool:
     try:
         with transfer.looking():
             loads(transfer.to_caller.dumps(value))
-    except Exception:
+    except BaseException:
         return False
     return True
 
@@ -137,7 +137,7 @@ def _told(left: list[str], name: str, value: object) -> str:
     left.append(name)
     try:
         return repr(value)
-    except Exception:  # the user's own
+    except BaseException:  # the user's own
         return f"<{type(value).__qualname__}>"
 
 

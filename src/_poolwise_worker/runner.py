@@ -8,7 +8,7 @@ from collections import deque
 from time import perf_counter, thread_time
 
 from _poolwise_worker import surroundings, transfer, wire
-from _poolwise_worker.outbox import flush_streams
+from _poolwise_worker.outbox import flush_streams, leave_as
 from _poolwise_worker.surroundings import keep_filters
 from _poolwise_worker.transfer import Untransferable, describe
 
@@ -58,6 +58,7 @@ class Runner:
         self._strides: dict[int, int] = {}
         self.batch = 0  # guarded by Intake.lock; 0: none
         self._arithmetic: object = _UNTOLD  # that this thread has taken on
+        self._foreign = False
         self._clear()
 
     def _clear(self) -> None:
@@ -78,6 +79,13 @@ class Runner:
         self._function = function
         # A recall of the batch before may have come when that had ended but still lay here.
         self._wanted = False
+
+    def be_foreign(self) -> None:
+        """In a process that a call has forked: run nothing more. Whoever comes back here leaves,
+        and waits for nobody: any lock may be held by a thread that is not there.
+        """
+        self._foreign = True
+        self._calls.clear()
 
     def run(self) -> None:
         """Run the accepted batch to its end, or until its rest is taken back."""
@@ -167,9 +175,13 @@ class Runner:
                 try:
                     append(call(argument))
                 except BaseException as error:
+                    if self._foreign:
+                        leave_as(error)
                     self._errors[mark & wire.POSITION] = transfer.dumps_error(error)
                     append(None)
                 mark += 1
+            if self._foreign:
+                leave_as(None)
             argument = None
             end = perf_counter()
             elapsed = end - begin
@@ -256,24 +268,54 @@ class Runner:
 def _encode(
     values: list[object], errors: dict[int, transfer.Raised], exchange: Exchange
 ) -> tuple[int, bytes, list[int]]:
-    """Pickle outcomes; a value that does not pickle becomes an error of its own call."""
+    """Pickle outcomes; a value that does not pickle becomes an error of its own call, and all do if
+    there is no memory for them.
+    """
     try:
         if errors:
             return wire.MIXED, *transfer.dump(exchange.dumps, (values, errors))
         return wire.DONE, *transfer.dump(exchange.dumps, values)
     except BaseException:
-        for position, value in enumerate(values):
-            try:
-                with transfer.looking():
-                    transfer.to_caller.dumps(value)
-            except BaseException as error:
-                from _poolwise_worker.culprit import explain
+        pass
+    try:
+        return wire.MIXED, *transfer.dump(_one_by_one, values, errors, exchange)
+    except BaseException as error:
+        why = f"its outcome cannot be sent: {describe(error)}"
+        told = transfer.dumps_error(Untransferable(why))
+        return (
+            wire.MIXED,
+            transfer.dumps(([None] * len(values), dict.fromkeys(range(len(values)), told))),
+            [],
+        )
 
-                with transfer.looking():
-                    why = Untransferable(explain(value, "its result", error))
-                errors[position] = transfer.dumps_error(why)
-                values[position] = None
-        return wire.MIXED, *transfer.dump(exchange.dumps, (values, errors))
+
+def _one_by_one(
+    values: list[object], errors: dict[int, transfer.Raised], exchange: Exchange
+) -> bytes:
+    """Pickle each value by itself, and keep that: what has been pickled may fail the next time."""
+    ready: list[object] = [None] * len(values)
+    errors = errors.copy()
+    for position, value in enumerate(values):
+        if position in errors:
+            continue
+        try:
+            with transfer.looking():
+                transfer.to_caller.dumps(value)
+            ready[position] = transfer.Ready(transfer.to_caller.dumps(value))
+        except BaseException as error:
+            errors[position] = transfer.dumps_error(Untransferable(_why(value, error)))
+    return exchange.dumps((ready, errors))
+
+
+def _why(value: object, error: BaseException) -> str:
+    """Say what of a result does not pickle."""
+    try:
+        from _poolwise_worker.culprit import explain
+
+        with transfer.looking():
+            return explain(value, "its result", error)
+    except BaseException:  # of the user's, or no memory is left to look
+        return f"its result cannot be pickled: {describe(error)}"
 
 
 def _spreading(function: Callable[..., Any]) -> Callable[[Any], Any]:

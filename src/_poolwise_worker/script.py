@@ -11,6 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from typing import Any
 
 #: What the script is called here, whatever it is called there.
@@ -20,6 +21,10 @@ _AGAIN = "__mp_main__"
 
 #: In each pickle that mentions either name.
 WORD = b"_main__"
+
+#: Classes that came here from the script of the caller, by their names there. What goes back by
+#: such a name is read here first, to see whether it can be. `by_value` adds them, and keeps none.
+copies: MutableMapping[str, type] = {}
 
 
 def is_named(name: object) -> bool:
@@ -66,6 +71,8 @@ def variables_of(module: str) -> dict[str, Any]:
 
 def find(qualname: str) -> Any:
     """Return what the script has at a name with dots, or raise an `AttributeError`."""
+    if qualname in copies:
+        return copies[qualname]
     first, *others = qualname.split(".")
     try:
         found = variables()[first]

@@ -20,6 +20,7 @@ __all__ = [
     "TO_WORKER",
     "Pickling",
     "Raised",
+    "Ready",
     "Untransferable",
     "describe",
     "dump",
@@ -182,15 +183,29 @@ class _Nothing:
 
 
 def dumps_error(error: BaseException) -> Raised:
-    """Pickle an exception with its traceback as text; prove that it can be read again."""
-    from traceback import format_exception
+    """Pickle an exception with its traceback as text; prove that it can be read again.
 
-    from _poolwise_worker.raised import pack
-
-    # The outermost frame is the worker's own loop.
-    shown = error.__traceback__.tb_next if error.__traceback__ else None
-    text = "".join(format_exception(type(error), error, shown))
+    Raises nothing, whatever the exception does, and if memory is short.
+    """
+    text = type(error).__name__
     try:
+        from traceback import format_exception
+
+        from _poolwise_worker.raised import pack
+
+        # The outermost frame is the worker's own loop.
+        shown = error.__traceback__.tb_next if error.__traceback__ else None
+        text = "".join(format_exception(type(error), error, shown))
         return pack(error), text
-    except Exception:
+    except BaseException:
         return None, text
+
+
+class Ready:
+    """In the place of a value that has been pickled: reading it reads that."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[object, tuple[bytes]]:
+        return loads, (self._pickled,)

@@ -184,11 +184,13 @@ def prepare(
     def let_go() -> None:
         data.close()
         control.close()
+        for runner in runners:
+            runner.be_foreign()
 
     def work() -> None:
         said.begin(outbox.say)
-        # A process that a call forks is no worker. It must not hold the sockets open, and if it
-        # comes back into this loop, its first attempt to send ends it.
+        # A process that a call forks is no worker. It must not hold the sockets open, and it ends
+        # when it comes back into this loop.
         os.register_at_fork(after_in_child=let_go)
         _give_signals_back_to_children()
         gate.release()

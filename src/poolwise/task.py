@@ -34,14 +34,18 @@ class Task:
     @property
     def name(self) -> str:
         """The function's qualified name, or its type's if it has none."""
-        function = self.function
-        try:
-            while isinstance(function, partial):
-                function = function.func
-            name = getattr(function, "__qualname__", None)
-        except Exception:  # whatever a thing that looks like a function does
-            name = None
-        return name if isinstance(name, str) else type(function).__qualname__
+        return name_of(self.function)
+
+
+def name_of(function: object) -> str:
+    """Return what a function is called in texts: its qualified name, or its type's."""
+    try:
+        while isinstance(function, partial):
+            function = function.func
+        name = getattr(function, "__qualname__", None)
+    except Exception:  # whatever a thing that looks like a function does
+        name = None
+    return name if isinstance(name, str) else type(function).__qualname__
 
 
 class Batch:

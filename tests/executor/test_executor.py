@@ -846,6 +846,56 @@ def test_what_cannot_be_sent_fails_alone(make: Make) -> None:
     assert [result(future) for future in good] == list(range(20))
 
 
+class Raising:
+    """Raises what is no `Exception` where it is pickled, or where it is read."""
+
+    def __init__(self, error: type[BaseException], there: bool) -> None:
+        self.error, self.there = error, there
+
+    def __reduce__(self) -> Any:
+        if not self.there:
+            raise self.error("no")
+        return raise_one, (self.error,)
+
+
+def raise_one(error: type[BaseException]) -> Any:
+    raise error("no")
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, KeyboardInterrupt])
+def test_what_raises_no_exception_when_it_is_sent_or_read_fails_alone(
+    make: Make, error: type[BaseException]
+) -> None:
+    """It comes from no signal handler: these run in the main thread."""
+    pool = make("process:1")
+    good = [pool.submit(identity, number) for number in range(5)]
+    bad = [
+        pool.submit(identity, Raising(error, False)),
+        pool.submit(identity, [Raising(error, False)]),
+        pool.submit(identity, Raising(error, True)),
+        pool.submit(Raising, error, True),
+    ]
+    good += [pool.submit(identity, number) for number in range(5, 10)]
+    for future in bad:
+        assert isinstance(future.exception(DEADLINE), poolwise.TransferError), future
+    assert [result(future) for future in good] == list(range(10))
+
+
+class Untold(OSError):
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+
+def raise_untold(_: object) -> None:
+    raise Untold("no")
+
+
+def test_an_exception_that_does_not_pickle_is_said_to_be_of_the_function(make: Make) -> None:
+    error = make("process:1").submit(raise_untold, 1).exception(DEADLINE)
+    assert isinstance(error, poolwise.TransferError)
+    assert str(error).startswith("raise_untold raised an exception that cannot be pickled")
+
+
 @pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, int], Iterator[int]]:
     """Makes a method fail once, after some calls; counts them."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import resource
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -104,6 +106,10 @@ def raise_it(kind: str) -> Any:
         raise error
     if kind == "unreadable":
         raise TwoArguments(1, 2)
+    if kind == "exits when pickled":
+        raise Exiting
+    if kind == "tells nothing":
+        raise Silent
     return kind
 
 
@@ -112,6 +118,41 @@ class TwoArguments(Exception):
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
+
+
+class Exiting(Exception):
+    def __reduce__(self) -> Any:
+        sys.exit(3)
+
+
+class Silent(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Moody:
+    """Pickles the third time only."""
+
+    times = 0
+
+    def __reduce__(self) -> Any:
+        Moody.times += 1
+        if Moody.times != 3:
+            raise ValueError("in a mood")
+        return int, (7,)
+
+
+def make_moody(value: int) -> Any:
+    return value if value > 0 else Moody()
+
+
+def make_too_much(value: int) -> Any:
+    """Return what there is memory for once, and not once more."""
+    result = bytearray(40 << 20)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 20), hard))
+    return result
 
 
 class Unpicklable:

@@ -49,6 +49,16 @@ def check(mapped):
         assert error.args == (9,)
     else:
         raise AssertionError
+    try:  # of a class that the function does not name
+        mapped(hidden, [10])
+    except Hidden as error:
+        assert type(error.args[0]) is Thing
+    else:
+        raise AssertionError
+
+class Hidden(Exception): pass
+kinds = {"hidden": Hidden}
+def hidden(value): raise kinds["hidden"](Thing(value))
 
 def change(to):
     global factor, table

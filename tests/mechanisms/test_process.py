@@ -32,6 +32,8 @@ from process_calls import (
     fork_often,
     hold_the_gil,
     leave_a_child,
+    make_moody,
+    make_too_much,
     make_unpicklable,
     make_unreadable_for,
     process_id,
@@ -435,6 +437,30 @@ def test_a_result_that_does_not_pickle_fails_its_own_call() -> None:
         assert isinstance(ends[1].error, TransferError)
         assert "I stay here" in str(ends[1].error)
         assert "make_unpicklable" in str(ends[1].error)
+
+
+def test_a_result_that_pickles_now_and_then_fails_alone_or_comes() -> None:
+    """As a whole they do not pickle; looked at by itself it does, and not when it is to be sent."""
+    with opened() as pool:
+        first, second, third = pool.run(make_moody, [1, -1, 3])
+        assert (first.value, third.value) == (1, 3)
+        assert second.value == 7 or "in a mood" in str(second.error), second
+
+
+def test_an_exception_that_resists_fails_its_own_call() -> None:
+    with opened() as pool:
+        kinds = ["fine", "exits when pickled", "fine", "tells nothing", "fine"]
+        ends = pool.run(raise_it, kinds)
+        assert [end.value for end in ends] == ["fine", None, "fine", None, "fine"]
+        assert type(ends[1].error).__name__ == "Exiting"  # its stand-in
+        assert isinstance(ends[3].error, TransferError)
+
+
+def test_outcomes_that_there_is_no_memory_for_are_errors() -> None:
+    with opened() as pool:
+        ends = pool.run(make_too_much, [1, 2])
+        assert all(isinstance(end.error, MemoryError | TransferError) for end in ends), ends
+        assert values(pool.run(same, [1])) == [1]
 
 
 def test_a_result_that_cannot_be_read_here_is_an_error() -> None:

@@ -41,6 +41,11 @@ class Carried:
     def __reduce__(self) -> tuple[Brought, tuple[object]]:
         return self._brought, (self._function,)
 
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        return self._function
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function here: its call came back from a process and runs in a thread."""
         return self._function(*args, **kwargs)

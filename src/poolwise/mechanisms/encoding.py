@@ -18,7 +18,7 @@ from poolwise.mechanisms.definitions import Meanings
 from poolwise.mechanisms.module_state import module_state, state_for_fork
 from poolwise.mechanisms.plain import dumps_plain
 from poolwise.mechanisms.protocol import Initializer
-from poolwise.mechanisms.receive import NOTHING_IS_SENT
+from poolwise.mechanisms.receive import NOTHING_IS_SENT, comes_from_outside
 from poolwise.task import Batch, Task
 
 
@@ -141,7 +141,9 @@ class Encoder:
         """Return the frame of a batch; call by call, if as a whole it does not pickle."""
         try:
             payload, descriptors = transfer.dump(exchange.dumps, batch.columns, self._way_of(batch))
-        except Exception:
+        except BaseException as error:
+            if comes_from_outside(error):
+                raise
             return self.singly(batch, exchange)
         return _batch(wire.RUN, batch, payload, descriptors)
 
@@ -172,11 +174,22 @@ def _applies(task: Task) -> bool:
 def _call(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> bytes:
     try:
         return way.dumps(arguments)
-    except Exception as error:
+    except BaseException as error:
+        if comes_from_outside(error):
+            raise
+        why = _why(way, arguments, error, applied=applied)
+        return transfer.dumps(transfer.Unsendable(why))
+
+
+def _why(way: Pickling, arguments: tuple[Any, ...], error: BaseException, *, applied: bool) -> str:
+    why = None
+    try:
         with transfer.looking():
             why = _which(way, arguments, applied=applied)
-        why = why or f"its arguments cannot be pickled: {transfer.describe(error)}"
-        return transfer.dumps(transfer.Unsendable(why))
+    except BaseException as another:
+        if comes_from_outside(another):
+            raise
+    return why or f"its arguments cannot be pickled: {transfer.describe(error)}"
 
 
 def _which(way: Pickling, arguments: tuple[Any, ...], *, applied: bool) -> str | None:

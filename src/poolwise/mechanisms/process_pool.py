@@ -342,7 +342,7 @@ class ProcessPool:
             del worker.sent[batch]
         placed = buffers.placed(frame.payload)
         self._returned_bytes = _follow(self._returned_bytes, placed / frame.count)
-        self._sink.done(batch, frame.first, outcomes_of(frame, sent.batch.task, worker.exchange))
+        self._sink.done(batch, frame.first, outcomes_of(frame, sent.batch, worker.exchange))
 
     def _take_returned(self, worker: WorkerLink, frame: wire.Frame) -> None:
         sent, batch = worker.sent[frame.key], frame.key

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from _poolwise_worker import raised, transfer, wire
+from _poolwise_worker.apply import apply
 from _poolwise_worker.exchange import Exchange
-from poolwise.task import Outcomes, Task
+from poolwise.mechanisms.carried import Carried
+from poolwise.task import Batch, Outcomes, Task, name_of
 
 
 class RemoteTraceback(Exception):
@@ -20,23 +23,46 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text}"""'
 
 
-def outcomes_of(frame: wire.Frame, task: Task, exchange: Exchange) -> Outcomes:
+def comes_from_outside(error: BaseException) -> bool:
+    """Whether what came while something of the user's was pickled or read may be no fault of it,
+    but what a signal handler has raised, such as Ctrl-C: that must not pass for an outcome.
+    """
+    if isinstance(error, Exception | SystemExit):
+        return False
+    return threading.current_thread() is threading.main_thread()
+
+
+def outcomes_of(frame: wire.Frame, batch: Batch, exchange: Exchange) -> Outcomes:
     """Return the outcomes in a DONE or MIXED frame.
 
     Values that do not unpickle here become errors of these calls, also where reading one wants to
-    end the program. Nothing is raised but Ctrl-C, which must not pass for an outcome.
+    end the program. Nothing is raised but what `comes_from_outside`.
     """
+    task = batch.task
     try:
         content: Any = frame.read(exchange.loads)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if comes_from_outside(error):
+            raise
         why = f"a result of {task.name} cannot be read: {transfer.describe(error)}"
         errors = {position: _transfer_error(why, error) for position in range(frame.count)}
         return Outcomes([None] * frame.count, errors, frame.service, frame.cpu)
     if frame.kind == wire.DONE:
         return Outcomes(content, {}, frame.service, frame.cpu)
     values, failed = content
-    errors = {position: error_of(task.name, *each) for position, each in failed.items()}
+    errors = {
+        position: error_of(_name_of(batch, frame.first + position), *each)
+        for position, each in failed.items()
+    }
     return Outcomes(values, errors, frame.service, frame.cpu)
+
+
+def _name_of(batch: Batch, position: int) -> str:
+    """Return the name of the user's function in one call."""
+    if batch.task.function is not apply:
+        return batch.task.name
+    function = batch.columns[0][position]
+    return name_of(function.function if isinstance(function, Carried) else function)
 
 
 def unreadable(task: Task, count: int, why: str) -> Outcomes:
@@ -70,7 +96,9 @@ def error_of(name: str, pickled: bytes | None, text: str) -> BaseException:
         return _transfer_error(f"{name} raised an exception that cannot be pickled: {last}", cause)
     try:
         error = raised.unpack(pickled)
-    except Exception as another:
+    except BaseException as another:
+        if comes_from_outside(another):
+            raise
         why = f"{name} raised an exception that cannot be read: "
         return _transfer_error(why + transfer.describe(another), cause)
     if isinstance(error, transfer.Untransferable):

@@ -1,4 +1,4 @@
-"""Running a batch in this process: what `inline` and `thread` have in common."""
+"""Running a batch in a thread of this process; and what `inline` has in common with that."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from _poolwise_worker.outbox import leave_as
 from _poolwise_worker.transfer import describe
 from poolwise.mechanisms.protocol import Initializer
 from poolwise.task import Batch, Outcomes
@@ -75,9 +76,11 @@ class Running:
                 try:
                     append(function(*arguments))
                 except BaseException as error:
+                    _leave_if_forked(error)
                     self._errors[position] = strip(error)
                     append(None)
                 position += 1
+            _leave_if_forked()
             arguments = ()
             now = clock.now()
             elapsed = now - before
@@ -125,9 +128,19 @@ def run_one(batch: Batch, clock: Clock) -> Outcomes:
     try:
         value = function(*arguments)
     except BaseException as error:
+        _leave_if_forked(error)
         errors[0] = strip(error)
+    _leave_if_forked()
     service = clock.now() - began
     return Outcomes([value], errors, service, clock.thread_cpu() - cpu)
+
+
+def _leave_if_forked(error: BaseException | None = None) -> None:
+    """End this process if a call has forked it and come back here, where nobody waits for it: it
+    has no other thread, and so this one, which is none of the program's, is its main thread.
+    """
+    if threading.main_thread().ident == threading.get_ident():
+        leave_as(error)
 
 
 def initialize(initializer: Initializer | None) -> InitializerFailed | None:
