@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -511,6 +512,70 @@ def test_what_the_second_thread_displaces_goes_on_for_the_first() -> None:
         with pytest.raises(RuntimeError, match="one thread at a time"):
             other.submit(next, displacing).result(30)
         assert list(displacing) == [3]
+
+
+def sleepy(number: int) -> int:
+    time.sleep(0.002)
+    return number
+
+
+def test_a_progress_callback_may_stop_the_run() -> None:
+    """A stop button."""
+    before = set(threading.enumerate())
+
+    def stop(done: int, total: int | None) -> None:
+        if done >= 50:
+            reading.close()
+
+    reading = poolwise.map(sleepy, range(100_000), progress=stop)
+    results = list(reading)
+    assert results == list(range(len(results)))
+    assert 50 <= len(results) < 10_000
+    reading.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()  # it ends after its call
+
+
+def test_the_inputs_may_stop_the_run() -> None:
+    def inputs() -> Iterator[int]:
+        for number in range(1000):
+            if number == 500:
+                reading.close()
+            yield number
+
+    reading = poolwise.map(sleepy, inputs(), plan="thread:4")
+    results = list(reading)
+    assert results == list(range(len(results)))
+    assert len(results) < 1000
+
+
+def test_a_signal_handler_may_stop_the_run() -> None:
+    """It is not known what the run is at; it may wait for a call."""
+    before = signal.signal(signal.SIGALRM, lambda *_: reading.close())
+    try:
+        reading = poolwise.map(sleepy, range(1_000_000), plan="thread:4")
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        results = list(reading)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert results == list(range(len(results)))
+
+
+@pytest.mark.parametrize("plan", ["inline", "thread:2"])
+def test_a_run_is_not_read_from_within(plan: str) -> None:
+    told: list[str] = []
+
+    def read(done: int, total: int | None) -> None:
+        if done == 5:
+            try:
+                next(reading)
+            except RuntimeError as error:
+                told.append(str(error))
+
+    reading = poolwise.map(sleepy, range(20), plan=plan, progress=read)
+    assert list(reading) == list(range(20))
+    assert all("cannot be read by its own" in each for each in told)
+    assert told or plan != "inline"
 
 
 def test_a_run_is_its_own_iterator_and_tells_its_plan(plan: str | None) -> None:

@@ -12,12 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from interruption import ends_by_a_signal
 from poolwise.ipc import Inbox
+from programs import run
 
 #: What is waited for comes within this, or never.
 DEADLINE = 20.0
@@ -506,3 +508,20 @@ def test_who_expects_something_looks_before_it_sleeps() -> None:
         inbox.unwatch(read)
     os.close(read)
     os.close(write)
+
+
+def test_what_is_let_go_of_at_the_end_waits_for_no_thread_that_was_stopped(tmp_path: Path) -> None:
+    """Such a thread may have been about to ring a bell."""
+    program = """
+import threading, time
+from poolwise.ipc import inbox
+
+# As it is held by a thread that is not there any more. No other function than those of modules: a
+# call under way would keep what is here.
+thread = threading.Thread(target=inbox._ringing.acquire)
+thread.start()
+thread.join()
+reading = poolwise.map(time.sleep, [0.01] * 1000, plan="thread:2")
+next(reading)
+"""
+    run(tmp_path, program)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -100,12 +100,14 @@ class Drive(Iterator[Iterator[object]]):
         self._recalls = True
         self._conductor: Iterator[None] | None = None
         self._told: Plan | None = None  # the plan that was last logged
+        self._busy = False  # in a step: the user's function, inputs or progress may run in there
+        self._leaving = False  # that was asked for meanwhile
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
         if self._process != os.getpid() and not self._closed:
             self._check_process()
-        if not self._reader.enter():
+        if not self._reader.enter() or self._busy:
             return self._reader.refusal()
         try:
             part = self._next()
@@ -139,7 +141,7 @@ class Drive(Iterator[Iterator[object]]):
             part = self._collector.pop()
             if part is not None:
                 if not self._closed:
-                    self.dispatch.pump()
+                    self._step(self.dispatch.pump)
                 return part
             if self._closed:
                 error, self._error = self._error, None
@@ -147,12 +149,22 @@ class Drive(Iterator[Iterator[object]]):
                     return _raising(error)
                 raise StopIteration
             try:
-                self._advance()
+                self._step(self._advance)
             except StopIteration:
                 self._take_error()
                 error = self._error
                 self.close()
                 self._error = error  # some results may have come with the last step
+
+    def _step(self, step: Callable[[], object]) -> None:
+        """Take one step; close after it if that was asked for from within."""
+        try:
+            self._busy = True
+            step()
+        finally:
+            self._busy = False
+        if self._leaving:
+            self.close()
 
     def _take_error(self) -> None:
         """Keep what the inputs raised here. Its traceback has frames that hold this drive, and the
@@ -258,7 +270,8 @@ class Drive(Iterator[Iterator[object]]):
         return Plan("inline") if self.auto is None else self.auto.plan
 
     def close(self) -> None:
-        """Stop the work, draw nothing more, end the workers. A second call does nothing.
+        """Stop the work, draw nothing more, end the workers. A second call does nothing. Asked for
+        within a step, as by a progress callback or a signal handler, it is done after that.
 
         Raises:
             RuntimeError: another thread is inside of ``next()``.
@@ -266,13 +279,19 @@ class Drive(Iterator[Iterator[object]]):
         if self._closed:
             return
         self._reader.check()
+        if self._busy:
+            self._leaving = True
+            self.dispatch.inbox.post(_nothing)  # the step may be waiting
+            return
         self._closed = True
         record = self.ended.record = self._snapshot(finished=self.dispatch.finished)
         self._inputs.close()
         self._inputs.error = self._error = None
-        if self._conductor is not None and hasattr(self._conductor, "close"):
-            self._conductor.close()
-        self.dispatch.close()
+        try:
+            if self._conductor is not None and hasattr(self._conductor, "close"):
+                self._conductor.close()
+        finally:
+            self.dispatch.close()
         if self._progress is not None:
             self._progress.close()
         self._remember(record)
@@ -287,9 +306,10 @@ class Drive(Iterator[Iterator[object]]):
         ):
             self.ended.record = replace(record, kept=True)
 
-    def __del__(self) -> None:
-        # An interpreter that is shutting down may have taken parts of this away already.
-        if not getattr(self, "_closed", True):
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # An interpreter that ends may have taken parts of this away already, `sys` too; and threads
+        # that it has stopped may hold any lock. All that would be let go of ends with it.
+        if not getattr(self, "_closed", True) and not is_ending():
             self.close()
 
     def record(self) -> RunRecord:
@@ -349,3 +369,7 @@ def _raising(error: BaseException) -> Iterator[object]:
     """Return a part that raises what the input iterator raised, at its place."""
     yield from ()
     raise error
+
+
+def _nothing() -> None:
+    """Wake the owner."""

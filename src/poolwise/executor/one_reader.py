@@ -33,8 +33,8 @@ class OneReader:
         self._inside.clear()
 
     def refusal(self) -> Iterator[object]:
-        """Return the part for a thread that was not let in."""
-        return _Refusal(self)
+        """Return the part for a thread that was not let in, or for who asks from within."""
+        return _Refusal(self, inside=self._inside.get("thread") == get_ident())
 
     def check(self) -> None:
         """Refuse what only the thread may do that reads, if there is one.
@@ -43,7 +43,7 @@ class OneReader:
             RuntimeError: another thread is inside.
         """
         if self._inside.get("thread", get_ident()) != get_ident():
-            raise _error()
+            raise _error(inside=False)
 
     def last(self) -> Iterator[object]:
         """Return the latest part that was taken; its reader and who was refused share it."""
@@ -51,16 +51,21 @@ class OneReader:
 
 
 class _Refusal(Iterator[object]):
-    def __init__(self, reader: OneReader) -> None:
+    def __init__(self, reader: OneReader, *, inside: bool) -> None:
         self._reader = reader
+        self._own = inside
         self._thread: int | None = get_ident()
 
     def __next__(self) -> object:
         if self._thread == get_ident():
             self._thread = None
-            raise _error()
+            raise _error(inside=self._own)
         return next(self._reader.last())
 
 
-def _error() -> RuntimeError:
-    return RuntimeError("a run is read by one thread at a time, and another is reading it now")
+def _error(*, inside: bool) -> RuntimeError:
+    return RuntimeError(
+        "a run cannot be read by its own function, inputs or progress callback, while it is read"
+        if inside
+        else "a run is read by one thread at a time, and another is reading it now"
+    )

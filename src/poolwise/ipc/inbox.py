@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,8 @@ Action: TypeAlias = Callable[[], None]
 #: Held while a bell is rung and while one is closed: a descriptor that is closed may be open again
 #: a moment later, as something else. Reentrant, because a signal handler may post while it
 #: interrupts a post. One for all inboxes, so that it is easily renewed in a process that the user
-#: forks: whoever held it is not there to let it go.
+#: forks: whoever held it is not there to let it go. Nor is a thread that was stopped because the
+#: interpreter ends: then it is not taken any more.
 _ringing = threading.RLock()
 
 
@@ -63,7 +65,7 @@ class Inbox:
     def post(self, action: Action) -> None:
         """Have `action` called by the owner, in its next `wait`. From any thread."""
         self._posted.put(action)
-        if self._in_poll:
+        if self._in_poll and not sys.is_finalizing():
             with _ringing:
                 if self._bell is not None:
                     try:  # noqa: SIM105 - as a context it would cost three calls for each ring
@@ -153,6 +155,8 @@ class Inbox:
         """Let go of the descriptors. Posting stays harmless and is ignored."""
         self._poll = None
         self._watched.clear()
+        if sys.is_finalizing():
+            return
         with _ringing:
             bell, self._bell = self._bell, None
             if bell is not None:
