@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -383,6 +384,27 @@ def test_a_database_connection_stays_in_its_thread_under_auto() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         found = mapped(awkward.connected(connection), inputs, None)
     assert found == [("value", n * n) for n in inputs]
+
+
+class Store:
+    """Keeps its connection, as objects do that have one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def find(self, number: int) -> int:
+        time.sleep(0.002)
+        found: int = self.connection.execute("SELECT ? * ?", (number, number)).fetchone()[0]
+        return found
+
+
+def test_a_database_connection_of_an_object_stays_in_its_thread_under_auto() -> None:
+    inputs = range(CALLS)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        store = Store(connection)
+        for function in (store.find, lambda n: store.find(n)):
+            found = mapped(function, inputs, None)
+            assert found == [("value", n * n) for n in inputs]
 
 
 @pytest.mark.parametrize("plan", IN_THREADS, ids=str)

@@ -36,6 +36,18 @@ def reads_a_constant(x: int) -> int:
     return min(x, LIMIT)
 
 
+def sets_the_environment(x: int) -> None:
+    os.environ["X"] = str(x)
+
+
+def updates_the_environment(x: int) -> None:
+    os.environ.update(X=str(x))
+
+
+def reads_the_environment(x: int) -> str:
+    return os.environ.get("X", "")
+
+
 def calls_another(x: int) -> int:
     return reads_a_constant(x) + len(os.sep)
 
@@ -103,9 +115,12 @@ class Counter:
 
 @pytest.mark.parametrize(
     "function",
-    [plain, reads_a_constant, calls_another, has_variables_of_its_own, partial(pow, 2), len, int],
+    [
+        plain, reads_a_constant, calls_another, has_variables_of_its_own, reads_the_environment,
+        partial(pow, 2), len, int,
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_nothing_is_within_reach(function: Callable[..., object]) -> None:
     assert nothing_can_change(Task(function), ([1],))
 
@@ -115,6 +130,7 @@ def test_nothing_is_within_reach(function: Callable[..., object]) -> None:
     [
         fills, fills_by_another_name, counts, counts_elsewhere, sets_by_name, sets_an_attribute,
         closure(), Counter(), Counter().method, seen.append, partial(plain, seen),
+        sets_the_environment, updates_the_environment,
     ],
     ids=str,
 )  # fmt: skip

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
+import enum
+import os
 import threading
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
@@ -78,6 +82,88 @@ def collects_by_keyword(number: int, *, seen: dict[int, int] = {}) -> int:  # no
     return len(seen)
 
 
+class Registry:
+    _seen: ClassVar[list[int]] = []
+    _made = 0
+
+    class _Inner:
+        made = 0
+
+
+class Meta(type):
+    pass
+
+
+class Made(metaclass=Meta):
+    made = 0
+
+
+class Kind(enum.Enum):
+    ONE = 1
+
+    @classmethod
+    def count(cls) -> None:
+        cls._counted = getattr(cls, "_counted", 0) + 1  # type: ignore[attr-defined]
+
+
+def collects_in_private(number: int) -> None:
+    Registry._seen.append(number)
+
+
+def counts_in_private(number: int) -> None:
+    Registry._made += 1
+
+
+def counts_within(number: int) -> None:
+    Registry._Inner.made += 1
+
+
+def counts_in_metaclass(number: int) -> None:
+    Made.made += 1
+
+
+def counts_in_enum(number: int) -> None:
+    Kind.count()
+
+
+def counts_in_local_class() -> Callable[[int], None]:
+    class Local:
+        made = 0
+
+    def add(number: int) -> None:
+        Local.made += 1
+
+    return add
+
+
+variable = contextvars.ContextVar("variable", default=0)
+memory = memoryview(bytearray(100))
+matrix = memoryview(bytearray(16)).cast("B", (4, 4))[::2]
+
+
+def sets_a_context_variable(number: int) -> None:
+    variable.set(variable.get() + 1)
+
+
+def writes_to_memory(number: int) -> None:
+    memory[number] += 1
+
+
+def sets_the_environment(number: int) -> None:
+    os.environ["POOLWISE_TEST_EFFECTS"] = str(number)
+
+
+class Job:
+    done = 0
+
+    def run(self) -> None:
+        Job.done += 1
+
+
+def runs(job: Job) -> None:
+    job.run()
+
+
 def watch(function: Callable[..., object], inputs: list[object]) -> EffectWatch:
     watch, task = EffectWatch(), Task(function)
     for argument in inputs:
@@ -98,6 +184,15 @@ def watch(function: Callable[..., object], inputs: list[object]) -> EffectWatch:
         (Keeps(), "a Keeps that the function holds"),
         (Keeps().method, "a Keeps that the function holds"),
         (closure(), "an int that the function holds"),
+        (collects_in_private, "test_effects.Registry._seen"),
+        (counts_in_private, "test_effects.Registry._made"),
+        (counts_within, "test_effects.Registry._Inner.made"),
+        (counts_in_metaclass, "test_effects.Made.made"),
+        (counts_in_enum, "an int that the function holds"),
+        (counts_in_local_class(), "an int that the function holds"),
+        (sets_a_context_variable, "test_effects.variable"),
+        (writes_to_memory, "test_effects.memory"),
+        (sets_the_environment, "os.environ"),
     ],
     ids=repr,
 )
@@ -115,6 +210,16 @@ def test_arguments_that_are_changed_every_time() -> None:
     assert refusal.reason == "each call changes its arguments"
 
 
+def test_what_methods_of_arguments_change_every_time() -> None:
+    refusal = watch(runs, [Job(), Job(), Job()]).refusal
+    assert refusal is not None
+    assert refusal.reason == "each call changes test_effects.Job.done"
+
+
+def names_a_kind(number: int) -> object:
+    return Kind.ONE, matrix.nbytes, variable.get()
+
+
 def test_one_call_is_too_few_to_say() -> None:
     once = watch(counts, [1])
     assert once.undecided
@@ -128,7 +233,9 @@ def test_a_lazy_initialisation_is_none_of_that() -> None:
     assert not watch(lazy, [1, 2]).undecided
 
 
-@pytest.mark.parametrize("function", [reads, len, str, threading.Lock().locked], ids=repr)
+@pytest.mark.parametrize(
+    "function", [reads, names_a_kind, len, str, threading.Lock().locked], ids=repr
+)
 def test_calls_that_change_nothing(function: Callable[..., object]) -> None:
     harmless = EffectWatch()
     task = Task(function)

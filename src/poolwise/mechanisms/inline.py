@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from poolwise.ipc import Inbox
@@ -77,7 +78,10 @@ def run_loop(batch: Batch) -> tuple[list[object], dict[int, BaseException]]:
     """Run the calls of a batch at the speed of a C loop: calls of 50 ns must not become 150.
 
     An exception that a loop would not survive (Ctrl-C, `SystemExit`) ends it, with what has run.
+
+    Raises whatever a call raises in a process that it has forked: it is to end there at once.
     """
+    process = os.getpid()
     iterators = [iter(column) for column in batch.columns]
     values: list[object] = []
     errors: dict[int, BaseException] = {}
@@ -89,8 +93,12 @@ def run_loop(batch: Batch) -> tuple[list[object], dict[int, BaseException]]:
                 break
             errors[len(values)] = StopIteration()  # map takes a call's own for the end
         except Exception as error:
+            if os.getpid() != process:
+                raise
             errors[len(values)] = strip(error)
         except BaseException as error:
+            if os.getpid() != process:
+                raise
             errors[len(values)] = strip(error)
             values.append(None)
             break

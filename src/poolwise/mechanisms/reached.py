@@ -12,7 +12,7 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TypeAlias
 
 from _poolwise_worker import script
-from poolwise.mechanisms.reads import ABSENT, READER, Reader
+from poolwise.mechanisms.reads import ABSENT, READER, Reader, is_constant
 
 #: Module, path in it, and what is there.
 Place: TypeAlias = tuple[str, str, object]
@@ -80,7 +80,7 @@ def _places_at(thing: object, waiting: list[object], reads: Reader) -> Iterable[
         reads.unsure()  # to keep it would keep all that it has cached
         held.append(vars(thing).get("__wrapped__"))
     elif not isroutine(thing):  # an object with `__call__`
-        attributes = _attributes(thing)
+        attributes = attributes_of(thing)
         if attributes is not None:
             reads.unsure()
         held += type(thing), thing, *(attributes or {}).values()
@@ -136,7 +136,7 @@ def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterato
     if not (script.is_named(cls.__module__) or is_the_users(cls.__module__)):
         return
     waiting += cls.__bases__
-    at_home = "<locals>" not in cls.__qualname__ and type(cls) in (type, ABCMeta)
+    at_home = "<locals>" not in cls.__qualname__ and type(cls).__setattr__ is type.__setattr__
     for name, value in reads.all(vars(cls)):
         path = f"{cls.__qualname__}.{name}"
         functions = [part for _, part in parts_of(value) if isinstance(part, FunctionType)]
@@ -144,10 +144,24 @@ def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterato
         if functions:
             homes = [home_of(each, reads) for each in functions]
             strange = not all(home and f"{home[1]}.".startswith(f"{path}.") for home in homes)
-        else:  # data, but not what is the machinery of classes
-            strange = not (name.startswith("_") or hasattr(type(value), "__get__"))
-        if at_home and strange:
+        else:
+            strange = not (_is_machinery(name, cls) or hasattr(type(value), "__get__"))
+        # What a metaclass keeps in its classes may be anything, and cannot always be set from
+        # outside: of that only constants are sent, as of no class that cannot be found by its name.
+        if at_home and strange and (type(cls) in (type, ABCMeta) or is_constant(value)):
             yield script.usual(cls.__module__), path, value
+        elif strange and not functions:
+            yield "", "", value
+
+
+def _is_machinery(name: str, cls: type) -> bool:
+    """Whether a class attribute of this name is the language's, or of a class of its library's."""
+    if name.startswith("_") and name.endswith("_"):
+        return True
+    enum = sys.modules.get("enum")
+    return name == "_abc_impl" or (
+        enum is not None and isinstance(cls, enum.EnumMeta) and name in cls.__members__
+    )
 
 
 def parts_of(value: object) -> Iterator[tuple[str, object]]:
@@ -169,7 +183,8 @@ def _content_of(cell: CellType) -> object:
         return ABSENT
 
 
-def _attributes(thing: object) -> dict[str, object] | None:
+def attributes_of(thing: object) -> dict[str, object] | None:
+    """Return the attributes that a thing itself has, ``None`` if it can have none."""
     try:
         return object.__getattribute__(thing, "__dict__")  # type: ignore[no-any-return]
     except AttributeError:

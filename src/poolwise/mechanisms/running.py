@@ -47,6 +47,7 @@ class Running:
         self._errors: dict[int, BaseException] = {}  # by position in the batch
         self._service = self._cpu = 0.0
         self._begun: Seconds | None = None  # since when service has not been counted
+        self._main = threading.main_thread()
 
     def take_back(self) -> int:
         """Take the unstarted calls away and return how many they were."""
@@ -76,11 +77,11 @@ class Running:
                 try:
                     append(function(*arguments))
                 except BaseException as error:
-                    _leave_if_forked(error)
+                    _leave_if_forked(self._main, error)
                     self._errors[position] = strip(error)
                     append(None)
                 position += 1
-            _leave_if_forked()
+            _leave_if_forked(self._main)
             arguments = ()
             now = clock.now()
             elapsed = now - before
@@ -123,23 +124,23 @@ def run_one(batch: Batch, clock: Clock) -> Outcomes:
     """
     function, arguments = batch.task.function, [column[0] for column in batch.columns]
     errors: dict[int, BaseException] = {}
-    value = None
+    value, main = None, threading.main_thread()
     cpu, began = clock.thread_cpu(), clock.now()
     try:
         value = function(*arguments)
     except BaseException as error:
-        _leave_if_forked(error)
+        _leave_if_forked(main, error)
         errors[0] = strip(error)
-    _leave_if_forked()
+    _leave_if_forked(main)
     service = clock.now() - began
     return Outcomes([value], errors, service, clock.thread_cpu() - cpu)
 
 
-def _leave_if_forked(error: BaseException | None = None) -> None:
-    """End this process if a call has forked it and come back here, where nobody waits for it: it
-    has no other thread, and so this one, which is none of the program's, is its main thread.
+def _leave_if_forked(main: threading.Thread, error: BaseException | None = None) -> None:
+    """End this process if a call has forked it and come back here, where nobody waits for it. Then
+    it has no other thread, and this one has become its main thread in the place of `main`.
     """
-    if threading.main_thread().ident == threading.get_ident():
+    if threading.main_thread() is not main:
         leave_as(error)
 
 

@@ -28,6 +28,10 @@ _REBINDS = {
 }
 _REBINDS_CELLS = {dis.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")}
 
+#: What changes the environment of the program, which no variable of the user's names.
+_SETS_ITEMS = {dis.opmap[name] for name in ("STORE_SUBSCR", "DELETE_SUBSCR")}
+_CHANGES_ENVIRON = {"update", "setdefault", "pop", "popitem", "clear"}
+
 #: With these a function can change what its code does not name.
 _TRICKS = {"globals", "vars", "setattr", "delattr", "exec", "eval", "__dict__", "modules"}
 
@@ -76,6 +80,10 @@ def _rebinds(code: CodeType, own: frozenset[str] = frozenset()) -> bool:
         return True
     shared = {*code.co_freevars} - own
     operations = code.co_code[::2]  # every other byte is an argument
+    if "environ" in code.co_names and not (
+        _CHANGES_ENVIRON.isdisjoint(code.co_names) and _SETS_ITEMS.isdisjoint(operations)
+    ):
+        return True
     if not _REBINDS.isdisjoint(operations):
         return True
     if shared and not _REBINDS_CELLS.isdisjoint(operations):  # taking code apart takes 0.3 ms

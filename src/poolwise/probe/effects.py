@@ -6,7 +6,9 @@ process the change would be lost, and threads would race on it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import chain
 from typing import TypeAlias
 
 from _poolwise_worker.timeouts import kind
@@ -82,11 +84,17 @@ class EffectWatch:
         what they do with their arguments.
         """
         look = Look()
+        # The classes of the arguments, too: what their methods may change.
+        reached: list[Callable[..., object]] = [
+            function,
+            *{type(value) for column in columns for value in column},
+        ]
         named = [
             (name or f"{kind(value)} that the function holds", value)
-            for name, value in variables_of(function)
+            for name, value in chain.from_iterable(map(variables_of, reached))
         ]
         named.append(("its arguments", columns))
+        named.append(("os.environ", dict(os.environ._data)))  # type: ignore[attr-defined]
         seen = [(name, look.at(name, value)) for name, value in named]
         self.partly = tuple(look.partly)
         return seen

@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any
@@ -62,6 +63,8 @@ class Look:
             return value
         if (place := _place_in(value)) is not None:
             return place
+        if isinstance(value, ContextVar):  # what it is in this thread, where these calls run
+            value = value.get(None)
         self._budget.partly = False
         seen = self._seen(value)
         if seen is None and isinstance(value, Iterator) and not _is_written(value):
@@ -105,10 +108,16 @@ class Look:
         return self._read[key][1]
 
     def _reducers(self) -> dict[type, Any]:
+        reducers = {**copyreg.dispatch_table, memoryview: self._memory}
         numpy = sys.modules.get("numpy")
-        if not hasattr(numpy, "ndarray"):
-            return copyreg.dispatch_table
-        return {**copyreg.dispatch_table, numpy.ndarray: self._array}  # type: ignore[union-attr]
+        if hasattr(numpy, "ndarray"):
+            reducers[numpy.ndarray] = self._array  # type: ignore[union-attr]
+        return reducers
+
+    def _memory(self, view: memoryview) -> Any:
+        """Read a memory that only this process has, as far as it lies in one piece."""
+        whole = view.contiguous and view.nbytes > 0
+        return tuple, (contents(view.cast("B"), self._budget) if whole else (view.tolist(),),)
 
     def _array(self, array: Any) -> Any:
         """Take an array apart. Of one that has no buffer to show, a sample is copied instead of

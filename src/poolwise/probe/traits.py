@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 from _poolwise_worker import script, transfer
 from _poolwise_worker.seeded import Seeded
 from poolwise.mechanisms.module_state import mock_in
-from poolwise.mechanisms.reached import is_the_users, names_reached_by
+from poolwise.mechanisms.reached import attributes_of, is_the_users, names_reached_by
 from poolwise.probe.picture import TooLarge, picture
 from poolwise.task import Refusal, Task, TaskTraits
 from poolwise.units import Bytes
@@ -99,6 +99,8 @@ _LOOKED_AT: Bytes = 1 << 20
 def _can_be_pickled(value: object) -> bool:
     if inspect.isroutine(value):
         return True
+    if isinstance(value, memoryview):  # it can, by value; but it would be `bytes` there
+        return False
     try:
         picture(value, _LOOKED_AT, _LOOKED_AT)
     except TooLarge:
@@ -126,7 +128,7 @@ def _tied_to_a_thread(task: Task) -> Refusal | None:
     sqlite = sys.modules.get("sqlite3")
     tied = () if sqlite is None else (sqlite.Connection, sqlite.Cursor)
     for _, _, value in names_reached_by(task.function):
-        if isinstance(value, tied):
+        if tied and (isinstance(value, tied) or _holds(value, tied)):
             return Refusal(
                 f"{task.name} uses an SQLite connection, which only the thread that made it may",
                 "use a plain loop, or connect inside the call",
@@ -137,6 +139,12 @@ def _tied_to_a_thread(task: Task) -> Refusal | None:
                 "use processes with one thread each (such as process:4), or a plain loop",
             )
     return None
+
+
+def _holds(value: object, kinds: tuple[type, ...]) -> bool:
+    """Whether an attribute of a thing is one of these."""
+    attributes = attributes_of(value)
+    return attributes is not None and any(isinstance(each, kinds) for each in attributes.values())
 
 
 def _sets_handlers(function: FunctionType) -> bool:
