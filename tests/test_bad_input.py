@@ -119,6 +119,8 @@ MAP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seed": 1.5}, TypeError, "seed takes a whole number from 0 on, or None, not 1.5"),
     ({"seed": True}, TypeError, "seed takes a whole number from 0 on, or None, not True"),
     ({"seed": -1}, ValueError, "seed takes a whole number from 0 on, or None, not -1"),
+    ({"max_workers": 10**9}, poolwise.PlanRefused, "at most .* threads here"),
+    ({"max_concurrency": 10**9}, poolwise.PlanRefused, "at most .* threads here"),
     (
         {"plan": "thread:10000000"},
         poolwise.PlanRefused,

@@ -143,6 +143,8 @@ def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Callabl
 
 def _is_where_it_says(definition: Any) -> bool:
     module = definition.__module__
+    if not isinstance(module, str):  # what `exec` has made says nothing
+        return False
     if "." in module and module.rpartition(".")[0] not in sys.modules:
         return False  # under a name that cannot be imported
     found: object = script.Variables() if script.is_named(module) else sys.modules.get(module)

@@ -896,6 +896,13 @@ def test_an_exception_that_does_not_pickle_is_said_to_be_of_the_function(make: M
     assert str(error).startswith("raise_untold raised an exception that cannot be pickled")
 
 
+@pytest.mark.parametrize("mechanism", ["thread", "auto"])
+def test_any_number_of_threads_may_be_asked_for(mechanism: str) -> None:
+    """They start on demand; many say so that they have no limit."""
+    with poolwise.Executor(10**9, mechanism=mechanism) as pool:
+        assert list(pool.map(identity, range(20))) == list(range(20))
+
+
 @pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, int], Iterator[int]]:
     """Makes a method fail once, after some calls; counts them."""

@@ -524,6 +524,15 @@ def test_a_function_that_cannot_be_read_there_fails_each_call() -> None:
             assert "RuntimeError: not here" in str(end.error)
 
 
+@pytest.mark.parametrize("method", [None, "forkserver"])
+def test_functions_of_no_module_travel(method: str | None) -> None:
+    made: dict[str, Any] = {}
+    exec("N = 5\ndef times(x): return x * N", made)
+    assert made["times"].__module__ is None
+    run = poolwise.map(made["times"], range(4), plan="process:2", start_method=method)
+    assert list(run) == [0, 5, 10, 15]
+
+
 def test_lambdas_and_closures_travel() -> None:
     factor = 3
     with opened() as pool:

@@ -294,8 +294,8 @@ def map(
         max_concurrency=max_concurrency,
         guards=guards,
     )
-    if run.plan is not None:
-        refuse_what_no_system_starts(run.plan, this_machine())
+    widest = run.plan or Plan("thread", run.limits.most_threads)
+    refuse_what_no_system_starts(widest, this_machine())
     if chunksize is not None and plan is not None and run.plan and run.plan.batch_size is not None:
         raise ValueError("plan= already says chunksize=; give one or the other")
     workers = worker_options(

@@ -74,6 +74,10 @@ def limited_by_cpu(task: TaskProfile, plan: Plan, limits: Ceilings) -> bool:
     return limits.binding in ("gil", "cores")
 
 
+#: A station that is at work for so much of the time gives as good as all it can.
+_FULL = 0.999
+
+
 def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
     """Return the throughput that queueing for the GIL leaves of the ceilings.
 
@@ -90,6 +94,8 @@ def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
     for customers in range(1, plan.concurrency // stations + 1):
         response = service * (1.0 + queue)
         rate = customers / (think + response)
+        if rate * service > _FULL:  # more of them only wait longer
+            break
         queue = rate * response
     return min(rate * stations, limits.lowest)
 

@@ -279,6 +279,10 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+#: Whatever number is asked for; programs ask for a billion to say that they have no limit.
+_MOST_THREADS = 1 << 16
+
+
 class _Threads(ThreadPool):
     """Threads that start when a call needs them, and keep what they were sent.
 
@@ -299,9 +303,10 @@ class _Threads(ThreadPool):
             raise RuntimeError("the pool is closed")
         if not self._serving:
             self._start(0)
-        for number in range(self._wanted, self._wanted + workers):
+        wanted = min(self._wanted + workers, _MOST_THREADS)
+        for number in range(self._wanted, wanted):
             self._sink.ready(number)
-        self._wanted += workers
+        self._wanted = wanted
 
     def take_back(self, batch: BatchId, /) -> None:
         """Do nothing: every call ends here."""
