@@ -94,7 +94,7 @@ def _picklers() -> dict[str, Any]:
 
         def reducer_override(self, obj: object) -> object:
             if isinstance(obj, type) and obj in _of_caller:
-                return script.find, (obj.__qualname__,)
+                return script.of_caller, (obj.__qualname__,)
             if not isinstance(obj, FunctionType | type):
                 return super().reducer_override(obj)
             return _at_one_moment(super().reducer_override, obj)

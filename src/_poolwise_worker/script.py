@@ -22,8 +22,8 @@ _AGAIN = "__mp_main__"
 #: In each pickle that mentions either name.
 WORD = b"_main__"
 
-#: Classes that came here from the script of the caller, by their names there. What goes back by
-#: such a name is read here first, to see whether it can be. `by_value` adds them, and keeps none.
+#: Classes that came here from the script of the caller, by their names there. `by_value` adds them,
+#: and keeps none.
 copies: MutableMapping[str, type] = {}
 
 
@@ -71,8 +71,6 @@ def variables_of(module: str) -> dict[str, Any]:
 
 def find(qualname: str) -> Any:
     """Return what the script has at a name with dots, or raise an `AttributeError`."""
-    if qualname in copies:
-        return copies[qualname]
     first, *others = qualname.split(".")
     try:
         found = variables()[first]
@@ -81,6 +79,17 @@ def find(qualname: str) -> Any:
     for name in others:
         found = getattr(found, name)
     return found
+
+
+def of_caller(qualname: str) -> Any:
+    """Return a class of the caller's script. It goes back by this name, and is read here first, to
+    see whether it can be: then it is the copy that came.
+
+    Raises:
+        AttributeError: there is none.
+    """
+    copy = copies.get(qualname)
+    return find(qualname) if copy is None else copy
 
 
 class Variables:

@@ -63,8 +63,8 @@ class Plan:
         if self.mechanism not in MECHANISMS:
             accepted = ", ".join(MECHANISMS)
             raise ValueError(
-                f"unknown mechanism {self.mechanism!r}; a plan takes {accepted}; without a plan, "
-                "poolwise chooses one"
+                f"unknown mechanism {self.mechanism!r}; a plan takes {accepted}; a text such as "
+                "'process:4x8' is for Plan.parse; without a plan, poolwise chooses one"
             )
         for name in ("workers", "threads_per_worker", "batch_size"):
             value = getattr(self, name)

@@ -21,7 +21,7 @@ from executor.simulation import (
     World,
 )
 from poolwise.cost import Forecast
-from poolwise.executor import survey
+from poolwise.executor import listening, survey
 from poolwise.executor.auto import Auto
 from poolwise.executor.choice import Choice, Situation
 from poolwise.executor.collect import Ordered
@@ -207,6 +207,19 @@ def test_inputs_of_unknown_number_get_workers_once_they_have_paid() -> None:
     result = simulate(iter(works))
     assert result.values == works
     assert result.plan.mechanism == "process"
+
+
+def test_threads_that_do_less_than_one_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where each passes the GIL on again and again: no share of it says so."""
+    monkeypatch.setattr(listening, "is_divided", lambda task: True)
+    monkeypatch.setattr(listening, "progress", lambda task, sample: gained)
+    works, refusals = [Work(gil=1e-3, free=3e-3)] * 100, {"process": Refusal("no", "")}
+    gained = 0.7
+    result = simulate(works, refusals=refusals)
+    assert any("2 threads do 0.7 times as much as one" in line for line in result.story)
+    assert result.plan.mechanism == "inline", result.story
+    gained = 1.0
+    assert simulate(works, refusals=refusals).plan.mechanism == "thread"  # no reason to move
 
 
 def test_threads_are_thought_over_as_long_as_more_inputs_come() -> None:

@@ -169,7 +169,7 @@ def test_what_cannot_be_sent_stays_whatever_an_earlier_run_did() -> None:
         None,
         remembered("thread:8"),
         remembered("process:2", learned=False),
-        remembered("process:2", cpu=1e-4),
+        remembered("process:2", cpu=5e-5),
     ],
 )
 def test_other_functions_are_not_suspected(known: Entry | None) -> None:
@@ -219,7 +219,7 @@ def test_on_a_busy_machine_too() -> None:
     [
         ("they use two CPUs: the GIL is free", {"cpu": 5e-3, "used": 1.9}),
         ("they leave the CPU idle: they wait", {"cpu": 5e-3, "used": 0.3}),
-        ("they are too short to be sent", {"cpu": 2e-4, "used": 1.0}),
+        ("they are too short to be sent", {"cpu": 5e-5, "used": 1.0}),
     ],
     ids=str,
 )

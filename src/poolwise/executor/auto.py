@@ -317,6 +317,8 @@ class Auto:
             few = now.left is not None
             listen = not (few and self._choice.processes_will_do(task, now, LISTENS_FOR))
             yield from self._survey.learn(task, listen)
+            if self._findings.crowded:
+                self._choice.refuse("thread", Refusal(self._findings.crowded))
 
     def _decide(self, task: TaskProfile) -> Forecast:
         favourite, self._favourite = self._favourite, None  # only at first
@@ -333,6 +335,8 @@ class Auto:
         """Whether to leave what runs: forecasts that differ by little are no reason to move."""
         lane = self._current.lane
         if lane.inline and not lane.settled:  # going on from the survey
+            return True
+        if lane.plan.mechanism == "thread" and self._findings.crowded:
             return True
         current = next((each for each in self.forecasts if each.plan == lane.plan), None)
         if current is not None and chosen.plan.mechanism == lane.plan.mechanism == "thread":

@@ -263,6 +263,11 @@ class Drive(Iterator[Iterator[object]]):
             self._progress.show_plan(plan)
 
     @property
+    def started(self) -> bool:
+        """Whether anybody has asked for a result."""
+        return self._conductor is not None or self._closed
+
+    @property
     def plan(self) -> Plan:
         """The plan in force."""
         if self._options.plan is not None:

@@ -17,7 +17,8 @@ class Findings:
     in full when it was looked for changes. `learned`: calls have run side by side, or
     need not; not `conclusive` where they were too few to learn from. `strangers` are other threads
     that ran before any call did: OpenBLAS lets its own poll for 0.1 s after it was loaded, and what
-    they use is not used for calls. `gil`: whether there is one.
+    they use is not used for calls. `crowded`: threads are in each other's way, and how much. `gil`:
+    whether there is one.
     """
 
     gil: bool
@@ -27,6 +28,7 @@ class Findings:
     learned: bool = False
     conclusive: bool = True
     strangers: int = 0
+    crowded: str = ""
 
     def first_profile(self, sample: Sample, payload: Payload | None = None) -> TaskProfile:
         """Return what calls are like that ran one at a time; `payload` is unknown at first."""

@@ -31,11 +31,12 @@ _LOOK_FOR: Seconds = 15e-3
 #: that failed only then. Reading the clocks of all threads costs some 0.1 ms, a trial some calls.
 _ENOUGH_AT_MOST: Seconds = 1.0
 
-#: Calls shorter than this stay with threads: sending one costs about as much.
-_WORTH_SENDING: Seconds = 3e-4
+#: Calls shorter than this stay with threads. Of 50 µs threads and processes did as many, of 100 µs
+#: processes 1.4 times as many (``benchmarks/bench_short_calls.py``).
+_WORTH_SENDING: Seconds = 8e-5
 
 #: Sending a call may cost this share of the CPU time that it uses.
-_SENDING_SHARE = 0.2
+_SENDING_SHARE = 0.3
 
 #: Calls that take turns with the GIL want one CPU, or a little less, and can use no more. On a
 #: busy machine they use less than they want, and calls that do not need the GIL may too: those

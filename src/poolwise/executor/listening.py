@@ -43,6 +43,12 @@ _CONFIRMS_AT_MOST: Seconds = 50e-3
 _COUNTED = 25
 
 
+#: Later calls are clearly shorter that compute for less than such a part.
+_SHORTER = 0.85
+
+#: Threads that do less than so many times as much as one are in each other's way.
+_CROWDED = 0.9
+
 #: So many calls say more than the first one alone.
 _LATER = 2
 
@@ -81,11 +87,18 @@ class Listening:
         self._see_more(start.until(lane.observe(dispatch.clock.now()), threads))
 
     def _see_later_ones(self, sample: Sample) -> None:
-        """Believe these calls where the first one seems to have imported and connected for them."""
+        """Believe these calls where the first one seems to have imported and connected for them,
+        and where they are at least as many, and clearly shorter: the first ones filled caches.
+        """
         task = self._findings.profile
         assert task is not None
-        if sample.calls and task.wall > WARMER * sample.service / sample.calls:
+        if not sample.calls:
+            return
+        cpu = sample.cpu / sample.calls
+        if task.wall > WARMER * sample.service / sample.calls:
             self._findings.profile = self._findings.first_profile(sample, task.payload)
+        elif sample.calls >= task.calls and cpu < _SHORTER * task.cpu:
+            self._findings.profile = task.with_cpu(cpu)
 
     def _see_more(self, sample: Sample) -> None:
         """Believe these calls where the first one was alone: it fills caches, and takes memory that
@@ -168,4 +181,7 @@ class Listening:
             return
         gained = progress(task, sample)
         self._findings.profile = after_progress(task, gained, width)
-        self._dispatch.note(f"{width} threads do {gained:.1f} times as much as one")
+        told = f"{width} threads do {gained:.1f} times as much as one"
+        self._dispatch.note(told)
+        if gained < _CROWDED:
+            self._findings.crowded = told

@@ -69,4 +69,6 @@ class BaseRun(itertools.chain[T]):
     def __repr__(self) -> str:
         record = self.record()
         state = "finished" if record.finished else f"{record.done + record.failed:,} inputs done"
+        if isinstance(self._drive, Drive) and not self._drive.started:
+            return f"<poolwise.Run of {record.task.name}: not started; iterate over it>"
         return f"<poolwise.Run of {record.task.name}: {record.plan}, {state}>"

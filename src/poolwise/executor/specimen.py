@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 from _poolwise_worker import transfer
@@ -50,14 +50,18 @@ class Examination:
         value: object,
     ) -> Specimen:
         """Look again at what was given, and at the result."""
-        began = perf_counter()
         after, result = _pictures(function, args, kwargs), _picture(value)
-        pickling = perf_counter() - began
         if self._before is None or after is None or result is None:
             return Specimen(carried=False, unchanged=True, transfer=0.0)
-        call, _ = after
+        # Now that all has been touched, and without the function and its variables, which each
+        # worker gets once; in CPU time, for this thread may have to wait for the GIL.
+        began = thread_time()
+        there, back = _picture((args, kwargs)), _picture(value)
+        pickling = thread_time() - began
+        if there is None or back is None:
+            return Specimen(carried=False, unchanged=True, transfer=0.0)
         # Reading a pickle costs about what writing it does.
-        cost = 2 * pickling + sum(copying(call.size)) + sum(copying(result.size))
+        cost = 2 * pickling + sum(copying(there.size)) + sum(copying(back.size))
         return Specimen(carried=True, unchanged=after == self._before, transfer=cost)
 
 

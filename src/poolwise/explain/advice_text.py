@@ -56,9 +56,13 @@ def advice_text(
             *paragraph("changes", change_lines(forecasts, changes), indent=_INDENT),
             *paragraph("pin", pin_lines(forecasts), indent=_INDENT),
         ],
-        ["by hand  (standard library, runs as it is; .code alone)", "", code.rstrip()],
+        [f"by hand  (standard library, {_how_it_runs(code)}; .code alone)", "", code.rstrip()],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _how_it_runs(code: str) -> str:
+    return "once the function is in a module" if "NotImplementedError" in code else "runs as it is"
 
 
 # ---- USE -----------------------------------------------------------------------------------------
@@ -68,6 +72,8 @@ def use_lines(record: RunRecord, forecasts: Sequence[Forecast]) -> list[str]:
     """Return the plan to take, its makespan, and how it compares with other kinds of plan."""
     if not possible(forecasts[:1]):
         return ["no plan: every candidate is refused"]
+    if record.failed and not record.done:
+        return [f"nothing yet: {plural(record.failed, 'call')} ran, and all raised"]
     chosen = forecasts[0]
     word = "for" if record.total else "per"
     whole = f"{time(chosen.makespan)} {word} {plural(calls_of(record), 'input')}"
