@@ -1,30 +1,42 @@
 """Short calls that hold the GIL, under an executor: from which length on are processes worth it?
 
-In turns, each in a process of its own: a plain loop, the standard thread pool, an executor of
-poolwise as it comes, and pinned to threads and to processes. All calls are submitted, then awaited.
+All calls are submitted, then awaited; each trial is in a process of its own. Executors are the
+standard one with threads, and poolwise's: pinned to threads, pinned to processes, as it comes.
 
-    python benchmarks/bench_short_calls.py [--rounds 5]
+How to read it: the time of a plain loop, and how many times as long the executors take, medians.
+Below 1 they are faster than the loop.
+
+    python benchmarks/bench_short_calls.py                     # some two minutes
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from statistics import median
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+
+from _report import begin, interleaved, median, options, table
 
 import poolwise
+from poolwise.units import duration
 
-WAYS = ("loop", "ThreadPoolExecutor", "thread:6", "process:2", "auto")
-MICROSECONDS = (50, 100, 200, 300)
-CALLS = 4000
+CALLS = 4_000
+
+#: Of a call, in microseconds, about: so many texts are parsed in half of these.
+LENGTHS = (50, 100, 200, 300)
 
 _TEXT = json.dumps(list(range(20)))
-#: Texts in a call of a microsecond, about.
-_EACH = 0.5
+
+EXECUTORS: dict[str, Callable[[], Executor]] = {
+    "ThreadPoolExecutor": ThreadPoolExecutor,
+    "thread:6": lambda: poolwise.Executor(plan="thread:6"),
+    "process:2": lambda: poolwise.Executor(plan="process:2"),
+    "as it comes": poolwise.Executor,
+}
 
 
 def parse(texts: int) -> int:
@@ -34,46 +46,50 @@ def parse(texts: int) -> int:
     return texts
 
 
-def once(way: str, length: int) -> float:
-    """Return how long all calls take, in seconds, from the first submit to the last result."""
-    texts = [round(length * _EACH)] * CALLS
-    began = time.perf_counter()
-    if way == "loop":
+def trial(name: str, length: int, calls: int) -> float:
+    """Return the seconds that a contestant takes, in a process of its own."""
+    given = json.dumps([name, length, calls])
+    done = subprocess.run(
+        [sys.executable, __file__, given], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def run(name: str, length: int, calls: int) -> None:
+    """Be such a process."""
+    texts = [length // 2] * calls
+    if name == "loop":
+        began = time.perf_counter()
         for each in texts:
             parse(each)
-        return time.perf_counter() - began
-    if way == "ThreadPoolExecutor":
-        pool = ThreadPoolExecutor()
-    else:
-        pool = poolwise.Executor() if way == "auto" else poolwise.Executor(plan=way)
-    with pool:
+        print(time.perf_counter() - began)
+        return
+    with EXECUTORS[name]() as pool:
         began = time.perf_counter()
         for future in [pool.submit(parse, each) for each in texts]:
             future.result()
-        return time.perf_counter() - began
+        print(time.perf_counter() - began)
 
 
 def main() -> None:
-    """Print a table: for each length, the time of each way divided by that of the loop."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--once", nargs=2, metavar=("WAY", "LENGTH"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.once:
-        print(once(arguments.once[0], int(arguments.once[1])))
-        return
-    print(f"{CALLS:,} calls, time divided by that of a plain loop, median of {arguments.rounds}\n")
-    print(f"{'a call':>10}  {'loop':>8}  " + "  ".join(f"{way:>18}" for way in WAYS[1:]))
-    for length in MICROSECONDS:
-        took: dict[str, list[float]] = {way: [] for way in WAYS}
-        for _ in range(arguments.rounds):
-            for way in WAYS:
-                command = [sys.executable, __file__, "--once", way, str(length)]
-                took[way].append(float(subprocess.check_output(command, text=True)))
-        loop = median(took["loop"])
-        ratios = "  ".join(f"{median(took[way]) / loop:18.2f}" for way in WAYS[1:])
-        print(f"{loop / CALLS * 1e6:7.0f} µs  {loop:6.2f} s  {ratios}", flush=True)
+    """Measure and print."""
+    given = begin(options(__doc__, rounds=5))
+    calls = 100 if given.smoke else CALLS
+    rows = []
+    for length in LENGTHS:
+        figures = interleaved(
+            {name: partial(trial, name, length, calls) for name in ("loop", *EXECUTORS)},
+            rounds=given.rounds,
+            seed=given.seed,
+        )
+        loop = median(figures["loop"])
+        ratios = (f"{median(figures[name]) / loop:.2f}" for name in EXECUTORS)
+        rows.append([duration(loop / calls), duration(loop), *ratios])
+    print("", table(["a call", f"loop of {calls:,}", *EXECUTORS], rows, left=()), sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 2 and sys.argv[1].startswith("["):
+        run(*json.loads(sys.argv[1]))
+    else:
+        main()

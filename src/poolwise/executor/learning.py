@@ -31,8 +31,8 @@ _LOOK_FOR: Seconds = 15e-3
 #: that failed only then. Reading the clocks of all threads costs some 0.1 ms, a trial some calls.
 _ENOUGH_AT_MOST: Seconds = 1.0
 
-#: Calls shorter than this stay with threads. Of 50 µs threads and processes did as many, of 100 µs
-#: processes 1.4 times as many (``benchmarks/bench_short_calls.py``).
+#: Calls shorter than this stay with threads. Of 46 µs processes did 1.2 times as many, of 90 µs 1.4
+#: times (``benchmarks/bench_short_calls.py``).
 _WORTH_SENDING: Seconds = 8e-5
 
 #: Sending a call may cost this share of the CPU time that it uses.
