@@ -44,6 +44,11 @@ def updates_the_environment(x: int) -> None:
     os.environ.update(X=str(x))
 
 
+def sets_the_environment_for_a_while(x: int) -> None:
+    os.environ["X"] = str(x)
+    del os.environ["X"]
+
+
 def reads_the_environment(x: int) -> str:
     return os.environ.get("X", "")
 
@@ -117,7 +122,7 @@ class Counter:
     "function",
     [
         plain, reads_a_constant, calls_another, has_variables_of_its_own, reads_the_environment,
-        partial(pow, 2), len, int,
+        sets_the_environment_for_a_while, partial(pow, 2), len, int,
     ],
     ids=str,
 )  # fmt: skip

@@ -147,7 +147,8 @@ def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterato
         else:
             strange = not (_is_machinery(name, cls) or hasattr(type(value), "__get__"))
         # What a metaclass keeps in its classes may be anything, and cannot always be set from
-        # outside: of that only constants are sent, as of no class that cannot be found by its name.
+        # outside: only constants have a place there. Nothing has one in classes that cannot be
+        # found by their names.
         if at_home and strange and (type(cls) in (type, ABCMeta) or is_constant(value)):
             yield script.usual(cls.__module__), path, value
         elif strange and not functions:

@@ -28,9 +28,10 @@ _REBINDS = {
 }
 _REBINDS_CELLS = {dis.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")}
 
-#: What changes the environment of the program, which no variable of the user's names.
-_SETS_ITEMS = {dis.opmap[name] for name in ("STORE_SUBSCR", "DELETE_SUBSCR")}
-_CHANGES_ENVIRON = {"update", "setdefault", "pop", "popitem", "clear"}
+#: What changes the environment of the program, which is no variable of the user's; but who takes
+#: something out of it most likely takes out what it has put there for a while.
+_SETS_ITEM, _TAKES_ITEM = dis.opmap["STORE_SUBSCR"], dis.opmap["DELETE_SUBSCR"]
+_SETS, _TAKES = {"update", "setdefault", "clear"}, {"pop"}
 
 #: With these a function can change what its code does not name.
 _TRICKS = {"globals", "vars", "setattr", "delattr", "exec", "eval", "__dict__", "modules"}
@@ -80,10 +81,10 @@ def _rebinds(code: CodeType, own: frozenset[str] = frozenset()) -> bool:
         return True
     shared = {*code.co_freevars} - own
     operations = code.co_code[::2]  # every other byte is an argument
-    if "environ" in code.co_names and not (
-        _CHANGES_ENVIRON.isdisjoint(code.co_names) and _SETS_ITEMS.isdisjoint(operations)
-    ):
-        return True
+    if "environ" in code.co_names:
+        sets = _SETS_ITEM in operations or not _SETS.isdisjoint(code.co_names)
+        if sets and _TAKES_ITEM not in operations and _TAKES.isdisjoint(code.co_names):
+            return True
     if not _REBINDS.isdisjoint(operations):
         return True
     if shared and not _REBINDS_CELLS.isdisjoint(operations):  # taking code apart takes 0.3 ms
