@@ -151,8 +151,18 @@ def _places_of_class(cls: type, waiting: list[object], reads: Reader) -> Iterato
         # found by their names.
         if at_home and strange and (type(cls) in (type, ABCMeta) or is_constant(value)):
             yield script.usual(cls.__module__), path, value
-        elif strange and not functions:
+        elif strange and not functions and _keeps_own_state(cls):
             yield "", "", value
+
+
+def _keeps_own_state(cls: type) -> bool:
+    """Whether the attributes of a class are what the user has put there: not what a framework's
+    metaclass keeps for itself, which is much, and changes when it likes.
+    """
+    enum = sys.modules.get("enum")
+    known = (type, ABCMeta) if enum is None else (type, ABCMeta, enum.EnumMeta)
+    home = type(cls).__module__
+    return type(cls) in known or script.is_named(home) or is_the_users(home)
 
 
 def _is_machinery(name: str, cls: type) -> bool:
