@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -73,10 +74,11 @@ def test_a_call_that_raises_does_not_end_the_advice(command: Command) -> None:
 def test_if_every_call_raises_there_is_no_advice(command: Command) -> None:
     run = command("advise", "work:fails_for_odd", "--expr", "range(1, 9, 2)")
     assert (run.code, run.out) == (1, "")
-    assert run.err == (
-        "poolwise: nothing to advise on: 4 sampled calls, all raised; "
-        "the first: ValueError: 1 is odd\n"
+    # One is enough for a sample where it takes long, as on a busy machine.
+    wanted = (
+        "poolwise: nothing to advise on: [1-4] sampled calls?, all raised; the first: ValueError"
     )
+    assert re.match(f"{wanted}: 1 is odd\n$", run.err), run.err
 
 
 @pytest.mark.parametrize("stdin", ["", "\n \n"])
