@@ -530,7 +530,7 @@ def test_a_progress_callback_may_stop_the_run() -> None:
     reading = poolwise.map(sleepy, range(100_000), progress=stop)
     results = list(reading)
     assert results == list(range(len(results)))
-    assert 50 <= len(results) < 10_000
+    assert 0 < len(results) < 10_000  # of those that are done, the first may be missing
     reading.close()
     for thread in set(threading.enumerate()) - before:
         thread.join()  # it ends after its call
