@@ -87,7 +87,11 @@ def leave_as(error: BaseException | None) -> None:
     """End this process, which a call has forked and come back in, as Python ends a program."""
     code = 0
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, int):
+            code = error.code
+        elif error.code is not None:  # a text, which Python writes
+            code = 1
+            sys.stderr.write(f"{error.code}\n")
     elif error is not None:
         code = 1
         sys.excepthook(type(error), error, error.__traceback__)

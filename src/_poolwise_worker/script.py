@@ -23,7 +23,7 @@ _AGAIN = "__mp_main__"
 WORD = b"_main__"
 
 #: Classes that came here from the script of the caller, by their names there. `by_value` adds them,
-#: and keeps none.
+#: in whichever thread reads one, and keeps none; to add and to look up are atomic.
 copies: MutableMapping[str, type] = {}
 
 

@@ -68,6 +68,21 @@ assert sorted(map(int, pathlib.Path(NOTES).read_text().split())) == list(range(4
 
 
 @pytest.mark.parametrize("plan", ["process:1/8", "thread:3/4"])
+def test_a_child_that_exits_with_a_text_writes_it(plan: str, tmp_path: Path) -> None:
+    program = """
+def come_back():
+    os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    sys.stderr = open(2, "w", closefd=False)
+    sys.exit("of a child")
+
+results = list(poolwise.map(call, range(40), **plan))
+assert statuses(results) == {1}, results
+assert "of a child\\n" in pathlib.Path("said").read_text()
+"""
+    run(tmp_path, _PROGRAM.replace("PLAN", repr(plan)) + program)
+
+
+@pytest.mark.parametrize("plan", ["process:1/8", "thread:3/4"])
 def test_a_child_that_raises_says_so_and_ends(plan: str, tmp_path: Path) -> None:
     program = """
 def come_back():

@@ -100,8 +100,9 @@ class Drive(Iterator[Iterator[object]]):
         self._recalls = True
         self._conductor: Iterator[None] | None = None
         self._told: Plan | None = None  # the plan that was last logged
+        # Both the owner's, and of signal handlers that interrupt it; others are refused before.
         self._busy = False  # in a step: the user's function, inputs or progress may run in there
-        self._leaving = False  # that was asked for meanwhile
+        self._leaving = False  # to close was asked for meanwhile
         self._closed = False
 
     def __next__(self) -> Iterator[object]:
