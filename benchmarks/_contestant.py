@@ -254,16 +254,30 @@ def bare_cold(name: str, workers: int) -> Figures:
         return {"import": 0.0} | took
 
 
+def memory_of_map(name: str) -> Figures:
+    """Private bytes of the idle workers of a map, forks of this process, and of their parent."""
+    from poolwise import map, shutdown
+
+    list(map(spin, [0.005] * 8, plan="process:2"))
+    figures = _memory_of_forks()
+    shutdown()
+    return figures
+
+
 def bare_memory(name: str) -> Figures:
     """Private bytes of such a worker, and of its parent."""
     with _forks_of_a_fork(2) as ends:
         for end in ends:
             end.send(_CALL)
             end.recv(1 << 16)
-        descendants = _descendants(os.getpid())
-        (parent,) = (each for each in descendants if _descendants(each))
-        each = [_private(worker) for worker in descendants - {parent}]
-        return {"a worker": sum(each) / len(each), "others": _private(parent)}
+        return _memory_of_forks()
+
+
+def _memory_of_forks() -> Figures:
+    descendants = _descendants(os.getpid())
+    (parent,) = (each for each in descendants if _descendants(each))
+    each = [_private(worker) for worker in descendants - {parent}]
+    return {"a worker": sum(each) / len(each), "others": _private(parent)}
 
 
 _CALL = dumps((same, (1,)))
@@ -410,6 +424,7 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     for each in (
         map_throughput, submit_throughput, many_maps, round_trip, bare_round_trip, cold,
         all_answered, memory, generated, bare_executor, cold_map, bare_cold, bare_memory,
+        memory_of_map,
     )
 }  # fmt: skip
 

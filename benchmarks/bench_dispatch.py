@@ -14,7 +14,8 @@ cold       from just before the pool is made until the first result, imports apa
            of a map, whose workers are forks); then until each of 2 and of 6 workers runs a call,
            for each of them; beside it the least that workers can be whose parent is another process
 memory     private bytes of an idle worker after one call (what its end would free), and of all
-           other processes that the library has started; beside it the same least
+           other processes that the library has started (of an executor; of a map, whose workers
+           are forks); beside it the same least
 generator  a map over a generator: what the peak of the caller's memory grows by, for a million
            calls and for ten times as many; that results come in order is checked
 maps       a map of 20 calls of a millisecond, again and again; `poolwise.map` beside pools that
@@ -204,6 +205,7 @@ def idle_workers() -> Topic:
     names = ["poolwise process", "stdlib fork", "stdlib forkserver", "stdlib spawn", "Pool"]
     names += ["loky", "joblib", "mpire", "pebble"]
     rows = [Contestant(name, "memory", {"name": name}) for name in names]
+    rows.append(Contestant("poolwise map, forks", "memory_of_map", {"name": "poolwise process"}))
     rows.append(Contestant(_BARE_FORKS, "bare_memory", {"name": _BARE_FORKS}))
     return Topic("private memory", rows, {"a worker": mebibytes, "others": mebibytes})
 

@@ -7,7 +7,8 @@ objects become bytes, with what `dynamic` knows of definitions and `script` of t
 `parts`, `buffers`, `arena` and `exchange` how large ones pass the socket by, `descriptors` how
 those travel that live in some; in `snapshots` lies what all workers read. `state` and
 `surroundings` make a worker look like the caller, `parting` makes a fork of the caller stop being
-one. `channels` is what users talk through, `single` a process for one call.
+one, `forks` has what any fork lets go of. `channels` is what users talk through, `single` a process
+for one call.
 """
 
 from os import urandom

@@ -41,7 +41,7 @@ from _socket import (
 from errno import EMFILE
 from marshal import loads as unmarshal
 
-from _poolwise_worker import script, transfer
+from _poolwise_worker import forks, script, transfer
 from _poolwise_worker.front_door import (
     DESCRIPTORS,
     ENDED,
@@ -167,7 +167,7 @@ class Server:
         keeper = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
         try:
             guard = None if limits is None else _guard(descriptors[-1], *limits)
-            pid = os.fork()
+            pid = forks.fork_again()
         except OSError as error:
             _fail(keeper, error.errno or 0)
         else:

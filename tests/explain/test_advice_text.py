@@ -63,6 +63,14 @@ def test_why_says_where_a_call_spends_its_time_and_where_each_kind_of_plan_stops
     assert "(2 usable CPUs are full)" in why
 
 
+def test_why_names_no_ceiling_where_what_was_measured_is_far_from_all() -> None:
+    task, machine = a_profile(), a_machine()
+    plan = next(each.plan for each in forecasts_for(task, machine, 1_512) if "×" in str(each.plan))
+    forecasts = forecasts_for(task, machine, 1_512, measured={plan: 2_000.0})
+    why = explain_advice(a_record(task, machine, total=1_512), forecasts)
+    assert "2,000 (as measured: no ceiling explains it)" in " ".join(str(why).split())
+
+
 def test_every_candidate_has_a_row_the_chosen_one_first_then_by_makespan() -> None:
     _, forecasts, text = _advice()
     rows = [_row(text, each.plan) for each in forecasts]

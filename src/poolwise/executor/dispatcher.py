@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - for its exit hook, see `_finish_all`
 import math
-import os
 import sys
 import threading
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from _poolwise_worker import forks
 from poolwise.errors import InitializerFailed, PoolwiseError, WorkersKilled
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
@@ -381,8 +381,7 @@ def _after_fork() -> None:
     _running.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 try:
     # As the standard executors do: before non-daemon threads are joined, while threads still

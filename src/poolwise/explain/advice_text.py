@@ -14,6 +14,7 @@ from poolwise.explain.words import (
     bound_by,
     calls_of,
     calls_per_second,
+    explained,
     family,
     gil_time,
     possible,
@@ -176,6 +177,8 @@ def _stop_name(name: str) -> str:
 def _stopped_by(forecast: Forecast, record: RunRecord) -> str:
     if too_few(forecast, calls_of(record)):
         return "no more inputs"
+    if not explained(forecast):
+        return "as measured: no ceiling explains it"
     match forecast.ceilings.binding:
         case "concurrency":
             return f"{forecast.plan.concurrency} at once"

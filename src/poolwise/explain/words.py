@@ -97,11 +97,16 @@ def bound_by(forecast: Forecast, calls: float | None = None) -> str:
         return "start-up"
     if calls is not None and too_few(forecast, calls):
         return "few inputs"
-    if forecast.measured is not None and not near(forecast.measured, forecast.ceilings.lowest):
+    if not explained(forecast):
         return NO_CEILING
     if forecast.ceilings.binding == "concurrency" and forecast.plan.mechanism != "inline":
         return f"{forecast.plan.concurrency} calls at once"
     return forecast.bound_by
+
+
+def explained(forecast: Forecast) -> bool:
+    """Whether what was measured, if anything was, is what the lowest ceiling lets one expect."""
+    return forecast.measured is None or near(forecast.measured, forecast.ceilings.lowest)
 
 
 def near(measured: PerSecond, ceiling: PerSecond) -> bool:

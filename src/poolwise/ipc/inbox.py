@@ -17,6 +17,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import TypeAlias
 
+from _poolwise_worker import forks
 from _poolwise_worker.spinning import SOON, Spinner
 from poolwise.ipc.slices import slices
 from poolwise.units import Seconds
@@ -36,7 +37,7 @@ def _after_fork() -> None:
     _ringing = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 
 class Inbox:

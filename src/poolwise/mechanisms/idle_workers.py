@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 
+from _poolwise_worker import forks
 from poolwise.mechanisms.protocol import WorkerOptions
 from poolwise.mechanisms.servers import Server
 from poolwise.mechanisms.worker_link import WorkerLink
@@ -100,4 +101,4 @@ def _after_fork() -> None:
     _stock.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

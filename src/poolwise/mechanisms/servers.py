@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Never
 
-from _poolwise_worker import front_door, intake
+from _poolwise_worker import forks, front_door, intake
 from _poolwise_worker.apply import apply
 from _poolwise_worker.server import serve_as_fork  # here, for then forks need not import it
 from poolwise.mechanisms import worker_ends
@@ -402,5 +402,5 @@ def _after_fork() -> None:
     _stay.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 atexit.register(stop)

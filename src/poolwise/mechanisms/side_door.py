@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from _poolwise_worker import forks
 from poolwise.mechanisms.encoding import plain_batch
 from poolwise.task import Batch
 
@@ -83,4 +84,4 @@ def _after_fork() -> None:
     _all.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -23,6 +23,7 @@ from mmap import PAGESIZE, mmap
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
+from _poolwise_worker import forks
 from _poolwise_worker.parts import InParts
 from _poolwise_worker.parts import pickled as pickled_in_parts
 from _poolwise_worker.script import WORD
@@ -285,4 +286,4 @@ def _after_fork() -> None:
     _known.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -8,7 +8,7 @@ import weakref
 from _socket import socket, socketpair
 from contextlib import suppress
 
-from _poolwise_worker import wire
+from _poolwise_worker import forks, wire
 from _poolwise_worker.front_door import KILL, REPLY, RESUME
 from poolwise.mechanisms.signals import no_signals
 
@@ -153,7 +153,7 @@ def _after_fork() -> None:
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 
 def _anonymous_file(size: int) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from types import TracebackType
 
+from _poolwise_worker import forks
 from poolwise.units import Seconds
 
 #: Instead of the usual 5 ms. Shorter, and the turns themselves use a sixth of a CPU.
@@ -26,8 +26,7 @@ def _after_fork() -> None:
         sys.setswitchinterval(_usual)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 
 class QuickTurns:

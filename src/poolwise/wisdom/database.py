@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from _poolwise_worker import forks
 from poolwise.machine.cache import cache_folder
 from poolwise.units import Bytes, Seconds
 from poolwise.wisdom import copy
@@ -83,8 +84,7 @@ def _new_turn() -> None:
     _turn = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_turn)
+forks.in_child(_new_turn)
 
 
 class Unavailable(Exception):
