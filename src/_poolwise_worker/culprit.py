@@ -18,8 +18,6 @@ _KEPT = 100
 
 #: What can be sent instead of things that are often meant to be, by the names of their types.
 _INSTEAD = {
-    "lock": "a poolwise.Lock can be sent",
-    "RLock": "a poolwise.RLock can be sent",
     "generator": "a list of what it yields can",
     **dict.fromkeys(
         ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"),
@@ -28,16 +26,41 @@ _INSTEAD = {
     **dict.fromkeys(("socket", "Connection", "Cursor"), "connect inside of the call"),
 }
 
+#: What of these modules can be had from poolwise, to be sent: by its name, and the one there.
+_OF_THREADS = ("_thread", "threading", "_queue", "queue", "multiprocessing")
+_THERE = {
+    "lock": "Lock",
+    "Lock": "Lock",
+    "RLock": "RLock",
+    "Condition": "Condition",
+    "Semaphore": "Semaphore",
+    "BoundedSemaphore": "BoundedSemaphore",
+    "Event": "Event",
+    "Barrier": "Barrier",
+    **dict.fromkeys(("Queue", "SimpleQueue", "JoinableQueue"), "Queue"),
+}
+
 
 def explain(value: object, name: str, error: BaseException) -> str:
     """Say which part of `value`, itself called `name`, raised `error` when it was pickled, and
     what would do in its place if that is known.
     """
-    path, part, error = _smallest(value, name, error)
+    path, parts, error = _smallest(value, name, error)
+    part = parts[-1]
     where = name if path == name else f"{_short(path)} (in {name}, {kind(value)})"
-    instead = _INSTEAD.get(type(part).__name__)
+    instead = _instead_of(parts)
     text = f"{where} is {kind(part)} that cannot be pickled: {describe(error)}"
     return f"{text}; {instead}" if instead else text
+
+
+def _instead_of(parts: list[object]) -> str | None:
+    """Say what would do instead of the outermost of these that is known: a queue, not its lock."""
+    for part in parts:
+        cls = type(part)
+        name = _THERE.get(cls.__name__)
+        if name is not None and cls.__module__.partition(".")[0] in _OF_THREADS:
+            return f"a poolwise.{name} can be sent"
+    return _INSTEAD.get(type(parts[-1]).__name__)
 
 
 def _short(path: str) -> str:
@@ -47,9 +70,13 @@ def _short(path: str) -> str:
     return f"{path[:_KEPT]} … {path[-_KEPT:]}"
 
 
-def _smallest(value: object, path: str, error: BaseException) -> tuple[str, object, BaseException]:
-    """Descend into the first part that does not pickle either, as far as there is one."""
-    seen = {id(value)}
+def _smallest(
+    value: object, path: str, error: BaseException
+) -> tuple[str, list[object], BaseException]:
+    """Descend into the first part that does not pickle either, as far as there is one; return all
+    on the way.
+    """
+    parts, seen = [value], {id(value)}
     tries = 0
     while not (isinstance(error, TransferError) and _is_ours(value)):  # which says enough
         for step, part in _parts(value):
@@ -61,10 +88,11 @@ def _smallest(value: object, path: str, error: BaseException) -> tuple[str, obje
             except Exception as another:
                 seen.add(id(part))
                 value, path, error = part, path + step, another
+                parts.append(part)
                 break
         else:
             break
-    return path, value, error
+    return path, parts, error
 
 
 def _is_ours(value: object) -> bool:

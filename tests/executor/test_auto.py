@@ -392,6 +392,23 @@ def test_a_drift_is_noticed_early_enough_to_gain_by_it() -> None:
     assert result.makespan <= 0.65 * 1.6, result.story  # threads alone: 1.6 s for the second half
 
 
+def test_calls_that_turn_from_computing_to_waiting_are_noticed() -> None:
+    works = [Work(gil=4e-3)] * 400 + [Work(wait=20e-3, gil=1e-4)] * 400
+    result = simulate(works)
+    assert result.values == works
+    assert result.makespan <= 2.0, result.story  # in two processes 4.8 s, in a loop 9.6
+    assert result.plan.concurrency >= 16, result.story
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_calls_that_come_to_wait_while_it_is_listened_to_them_are_noticed(known: bool) -> None:
+    works = [Work(gil=1e-3)] * 6 + [Work(wait=20e-3, gil=1e-4)] * 200
+    first = simulate(works)
+    result = simulate(works, known=first.taught) if known else first
+    assert result.values == works
+    assert result.makespan <= 0.6, result.story  # in a loop 4 s
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_workloads_lose_nothing_and_are_no_disaster(seed: int) -> None:
     rng = random.Random(seed)

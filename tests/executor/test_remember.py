@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from poolwise.machine import this_machine
 from poolwise.wisdom import Entry, database
 
 #: Prints what came of a map, as JSON.
 PROGRAM = """
 import json, sys, time
 import poolwise
+from poolwise.mechanisms import servers
 
 def nap(seconds):
     time.sleep(seconds)
@@ -115,6 +117,32 @@ def test_the_next_process_goes_on_from_it_and_says_so(ran: Callable[..., Ran]) -
     assert document["remembered"]["plan"]["spec"] == entry.plan.spec
     assert f"from wisdom: {entry.plan}, by {entry.run}" in text
     assert any("remembered from" in phase["text"] for phase in document["phases"])
+
+
+FEW = "[list(poolwise.map(primes, {inputs})), servers.there_is()]"
+
+
+BESIDE = pytest.mark.skipif(
+    this_machine().facts.usable_cpus < 2.0, reason="one CPU: nothing is forked for the other calls"
+)
+
+
+@BESIDE
+def test_a_few_short_calls_fork_the_program_once_and_then_no_more(ran: Callable[..., Ran]) -> None:
+    short = FEW.format(inputs=[100, 101, 102])
+    (values, forked), *_ = undisturbed(lambda: ran(short), "kept")
+    assert forked
+    (again, forked), *_ = undisturbed(lambda: ran(short), "remembered")
+    assert again == values
+    assert not forked
+
+
+@BESIDE
+def test_who_was_short_once_may_be_long_the_next_time(ran: Callable[..., Ran]) -> None:
+    undisturbed(lambda: ran(FEW.format(inputs=[100, 101, 102])), "kept")
+    (values, _), document, *_ = ran(FEW.format(inputs=[70_000] * 3))
+    assert values == [6_935] * 3
+    assert sum(each["calls"] for each in document["uses"]) == 3
 
 
 def test_nothing_is_remembered_at_first(ran: Callable[..., Ran]) -> None:

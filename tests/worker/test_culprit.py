@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
+import queue
 import threading
 
 import pytest
@@ -25,6 +27,35 @@ def test_a_long_path_is_shown_without_its_middle() -> None:
 def test_a_short_path_is_shown_whole() -> None:
     said = explain([{"a": threading.Lock()}], "x", TypeError())
     assert said.startswith("x[0]['a'] (in x, a list) is a lock")
+
+
+@pytest.mark.parametrize(
+    ("thing", "there"),
+    [
+        (threading.Lock(), "Lock"),
+        (threading.RLock(), "RLock"),
+        (threading.Event(), "Event"),
+        (queue.Queue(), "Queue"),
+        (queue.SimpleQueue(), "Queue"),
+        (multiprocessing.get_context("fork").Lock(), "Lock"),
+        (multiprocessing.get_context("fork").BoundedSemaphore(), "BoundedSemaphore"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__module__,
+)
+def test_what_would_do_instead_is_that_of_the_whole_and_not_of_its_lock(
+    thing: object, there: str
+) -> None:
+    said = explain({"it": thing}, "argument 1", TypeError())
+    assert said.endswith(f"; a poolwise.{there} can be sent")
+    assert hasattr(poolwise, there)
+
+
+def test_nothing_is_said_of_what_only_has_such_a_name() -> None:
+    class Queue:
+        def __reduce__(self) -> str:
+            raise TypeError("not this")
+
+    assert "poolwise" not in explain(Queue(), "argument 1", TypeError("not this"))
 
 
 def test_an_executor_is_named_and_not_what_is_inside() -> None:

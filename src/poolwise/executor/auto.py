@@ -12,7 +12,6 @@ from dataclasses import replace
 from poolwise.cost import Forecast
 from poolwise.executor.choice import CLEARLY_BETTER, SOON_OVER, Choice, Situation, last_ends
 from poolwise.executor.conduct import step
-from poolwise.executor.demand import Lookout
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
 from poolwise.executor.lane import Lane
@@ -23,6 +22,7 @@ from poolwise.executor.resuming import Resuming
 from poolwise.executor.sampling import sample_of
 from poolwise.executor.survey import Survey
 from poolwise.executor.trust import Trust
+from poolwise.executor.watch import LOOK_AFTER, Watch
 from poolwise.machine import MachineProfile
 from poolwise.mechanisms import Mechanism
 from poolwise.plan import Plan
@@ -36,19 +36,9 @@ from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry, inputs_like, spent
 
-#: Between two looks at whether the plan is still right, at least.
-_LOOK_AFTER: Seconds = 0.1
-
-#: The same where the end of the inputs is not in sight: as much is expected as has been, so what
-#: does not pay yet may soon. To think again takes some 0.2 ms.
+#: Between two decisions where the end of the inputs is not in sight, at least: as much is expected
+#: as has been, so what does not pay yet may soon. To think again takes some 0.2 ms.
 _LOOK_AGAIN: Seconds = 5e-3
-
-#: Where the user does something with results for more than this share of the time, or inputs come
-#: slowly, threads may have had nothing to do.
-_AWAY = 0.05
-
-#: Calls that tell whether they have changed: by a factor of three, on average.
-_SOME = 8
 
 #: Computing left, in seconds, from which it pays to prepare for processes: that takes some
 #: milliseconds, ten times less than they could win. What earlier maps of a function have used
@@ -108,7 +98,9 @@ class Auto:
         self._opening = Opening(dispatch, self._current, self._choice, machine.facts, limits)
         self._resuming = Resuming(dispatch, self._current, self._choice)
         self._findings = Findings(machine.facts.gil)
-        self._survey = Survey(dispatch, self._current, self._findings, machine, limits)
+        self._survey = Survey(
+            dispatch, self._current, self._findings, self._choice, machine, limits
+        )
         self._trust = Trust(dispatch, self._current, self._findings)
 
     @property
@@ -130,6 +122,11 @@ class Auto:
     def unsendable(self) -> bool:
         """Whether calls were sent to processes before it was known that they cannot be."""
         return self._opening.unsendable
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether this process was forked for calls that were too short for that."""
+        return self._opening.in_vain
 
     @property
     def refused(self) -> bool:
@@ -391,38 +388,29 @@ class Auto:
             yield from self._see_the_first(lane)
             if not self._findings.learned:  # or nothing is left
                 return
-        lookout = Lookout(dispatch.clock) if self._trust.wonders(lane.plan) else None
-        looked, away = lane.observe(dispatch.clock.now()), 0.0
+        watch = Watch(dispatch, lane, self._trust)
         # The first calls of new workers import and fill caches.
         warm = start.calls + lane.width if lane.plan.mechanism == "process" else 0
-        least = _LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
+        least = LOOK_AFTER if dispatch.remaining is not None else _LOOK_AGAIN
         period = max(least, dispatch.elapsed)
         while not dispatch.finished and lane.active:
             step(dispatch, lane)
-            left_at = dispatch.clock.now()
+            watch.leave()
             yield
-            away += dispatch.clock.now() - left_at
-            now = lane.observe(dispatch.clock.now())
+            now = watch.come_back()
             if start.calls < warm <= now.calls:
-                start, looked, warm = now, now, 0
+                start, warm = now, 0
+                watch.begin(now)
                 continue
-            some = now.at - looked.at >= _LOOK_AFTER and now.calls - looked.calls >= _SOME
-            if some and not warm and not dispatch.nothing_left:  # else who is done uses nothing
-                if self._trust.drifted(lane.plan, looked.until(now, lane.width)):
-                    return
-                if lookout is not None:
-                    demand = lookout.look()
-                    busy = not dispatch.workload.pace and away < _AWAY * (now.at - looked.at)
-                    if busy and self._trust.settled(lane.plan, demand):
-                        return
-                looked, away = now, 0.0
+            if not warm and watch.sees_change(now):
+                return
             if now.at - start.at < period or now.calls - start.calls < lane.width:
                 continue
             sample = start.until(now, lane.width)
             task = self.profile
             assert task is not None
             as_now = task.seen(lane.plan.mechanism, sample.cpu / sample.calls)
-            if self._on_trust and now.at - start.at >= _LOOK_AFTER:
+            if self._on_trust and now.at - start.at >= LOOK_AFTER:
                 self._on_trust = False
                 left = dispatch.remaining
                 if not self._choice.as_forecast(as_now, lane.plan, sample, left):

@@ -162,9 +162,13 @@ class Choice:
         matters if few calls are left, and processes lose less against what threads could do at
         best.
         """
+        threads = self._hopeful(task, now).get("thread", math.inf)
+        return self.dearer(task, now) <= listening / 2 > _LISTEN_SHARE * threads
+
+    def dearer(self, task: TaskProfile, now: Situation) -> Seconds:
+        """How much longer processes take than threads could at best; infinite without any."""
         hopeful = self._hopeful(task, now)
-        processes, threads = (hopeful.get(each, math.inf) for each in ("process", "thread"))
-        return processes - threads <= listening / 2 > _LISTEN_SHARE * threads
+        return hopeful.get("process", math.inf) - hopeful.get("thread", 0.0)
 
     def _hopeful(self, task: TaskProfile, now: Situation) -> dict[str, Seconds]:
         """Return the best makespan of each mechanism, if no call held the GIL."""

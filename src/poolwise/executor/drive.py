@@ -307,9 +307,8 @@ class Drive(Iterator[Iterator[object]]):
         if self._memory is None or self.auto is None or self.auto.refused or sys.is_finalizing():
             return
         auto = self.auto
-        if self._memory.keep(
-            record, inputs=auto.inputs, learned=auto.learned, unsendable=auto.unsendable
-        ):
+        dear = auto.unsendable or auto.in_vain
+        if self._memory.keep(record, inputs=auto.inputs, learned=auto.learned, dear=dear):
             self.ended.record = replace(record, kept=True)
 
     def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from poolwise.probe import Payload, Sample, TaskProfile
 from poolwise.task import Refusal
+from poolwise.units import duration
 
 
 @dataclass(slots=True)
@@ -29,6 +30,13 @@ class Findings:
     conclusive: bool = True
     strangers: int = 0
     crowded: str = ""
+
+    def begin_anew(self, sample: Sample) -> str:
+        """Know only this of calls that have come to wait; return what to say of it."""
+        assert self.profile is not None
+        profile = self.profile = TaskProfile.of(sample, self.profile.payload, gil=self.gil)
+        self.learned, self.crowded = False, ""
+        return f"calls have changed: they wait {duration(profile.waiting)} now"
 
     def first_profile(self, sample: Sample, payload: Payload | None = None) -> TaskProfile:
         """Return what calls are like that ran one at a time; `payload` is unknown at first."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from poolwise.executor.beats import BEAT, Heartbeat
+from poolwise.executor.choice import Choice
 from poolwise.executor.demand import DemandMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
@@ -21,6 +22,7 @@ from poolwise.probe.contention import (
     is_divided,
     progress,
 )
+from poolwise.probe.likeness import have_come_to_wait
 from poolwise.probe.pilot import WARMER
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
@@ -36,6 +38,12 @@ _CONFIRMS_FOR: Seconds = 10e-3
 #: after so many seconds.
 _CONFIRMS = 3
 _CONFIRMS_AT_MOST: Seconds = 50e-3
+
+#: Not again where processes would take so little longer than threads at best: half of a second look
+#: is lost if they take turns, and of threads that did not run at once in the first, few do later.
+#: (Passing the GIL to and fro can keep two threads on one CPU: of 70 SQLite queries that let go of
+#: it for each row, 40 ms of 190 went by until that was taken for what it is.)
+_NOT_DEARER: Seconds = 15e-3
 
 #: Calls so short that so many of them fit into that time are counted instead: what threads of them
 #: use of the CPUs may be what it takes to pass the GIL to and fro. (Of two to ten, a count says too
@@ -61,11 +69,13 @@ class Listening:
         dispatch: Dispatch,
         current: CurrentLane,
         findings: Findings,
+        choice: Choice,
         most_threads: Callable[[], int],
     ) -> None:
         self._dispatch = dispatch
         self._current = current
         self._findings = findings
+        self._choice = choice
         self._most_threads = most_threads
 
     def listen(self, task: TaskProfile) -> Iterator[None]:
@@ -82,9 +92,21 @@ class Listening:
                     break
                 wait(BEAT)  # not while the user does something with results
                 yield
-        self._see_later_ones(start.until(lane.observe(dispatch.clock.now()), threads))
+        sample = start.until(lane.observe(dispatch.clock.now()), threads)
+        if self._begin_anew(sample):
+            return
+        self._see_later_ones(sample)
         yield from self.hear(beat.held, threads)
         self._see_more(start.until(lane.observe(dispatch.clock.now()), threads))
+
+    def _begin_anew(self, sample: Sample) -> bool:
+        """Whether calls have come to wait since the pilot; then there is nothing to be heard."""
+        task = self._findings.profile
+        assert task is not None
+        if not have_come_to_wait(sample, task, sample.concurrency):
+            return False
+        self._dispatch.note(self._findings.begin_anew(sample))
+        return True
 
     def _see_later_ones(self, sample: Sample) -> None:
         """Believe these calls where the first one seems to have imported and connected for them,
@@ -165,6 +187,8 @@ class Listening:
             demand = meter.demand
             if demand.at_once or dispatch.clock.now() > until:
                 break
+            if self._choice.dearer(task, self._current.situation) <= _NOT_DEARER:
+                break
         self._findings.profile = after_confirming(task, lane.width, demand)
         word = "run at once"
         if self._findings.profile.gil_low > task.gil_low:
@@ -177,7 +201,7 @@ class Listening:
         sample = yield from sample_of(
             self._dispatch, lane, 2 * width, width, _CONFIRMS_FOR, at_most=limit
         )
-        if not sample.calls:
+        if not sample.calls or self._begin_anew(sample):
             return
         gained = progress(task, sample)
         self._findings.profile = after_progress(task, gained, width)

@@ -61,6 +61,10 @@ _FEW = 256
 #: with the pages that are copied after a fork: too much for more calls, which may be short.
 _FEW_FOR_A_CPU = 2
 
+#: Where they took less in an earlier run, all of them, they are not worth it: it is what the fork
+#: costs, twice. Should they be long this time, workers come from an executed server, later.
+_WORTH_A_FORK: Seconds = 10e-3
+
 #: Those beside the first that use more of a CPU than this compute, and are not joined by more.
 _COMPUTE = 0.5
 
@@ -74,7 +78,8 @@ class Opening:
 
     `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
     where a pilot can tell more. `held` is for what share of its time the first one, a long one that
-    computes, held the GIL, as far as it was heard. `unsendable`: something of them does not pickle;
+    computes, held the GIL, as far as it was heard. `in_vain`: this process was forked for calls
+    that were over before any worker was needed. `unsendable`: something of them does not pickle;
     no call that can still be kept here goes to a process, and in the next run none before it is
     known to pickle.
     """
@@ -90,6 +95,7 @@ class Opening:
         self.sample: Sample | None = None
         self.held: float | None = None
         self.brief = False
+        self.in_vain = False
         self.unsendable = False
         self._dispatch = dispatch
         self._current = current
@@ -99,7 +105,7 @@ class Opening:
         self._reserve = Reserve(dispatch, choice, limits, self._cpus)
         self._patience = Patience(_WAITED, _COMPUTED)
         self._most: float = _FEW
-        self._known_long = self._known_alone = False
+        self._known_long = self._known_alone = self._known_short = False
         self._looked = False
         self._cautious = False
         self._before = Before(threads=0, children=0)
@@ -113,6 +119,8 @@ class Opening:
         """
         if known is not None:  # what cannot be sent, or waits, needs no processes at first
             self._cautious = known.profile.waits or not known.profile.payload.carried
+            left = self._dispatch.remaining or 0
+            self._known_short = left * known.profile.wall < _WORTH_A_FORK
         if known is not None and known.profile.wall >= _LONG:
             self._known_long = True
             # What starts workers meanwhile is not the call's, and within 3 ms much of all.
@@ -126,7 +134,7 @@ class Opening:
         self._before = Before(strangers, count_children())
         dispatch = self._dispatch
         if self._few_for_processes:
-            self._reserve.prepare()
+            self._reserve.prepare(fork=not self._known_short)
         if self._known_long and self._reserve.at_once:
             self._reserve.start()
         dispatch.keep_specimen = True
@@ -169,6 +177,7 @@ class Opening:
         if long and (beside := reserve.beside(lane)) is not None:
             yield from self._in_processes(lane, beside)
             return
+        self.in_vain = reserve.forked and not lane.in_flight
         reserve.let_go()
         if not lane.in_flight:
             self._note(lane, first.queued, first.others)

@@ -36,18 +36,18 @@ class Memory:
         return wisdom.recall(self._task.function, self._facts, inputs)
 
     def keep(
-        self, record: RunRecord, *, learned: bool, inputs: str = "", unsendable: bool = False
+        self, record: RunRecord, *, learned: bool, inputs: str = "", dear: bool = False
     ) -> bool:
-        """Remember what a run has taught; false if it was nothing. That calls turned out to be
-        `unsendable` while some ran in processes is worth it always.
+        """Remember what a run has taught; false if it was nothing. What a run has paid for is worth
+        it, however short it was, if it was `dear`: processes were begun with, and no good.
         """
         if record.remembered is not None and not _as_remembered(record):
             wisdom.drop(record.remembered)  # also if this run is too short to tell what is right
         profile = record.profile
-        told = learned or unsendable or record.plan.mechanism != "inline"
+        told = learned or dear or record.plan.mechanism != "inline"
         learned = learned and _borne_out(record)
         chosen = record.finished or record.forecasts  # else it was left while learning
-        if profile is None or not (told and chosen) or record.elapsed < _TELLS:
+        if profile is None or not (told and chosen) or (record.elapsed < _TELLS and not dear):
             return False
         if record.failed > record.done:  # as where a server is down: those are other calls
             return False

@@ -27,22 +27,26 @@ class Reserve:
     def __init__(self, dispatch: Dispatch, choice: Choice, limits: Limits, cpus: int) -> None:
         self.at_once = False  # whether they can be had in a few milliseconds
         self.started = False
+        self.forked = False  # for these workers
         self._dispatch = dispatch
         self._choice = choice
         self._limits = limits
         self._cpus = cpus
         self._lane: Lane | None = None
 
-    def prepare(self) -> None:
-        """Fork this process, if that is safe now, and open a lane for workers.
+    def prepare(self, *, fork: bool) -> None:
+        """Fork this process, if that is wanted and safe now, and open a lane for workers.
 
         Both before the first call: what that one changes for a while is none of theirs.
         """
         dispatch, workers = self._dispatch, self._workers
         if workers > 0:
             process = dispatch.mechanism("process")
-            process.prepare(dispatch.workers.tasks)
+            before = process.readiness(dispatch.workers).server
+            if fork:
+                process.prepare(dispatch.workers.tasks)
             self.at_once = process.readiness(dispatch.workers).server
+            self.forked = self.at_once and not before
             self._lane = dispatch.add(Plan("process", workers))
             self._lane.width = 0  # nothing yet
 

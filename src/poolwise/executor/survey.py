@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from _poolwise_worker.heap import keeps_memory
+from poolwise.executor.choice import Choice
 from poolwise.executor.demand import PagingMeter
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
@@ -34,6 +35,7 @@ class Survey:
         dispatch: Dispatch,
         current: CurrentLane,
         findings: Findings,
+        choice: Choice,
         machine: MachineProfile,
         limits: Limits,
     ) -> None:
@@ -45,7 +47,7 @@ class Survey:
         self._machine = machine
         self._limits = limits
         self._paging: PagingMeter | None = None  # until the first calls have run
-        self._listening = Listening(dispatch, current, findings, self._most_threads)
+        self._listening = Listening(dispatch, current, findings, choice, self._most_threads)
         self._widening = Widening(dispatch, current, findings, machine, self._most_threads)
 
     def pilot(self, expected: TaskProfile | None = None) -> None:
@@ -68,8 +70,12 @@ class Survey:
 
         def run(calls: int) -> int:
             # The result of a call must not wait for an input that comes slowly.
-            late = dispatch.workload.pace and dispatch.collector.ready
-            return 0 if late else dispatch.send_next(self._current.lane, calls)
+            if dispatch.workload.pace and dispatch.collector.ready:
+                return 0
+            lane = self._current.lane
+            before = lane.calls  # fewer may run than are sent: a batch that lasts ends early
+            dispatch.send_next(lane, calls)
+            return lane.calls - before
 
         dispatch.keep_specimen = True
         sample = Pilot(run, dispatch.clock, prepare).sample(

@@ -11,7 +11,7 @@ from poolwise.executor.widening import FIRST_WIDTH
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
 from poolwise.probe.contention import Demand, after_a_while, is_open
-from poolwise.probe.likeness import SEVERAL, alike, near, same_kind
+from poolwise.probe.likeness import SEVERAL, alike, have_come_to_wait, near, same_kind
 from poolwise.units import Seconds, duration
 
 #: CPUs that calls may use together though they were hardly to compute: many threads do more for
@@ -82,6 +82,15 @@ class Trust:
         self._findings.learned = False
         self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
         self._begin_narrow()
+
+    def wait_now(self, plan: Plan, sample: Sample) -> bool:
+        """Whether calls have come to wait; then forget what was learnt."""
+        task = self._findings.profile
+        turns = plan.workers if plan.mechanism == "thread" else plan.threads_per_worker
+        if task is None or not have_come_to_wait(sample, task, turns):
+            return False
+        self._dispatch.note(self._findings.begin_anew(sample))
+        return True
 
     def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
