@@ -400,6 +400,14 @@ def test_calls_that_turn_from_computing_to_waiting_are_noticed() -> None:
     assert result.plan.concurrency >= 16, result.story
 
 
+def test_short_calls_that_become_long_leave_the_plain_loop() -> None:
+    works = [Work(gil=20e-6)] * 200 + [Work(gil=20e-3)] * 200
+    result = simulate(works)
+    assert result.values == works
+    assert result.makespan <= 0.65 * 4.0, result.story
+    assert result.plan.mechanism == "process", result.story
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_calls_that_come_to_wait_while_it_is_listened_to_them_are_noticed(known: bool) -> None:
     works = [Work(gil=1e-3)] * 6 + [Work(wait=20e-3, gil=1e-4)] * 200

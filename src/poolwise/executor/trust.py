@@ -95,15 +95,21 @@ class Trust:
     def drifted(self, plan: Plan, sample: Sample) -> bool:
         """Whether calls that waited compute now, or the reverse; then forget what was learnt.
 
-        Calls that only became longer or shorter still hold the GIL as they did.
+        Calls that only became longer or shorter still hold the GIL as they did; only a plain loop
+        may not suit them any more.
         """
         task = self._findings.profile
         if task is None:
             return False
         recent = task.seen(plan.mechanism, sample.cpu / sample.calls)
-        turned = recent.waits != task.waits or (task.waits and recent.cpu > task.cpu)
-        if not turned or near(recent.cpu, task.cpu, task.wall):
+        if near(recent.cpu, task.cpu, task.wall):
             return False
+        if recent.waits == task.waits and not (task.waits and recent.cpu > task.cpu):
+            if plan.mechanism != "inline":
+                return False
+            self._findings.profile = recent
+            self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
+            return True
         if plan.mechanism == "process":
             # They suit both kinds of calls, and threads have nothing to tell that would be worth
             # going back to them: the GIL is taken to be held for the same share as before.
