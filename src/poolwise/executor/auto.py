@@ -308,6 +308,7 @@ class Auto:
         task = self.profile
         if task is None or self._findings.learned or self._dispatch.finished:
             return
+        self._choice.profiled_anew()
         if self._choice.could_pay(task, self._current.situation):
             now = self._current.situation
             # Of inputs whose end is not in sight there may be many.

@@ -179,6 +179,10 @@ class Choice:
                 best[name] = min(each.makespan, best.get(name, math.inf))
         return best
 
+    def profiled_anew(self) -> None:
+        """Forget by how much calls took longer than those before, of which they may be unlike."""
+        self._computing = self._waiting = self._sending = 1.0
+
     def refuse(self, mechanism: str, refusal: Refusal) -> None:
         """Consider `mechanism` no more: it could not be opened here."""
         self._failed[mechanism] = refusal

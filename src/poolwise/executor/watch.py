@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from poolwise.executor.demand import Lookout
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane, LaneReading
@@ -40,6 +42,7 @@ class Watch:
     def begin(self, now: LaneReading) -> None:
         """Look at what comes from now on."""
         self._looked = self._before = now
+        self._queued = self._queued_by_now
         self._away: Seconds = 0.0
 
     def leave(self) -> None:
@@ -64,7 +67,8 @@ class Watch:
         if now.at - looked.at < LOOK_AFTER or ended < _FEW:
             return False
         lane, sample = self._lane, looked.until(now, self._lane.width)
-        if self._trust.wait_now(lane.plan, sample):
+        unqueued = sample.service - (self._queued_by_now - self._queued)
+        if self._trust.wait_now(lane.plan, replace(sample, service=max(sample.cpu, unqueued))):
             return True
         if ended < _SOME or self._dispatch.nothing_left:  # who is done uses nothing
             return False
@@ -72,6 +76,11 @@ class Watch:
             return True
         self.begin(now)
         return False
+
+    @property
+    def _queued_by_now(self) -> Seconds:
+        """For how long calls here had no CPU: on a busy machine they only seem to wait."""
+        return self._dispatch.clock.queued() if self._lane.inline else 0.0
 
     def _settles(self, now: LaneReading) -> bool:
         """Whether threads at work have answered what was left open."""
