@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from _pickle import Pickler
+from _pickle import PickleBuffer, Pickler
 from itertools import pairwise
 
 from _poolwise_worker.script import WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pickle import PickleBuffer
     from typing import TypeAlias
 
     from _poolwise_worker.transfer import Pickling
@@ -21,10 +20,15 @@ _FRAME = b"\x95"
 
 
 class Parts(list["Part"]):
-    """What a pickler writes: from 64 KiB on, a large object comes as it is."""
+    """What a pickler writes: from 64 KiB on, a large object comes as it is, and of a buffer that is
+    to go in band, an array's, the `PickleBuffer`.
+    """
 
     __slots__ = ()
-    write = list.append
+
+    def write(self, part: Part | PickleBuffer) -> None:
+        """Keep a part, as a view of its memory where it is a buffer's."""
+        self.append(part.raw() if type(part) is PickleBuffer else part)
 
 
 class InParts:
@@ -100,5 +104,7 @@ def _mentions_main(parts: Parts) -> bool:
     Between frames lie large objects, and opcodes only where they are too few for the word.
     """
     return any(
-        WORD in part for number, part in enumerate(parts) if not number or part[:1] == _FRAME
+        WORD in part
+        for number, part in enumerate(parts)
+        if type(part) is not memoryview and (not number or part[:1] == _FRAME)
     )

@@ -14,7 +14,7 @@ from _poolwise_worker import descriptors, transfer
 from _poolwise_worker.snapshots import SharedPickle
 from poolwise.mechanisms import snapshots
 from poolwise.mechanisms.snapshots import LARGE
-from programs import NEEDS_NUMPY, run
+from programs import METHODS, NEEDS_NUMPY, run
 
 
 class Table:
@@ -65,6 +65,23 @@ def test_what_is_small_is_a_plain_pickle() -> None:
     assert not kept()
 
 
+@pytest.mark.parametrize(
+    "size", [1, 1 << 14, (1 << 16) - 1, 1 << 16, 72_000, 1 << 18, LARGE - 1, LARGE, LARGE + 1]
+)
+@pytest.mark.parametrize("first", [b"\x95", b"__main__"])
+def test_buffers_of_any_size_come_back_as_they_were(size: int, first: bytes) -> None:
+    numbers = bytearray((first + os.urandom(size))[:size])
+    frozen = memoryview(bytes(numbers))
+    value = [Table(numbers), "between", Table(frozen), Table(numbers)]
+    found = snapshots.pickled(value, transfer.TO_WORKER)
+    assert snapshots.size_of(value, transfer.TO_WORKER) >= 3 * size
+    loaded = pickle.loads(found) if isinstance(found, bytes) else carried(found).load()
+    assert loaded[1] == "between"
+    for place, readonly in (0, False), (2, True), (3, False):
+        assert bytes(loaded[place].numbers) == numbers
+        assert memoryview(loaded[place].numbers).readonly is readonly
+
+
 def test_all_that_is_large_comes_back_as_it_was() -> None:
     text, data, more = "é" * LARGE, os.urandom(LARGE), bytearray(os.urandom(2 * LARGE))
     frozen = memoryview(bytes(LARGE))
@@ -111,6 +128,34 @@ def test_snapshots_of_what_does_not_tell_of_its_end_are_given_up_after_a_while()
         snapshots.begin()
         shared(other)
     assert len(kept()) == 1
+
+
+@NEEDS_NUMPY
+@METHODS
+def test_arrays_of_any_size_that_calls_read_are_as_they_are_now(
+    method: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tables.py").write_text("""
+import numpy
+
+arrays = [numpy.zeros(length) for length in (1_000, 9_000, 30_000, 100_000, 300_000)]
+small, more, some, many, large = arrays
+
+def sums(number):
+    return [float(each.sum()) + number for each in (small, more, some, many, large)]
+""")
+    program = """
+import tables
+
+for round in range(3):
+    for array in tables.arrays:
+        array[0] = round
+    same_as_a_loop(tables.sums)
+    first = tables.arrays[2]
+    same_as_a_loop(lambda number: float(first[0]) + number)
+    assert list(poolwise.map(tables.sums, range(50))) == [tables.sums(each) for each in range(50)]
+"""
+    run(tmp_path, program, method)
 
 
 @NEEDS_NUMPY
