@@ -29,19 +29,16 @@ from _signal import (  # type: ignore[import-not-found]  # signal.py imports enu
     signal,
 )
 from _socket import (
-    AF_UNIX,
     CMSG_SPACE,
     MSG_DONTWAIT,
     MSG_WAITALL,
     SCM_RIGHTS,
-    SOCK_STREAM,
     SOL_SOCKET,
-    socket,
 )
 from errno import EMFILE
 from marshal import loads as unmarshal
 
-from _poolwise_worker import forks, script, transfer
+from _poolwise_worker import forks, script, sockets, transfer
 from _poolwise_worker.front_door import (
     DESCRIPTORS,
     ENDED,
@@ -62,6 +59,8 @@ from _poolwise_worker.worker import ignore, run_worker, saying_what_lacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
+
     from _poolwise_worker.guard import Guard
 
 
@@ -152,7 +151,7 @@ class Server:
             self._start(kind, number, descriptors, limits)
         else:  # this process may open no more
             for keeper in descriptors[:1]:
-                _fail(socket(AF_UNIX, SOCK_STREAM, 0, keeper), EMFILE)
+                _fail(sockets.of(keeper), EMFILE)
             for each in descriptors[1:]:
                 os.close(each)
         return True
@@ -164,7 +163,7 @@ class Server:
         descriptors: list[int],
         limits: tuple[float, int] | None,
     ) -> None:
-        keeper = socket(AF_UNIX, SOCK_STREAM, 0, descriptors[0])
+        keeper = sockets.of(descriptors[0])
         try:
             guard = None if limits is None else _guard(descriptors[-1], *limits)
             pid = forks.fork_again()
@@ -385,7 +384,7 @@ def _above_standard(descriptor: int) -> int:
 
 
 def _serve(front_fd: int) -> None:
-    front = socket(AF_UNIX, SOCK_STREAM, 0, front_fd)
+    front = sockets.of(front_fd)
     try:
         Server(front).serve()
     finally:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from _socket import (
-    AF_UNIX,
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
     MSG_NOSIGNAL,
     MSG_WAITALL,
     SCM_RIGHTS,
-    SOCK_STREAM,
     SOL_SOCKET,
     socket,
 )
 from _struct import Struct, iter_unpack, pack
 
-from _poolwise_worker import script, transfer
+from _poolwise_worker import script, sockets, transfer
 from _poolwise_worker.descriptors import MOST, Parcel, collecting, providing
 
 TYPE_CHECKING = False
@@ -76,7 +74,7 @@ def main(descriptor: int, life: int) -> None:
     os.set_inheritable(descriptor, False)
     os.set_inheritable(life, False)
     die_with(life)
-    sock = socket(AF_UNIX, SOCK_STREAM, 0, descriptor)
+    sock = sockets.of(descriptor)
     received = receive(sock)
     if received is None:
         return

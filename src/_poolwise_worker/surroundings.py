@@ -61,7 +61,8 @@ def take_on(payload: bytes | bytearray) -> None:
     if os.environb.get(b"TZ") != zone:
         tzset()
     sys.path[:] = surroundings["path"]
-    sys.argv[:] = surroundings["argv"]
+    if hasattr(sys, "argv"):  # in a program that is embedded in another it may be missing
+        sys.argv[:] = surroundings["argv"]
     sys.setrecursionlimit(surroundings["recursionlimit"])
     _take_locale(surroundings["locale"])
     _take_filters(surroundings["warnings"])

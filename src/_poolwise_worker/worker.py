@@ -24,11 +24,11 @@ from _signal import (  # type: ignore[import-not-found]
     pthread_sigmask,
     signal,
 )
-from _socket import AF_UNIX, MSG_WAITALL, SOCK_STREAM, socket
+from _socket import MSG_WAITALL
 from _thread import allocate_lock, get_ident, start_new_thread
 from errno import EAGAIN, ENOMEM
 
-from _poolwise_worker import said, surroundings, transfer, wire
+from _poolwise_worker import said, sockets, surroundings, transfer, wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.heap import Heap
 from _poolwise_worker.intake import Intake
@@ -37,6 +37,7 @@ from _poolwise_worker.runner import Runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from _thread import LockType
     from collections.abc import Callable
     from typing import Any
@@ -53,8 +54,8 @@ def run_worker(threads: int, descriptors: list[int], *, guarded: bool = False) -
         die_with(life_fd)
         marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
         os.close(marks_fd)
-        data = socket(AF_UNIX, SOCK_STREAM, 0, data_fd)
-        control = socket(AF_UNIX, SOCK_STREAM, 0, control_fd)
+        data = sockets.of(data_fd)
+        control = sockets.of(control_fd)
         clock = _clock(marks) if guarded else None
         serve = prepare(data, control, marks, threads, os.getpid(), clock)
     serve()

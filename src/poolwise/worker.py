@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from _poolwise_worker import single, transfer
+from _poolwise_worker import single, sockets, transfer
 from _poolwise_worker.descriptors import Parcel, collecting, providing
 from poolwise.errors import PlanRefused, TransferError, WorkerCrashed
 from poolwise.ipc.slices import slices
@@ -271,7 +270,7 @@ class _Process:
     def open(self) -> None:
         with Parcel() as parcel:
             payload = self._packed(parcel)
-            ours, theirs = socket.socketpair()
+            ours, theirs = sockets.pair()
             life, self._life = os.pipe()
             try:
                 self._process = subprocess.Popen(
@@ -299,7 +298,7 @@ class _Process:
                 packed = transfer.dumps((call.target, call.args, call.kwargs))
             except Exception as error:
                 raise TransferError(_culprit_in(call, error)) from error
-        return transfer.dumps(((path, list(sys.argv)), packed))
+        return transfer.dumps(((path, [*getattr(sys, "argv", ())]), packed))
 
     def watch(self) -> None:
         received = single.receive(self._socket)

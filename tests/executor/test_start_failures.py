@@ -156,17 +156,17 @@ assert len({pid for pid, _ in results}) >= 4
     limited(tmp_path, program, method)
 
 
-@pytest.mark.parametrize("work", ["time.sleep(0.002)", "sum(range(60_000))"])
+@pytest.mark.parametrize("work", ["time.sleep(0.002)", "sum(range(60_000))", "sum(range(300_000))"])
 def test_auto_goes_on_without_threads_and_processes(work: str, tmp_path: Path) -> None:
     program = f"""
 def call(x):
     {work}
     return x
-processes(0)
-assert list(poolwise.map(call, range(40))) == list(range(40))
+for more in range(4):
+    processes(more)
+    assert list(poolwise.map(call, range(40))) == list(range(40))
+    poolwise.shutdown()  # or what the map keeps idle may have all
 processes(2)
-assert list(poolwise.map(call, range(40))) == list(range(40))
-poolwise.shutdown()  # or what the map keeps idle may have both
 with poolwise.Executor() as pool:
     assert list(pool.map(call, range(40))) == list(range(40))
 """

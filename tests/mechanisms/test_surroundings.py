@@ -175,3 +175,34 @@ def imported(_):
 assert {*mapped(imported)} == {False}
 """
     run(tmp_path, program, "forkserver")
+
+
+@METHODS
+def test_a_program_without_arguments_of_its_own(method: str, tmp_path: Path) -> None:
+    """One that Python is embedded in may have none."""
+    run(tmp_path, "del sys.argv\nsame_as_a_loop(abs)\nsame_as_a_loop(abs)", method)
+
+
+def test_where_it_is_not_known_where_python_is_forks_do(tmp_path: Path) -> None:
+    program = """
+import threading, time
+sys.executable = None
+same_as_a_loop(abs)
+poolwise.shutdown()
+threading.Thread(target=time.sleep, args=(20,), daemon=True).start()
+
+def burn(number):
+    end = time.thread_time() + 0.005
+    while time.thread_time() < end:
+        pass
+    return number
+
+assert list(poolwise.map(burn, range(60))) == list(range(60))
+try:
+    mapped(burn)
+except poolwise.PoolFailed as error:
+    assert "sys.executable does not say where Python is" in str(error)
+else:
+    raise AssertionError("it has started another Python")
+"""
+    run(tmp_path, program, "default")

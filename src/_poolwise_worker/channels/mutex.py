@@ -131,9 +131,9 @@ class Mutex:
         word = self.words[0]
         return bool(word & HOLDER) and not word & _HOLDER_DIED
 
-    def __del__(self) -> None:
-        holder = self.words[0] & HOLDER
-        if not holder:
+    def __del__(self, bits: int = HOLDER) -> None:  # at exit what this module has is gone
+        holder = self.words[0] & bits
+        if not holder or get_native_id is None:
             return
         if holder == get_native_id():
             self.deaths[0] += 1  # nobody can release it any more: to others that is a death

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 from _socket import (
-    AF_UNIX,
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
     MSG_DONTWAIT,
@@ -13,16 +12,14 @@ from _socket import (
     SCM_RIGHTS,
     SO_RCVTIMEO,
     SO_SNDTIMEO,
-    SOCK_CLOEXEC,
     SOCK_SEQPACKET,
     SOL_SOCKET,
     socket,
-    socketpair,
 )
 from _struct import iter_unpack, pack
 from time import monotonic
 
-from _poolwise_worker import descriptors, timeouts
+from _poolwise_worker import descriptors, sockets, timeouts
 from _poolwise_worker.channels.heap import Heap
 from _poolwise_worker.channels.messages import PLAIN, Codec, is_beside
 from _poolwise_worker.channels.mutex import LOOK_UP
@@ -230,7 +227,7 @@ def Pipe() -> tuple[PipeEnd, PipeEnd]:
         NotImplementedError: if this system is not Linux.
     """
     heap = Heap.create()
-    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    ours, theirs = sockets.pair(SOCK_SEQPACKET)
     for each in ours, theirs:  # to see whether another thread has closed it meanwhile
         for wait in SO_RCVTIMEO, SO_SNDTIMEO:
             each.setsockopt(SOL_SOCKET, wait, pack("ll", 0, int(LOOK_UP * 1e6)))
@@ -239,4 +236,4 @@ def Pipe() -> tuple[PipeEnd, PipeEnd]:
 
 def _arrived(sock: descriptors.Token, heap: descriptors.Token) -> PipeEnd:
     claimed = Heap.claim(heap)
-    return PipeEnd(socket(fileno=descriptors.claim(sock)), claimed)
+    return PipeEnd(sockets.of(descriptors.claim(sock), SOCK_SEQPACKET), claimed)

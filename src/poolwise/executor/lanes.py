@@ -181,6 +181,10 @@ class CurrentLane:
             if self._choice.refusal("thread") is not None:
                 return lane
             thread = self._dispatch.open(Plan("thread", 1))
+            while thread.active and not thread.ready_workers:  # it says that it is, or cannot be
+                self._dispatch.wait()
+            if not thread.active:
+                return lane
             self._dispatch.retire(lane)
             self.lane = thread
             return thread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENOENT
 
 import _poolwise_worker
 
@@ -13,7 +14,12 @@ def interpreter(module: str, *descriptors: int) -> list[str]:
 
     It has the flags of this interpreter, and ``-P``: a file in the working directory must not stand
     in for a standard module.
+
+    Raises:
+        OSError: this program is embedded in another, and does not know where its interpreter is.
     """
+    if not sys.executable:
+        raise FileNotFoundError(ENOENT, "sys.executable does not say where Python is")
     import subprocess  # takes several milliseconds, and a fork of this process needs none of it
 
     home = os.path.dirname(os.path.dirname(_poolwise_worker.__file__))

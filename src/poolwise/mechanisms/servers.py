@@ -19,12 +19,12 @@ import signal
 import sys
 import threading
 import warnings
-from _socket import MSG_DONTWAIT, MSG_PEEK, SHUT_WR, socket, socketpair
+from _socket import MSG_DONTWAIT, MSG_PEEK, SHUT_WR, socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Never
 
-from _poolwise_worker import forks, front_door, intake
+from _poolwise_worker import forks, front_door, intake, sockets
 from _poolwise_worker.apply import apply
 from _poolwise_worker.server import serve_as_fork  # here, for then forks need not import it
 from poolwise.mechanisms import worker_ends
@@ -164,7 +164,7 @@ class Fork(Server):
         self.looks = looks()
         self.definitions = Definitions.now()
         self._streams = sys.stdout, sys.stderr
-        ours, theirs = socketpair()
+        ours, theirs = sockets.pair()
         try:
             pid = _fork()
             if not pid:
@@ -241,9 +241,9 @@ def _place(descriptor: int) -> object:
 def _execute() -> Server:
     import subprocess  # as in `interpreter`
 
-    ours, theirs = socketpair()
-    command = interpreter("_poolwise_worker.server", theirs.fileno())
+    ours, theirs = sockets.pair()
     try:
+        command = interpreter("_poolwise_worker.server", theirs.fileno())
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
     except BaseException:
         ours.close()

@@ -50,7 +50,7 @@ def looks() -> bytes:
             "environ": dict(os.environb._data),  # type: ignore[attr-defined]
             # Anything may lie in these lists; `marshal` takes plain strings only.
             "path": [str(entry) for entry in sys.path if isinstance(entry, str)],
-            "argv": [str(argument) for argument in sys.argv],
+            "argv": [str(argument) for argument in getattr(sys, "argv", ())],
             "recursionlimit": sys.getrecursionlimit(),
             "locale": setlocale(LC_ALL),
             "warnings": [_sendable(each) for each in warnings.filters],

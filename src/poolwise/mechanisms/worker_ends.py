@@ -5,10 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from _socket import socket, socketpair
 from contextlib import suppress
 
-from _poolwise_worker import forks, wire
+from _poolwise_worker import forks, sockets, wire
 from _poolwise_worker.front_door import KILL, REPLY, RESUME
 from poolwise.mechanisms.signals import no_signals
 
@@ -35,7 +34,7 @@ class WorkerEnds:
         opened: list[int] = []
         try:
             for _ in range(3):
-                opened += (end.detach() for end in socketpair())
+                opened += (end.detach() for end in sockets.pair())
             opened += reversed(os.pipe())
             marks_size = -(-threads * _MARK_SIZE // mmap.PAGESIZE) * mmap.PAGESIZE
             opened.append(_anonymous_file(marks_size))
@@ -47,9 +46,9 @@ class WorkerEnds:
         keeper, data, control, life = opened[:8:2]
         self.theirs = [*opened[1:8:2], opened[8]]
         self.marks = memoryview(self._marks_map).cast("Q")
-        self.keeper = socket(fileno=keeper)
-        self.data = socket(fileno=data)
-        self.control = socket(fileno=control)
+        self.keeper = sockets.of(keeper)
+        self.data = sockets.of(data)
+        self.control = sockets.of(control)
         self._life = life
         # The owner never waits for one worker: it may hang, or be waiting for the owner to read.
         for sock in (self.keeper, self.data, self.control):
