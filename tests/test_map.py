@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,11 @@ def compute_two_ms() -> None:
 
 def wait_five_ms() -> None:
     time.sleep(0.005)
+
+
+def wait_a_little(number: int) -> int:
+    time.sleep(0.002)
+    return number
 
 
 # ---- results are those of a loop ----
@@ -257,6 +263,47 @@ def test_closing_early_stops_the_work(plan: str | None, tmp_path: Path) -> None:
     assert len(started) <= 40
     list(run)  # what had been computed may still be read; nothing more is run
     assert journal.started() == started
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("wisdom", ["off", "on"])
+@pytest.mark.parametrize("function", [square, wait_a_little])
+def test_a_run_that_nobody_has_any_more_is_closed_at_once(
+    function: Callable[[int], int],
+    wisdom: str,
+    plan: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("POOLWISE_WISDOM", wisdom)
+    monkeypatch.setenv("POOLWISE_CACHE", str(tmp_path))
+    gc.disable()  # not when the collector comes by
+    try:
+        run = poolwise.map(function, itertools.count(), plan=plan)
+        for _ in range(100):
+            next(run)
+        drive = weakref.ref(run._drive)
+        del run
+        assert drive() is None
+    finally:
+        gc.enable()
+    assert "not finished" in str(poolwise.last_run().explain())
+
+
+def test_a_run_that_raised_can_be_explained_where_that_is_caught(plan: str | None) -> None:
+    try:
+        list(poolwise.map(fail_on_multiples_of_five, [1, 5, 6], plan=plan))
+    except ValueError:  # whose traceback still holds the run
+        assert "1 error" in str(poolwise.last_run().explain())
+    else:
+        pytest.fail("nothing was raised")
+
+
+def test_an_advice_that_is_closed_does_not_go_on() -> None:
+    advice = poolwise.advise(wait_a_little, range(1_000))
+    advice.close()
+    with pytest.raises(RuntimeError, match="this advice is closed"):
+        advice.run()
 
 
 @pytest.mark.fault

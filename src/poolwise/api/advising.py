@@ -27,6 +27,7 @@ class Advice:
 
     def __init__(self, drive: Drive, forecasts: tuple[Forecast, ...]) -> None:
         self._drive = drive
+        self._closed = False
         self.forecasts = forecasts
 
     @property
@@ -47,11 +48,17 @@ class Advice:
         """Go on: a run that yields the sampled results first, and then the rest under the plan.
 
         No input runs twice. A second call returns a run of what the first left.
+
+        Raises:
+            RuntimeError: the advice is closed.
         """
+        if self._closed:
+            raise RuntimeError("this advice is closed, so it cannot go on: map, or advise anew")
         return new_run(self._drive)
 
     def close(self) -> None:
         """Let go of the sampled results and of what runs."""
+        self._closed = True
         self._drive.close()
 
     def __str__(self) -> str:

@@ -28,7 +28,6 @@ from poolwise.plan import Plan
 from poolwise.probe import carrying_refusal, pickling_refusal, read_traits
 from poolwise.task import Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
-from poolwise.wisdom import Entry
 
 #: Inputs drawn ahead of what was consumed, per call that may run at once, if the user does not
 #: say. Enough that a call which lasts a hundred times longer than the others does not stop them;
@@ -243,16 +242,13 @@ class Drive(Iterator[Iterator[object]]):
                 limits,
                 mechanism,
                 partial(carrying_refusal, self.task),
-                None if self._memory is None else self._recall,
+                # Not a method of this: it is closed as soon as nobody has it.
+                self._memory.recall if self._memory is not None and self._recalls else None,
             )
             self._conductor = self.auto.steps()
         if self._progress is not None:
             self._progress.start(self._total)
         return self._conductor
-
-    def _recall(self, inputs: str) -> Entry | None:
-        assert self._memory is not None  # or nobody asks
-        return self._memory.recall(inputs) if self._recalls else None
 
     def _advance(self) -> None:
         next(self._start())
