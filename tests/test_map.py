@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import itertools
+import operator
 import os
+import queue
 import signal
 import threading
 import time
@@ -247,6 +249,24 @@ def test_the_look_ahead_is_bounded_by_default() -> None:
         for _ in range(100):
             next(run)
         assert next(drawn) < 100_000
+
+
+def test_with_a_buffer_of_one_inputs_need_not_last(plan: str | None) -> None:
+    groups = itertools.groupby(range(60), key=lambda number: number // 7)
+    sizes = poolwise.map(lambda group: len(list(group[1])), groups, plan=plan, buffersize=1)
+    if plan is None or not plan.startswith("process"):  # to which no group can be sent
+        assert list(sizes) == [7] * 8 + [4]
+    again = [0]
+    filled = (again for again[0] in range(20))
+    firsts = poolwise.map(operator.itemgetter(0), filled, plan=plan, buffersize=1)
+    assert list(firsts) == list(range(20))
+    waiting = queue.SimpleQueue[int | None]()
+    waiting.put(1)
+    found = []
+    for value in poolwise.map(square, iter(waiting.get, None), plan=plan, buffersize=1):
+        found.append(value)
+        waiting.put(value + 1 if value < 100 else None)
+    assert found == [1, 4, 25, 676]
 
 
 @pytest.mark.fault

@@ -66,6 +66,7 @@ class Intake:
         self._socket_poll = select.poll()
         self._socket_poll.register(sock.fileno(), select.POLLIN)
         self._pending: deque[wire.Frame] = deque()
+        self._wanted: set[int] = set()  # of the pending ones, those that were recalled
         self._tasks: dict[int, Callable[..., Any]] = {}
         self._patience: float | None = None  # milliseconds until an idle worker ends itself
         self._over = False
@@ -87,7 +88,9 @@ class Intake:
                     if self._pending:
                         frame = self._pending.popleft()
                         prime = frame.kind == wire.PRIME
-                        runner.accept(frame, _nothing if prime else self._tasks[frame.first])
+                        function = _nothing if prime else self._tasks[frame.first]
+                        runner.accept(frame, function, frame.key in self._wanted)
+                        self._wanted.discard(frame.key)
                         return True
                     if self._reader.closed or self._over:
                         return False
@@ -132,8 +135,14 @@ class Intake:
         with self.lock:
             self._pull()
             kept: deque[wire.Frame] = deque()
+            # These are about to take one each, and run a call of it. A large batch arrives late:
+            # if it were given back for that, it would go round for ever.
+            idle = sum(not runner.batch for runner in runners) if batch != wire.ALL else 0
             for frame in self._pending:
-                if batch in (frame.key, wire.ALL):
+                if batch == frame.key and len(kept) < idle:
+                    self._wanted.add(batch)
+                    kept.append(frame)
+                elif batch in (frame.key, wire.ALL):
                     self._exchange.drop_received(frame.payload)
                     frame.drop()
                     self._outbox.release(self._exchange.released())

@@ -72,13 +72,15 @@ class Runner:
         self._loaded = False
         self._wanted = False
 
-    def accept(self, frame: wire.Frame, function: Callable[..., Any]) -> None:
-        """Take over a batch; called with `Intake.lock` held, so a recall sees it here or there."""
+    def accept(self, frame: wire.Frame, function: Callable[..., Any], wanted: bool) -> None:
+        """Take over a batch, the rest of which may be `wanted` back already; called with
+        `Intake.lock` held, so a recall sees it here or there.
+        """
         self.batch = frame.key
         self._frame = frame
         self._function = function
-        # A recall of the batch before may have come when that had ended but still lay here.
-        self._wanted = False
+        # Not that of the batch before, which may have come when that had ended but still lay here.
+        self._wanted = wanted
 
     def be_foreign(self) -> None:
         """In a process that a call has forked: run nothing more. Whoever comes back here leaves,
@@ -135,7 +137,11 @@ class Runner:
             self._loaded = True
             wanted = self._wanted
         if wanted:
+            # All but one, for which it has been read: where that takes longer than calls do, they
+            # would be wanted back again wherever they go, and go round for ever.
+            first = self._calls.popleft()
             self.give_back(frame.key)
+            self._calls.append(first)
         self._run_calls(call, frame.key, frame.first, singly=frame.kind == wire.SINGLY)
         self.flush(frame.key)
         with self._lock:

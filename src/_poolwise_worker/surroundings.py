@@ -64,6 +64,7 @@ def take_on(payload: bytes | bytearray) -> None:
     if hasattr(sys, "argv"):  # in a program that is embedded in another it may be missing
         sys.argv[:] = surroundings["argv"]
     sys.setrecursionlimit(surroundings["recursionlimit"])
+    sys.set_int_max_str_digits(surroundings["digits"])
     _take_locale(surroundings["locale"])
     _take_filters(surroundings["warnings"])
     if surroundings["logging"] or _levelled:

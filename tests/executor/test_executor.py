@@ -16,6 +16,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
@@ -1183,3 +1184,25 @@ def test_ctrl_c_ends_a_program_that_waits() -> None:
     lines = run(program)
     assert lines[-1] == "interrupted"
     assert len(lines) <= 4
+
+
+class SlowToRead:
+    """Takes longer to be read than any call takes to run."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read_slowly, ()
+
+
+def _read_slowly() -> SlowToRead:
+    time.sleep(0.05)
+    return SlowToRead()
+
+
+@pytest.mark.parametrize("options", [{}, {"task_timeout": 60}])
+def test_arguments_that_take_longer_to_read_than_calls_to_run(options: dict[str, Any]) -> None:
+    with poolwise.Executor(2, mechanism="process", **options) as pool:
+        assert pool.submit(type, 0).result() is int  # calls are known to be short
+        futures = [pool.submit(type, SlowToRead()) for _ in range(8)]
+        assert [each.result() for each in futures] == [SlowToRead] * 8
+    inputs = [SlowToRead() for _ in range(8)]
+    assert list(poolwise.map(type, inputs, plan="process:2")) == [SlowToRead] * 8

@@ -197,7 +197,7 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
 
     runner._strides[7] = 2  # both calls between two readings of the clock
     payload = transfer.dumps(([0, 1],))
-    runner.accept(wire.Frame(wire.RUN, 1, 7, 2, 0.0, 0.0, payload, []), call)
+    runner.accept(wire.Frame(wire.RUN, 1, 7, 2, 0.0, 0.0, payload, []), call, False)
     begin = time.perf_counter()
     thread = threading.Thread(target=runner.run)
     thread.start()
@@ -219,7 +219,7 @@ def test_a_recall_between_two_batches_is_forgotten() -> None:
     runner = Runner(outbox, no_exchange(), marks, 0)
     for batch in 1, 2:
         payload = transfer.dumps(([1, 2],))
-        runner.accept(wire.Frame(wire.RUN, batch, 7, 2, 0.0, 0.0, payload, []), same)
+        runner.accept(wire.Frame(wire.RUN, batch, 7, 2, 0.0, 0.0, payload, []), same, False)
         runner.run()
         runner.give_back(batch)  # ended, but nobody has said so yet
     ended = [0, 0, 0]
@@ -227,6 +227,18 @@ def test_a_recall_between_two_batches_is_forgotten() -> None:
         assert frame.kind == wire.DONE
         ended[frame.key] += frame.count
     assert ended == [0, 2, 2]
+
+
+def test_of_what_is_wanted_back_before_it_is_read_one_call_runs() -> None:
+    outbox = Kept()
+    runner = Runner(outbox, no_exchange(), memoryview(bytearray(8)).cast("Q"), 0)
+    payload = transfer.dumps(([1, 2, 3],))
+    runner.accept(wire.Frame(wire.RUN, 1, 7, 3, 0.0, 0.0, payload, []), same, True)
+    runner.run()
+    assert {(frame.kind, frame.count) for frame in outbox.frames} == {
+        (wire.DONE, 1),
+        (wire.RETURNED, 2),
+    }
 
 
 @pytest.mark.fault

@@ -281,7 +281,8 @@ class Dispatch:
         Nothing is drawn from inputs that keep one waiting: a result is about to go out.
         """
         self.inbox.wait(0)
-        if not self.workload.pace:
+        # With a look-ahead of one, an input may come of the result that is about to go out.
+        if not self.workload.pace and self._look_ahead != 1:
             self.fill()
 
     def _let_results_out(self, lane: Lane) -> bool:

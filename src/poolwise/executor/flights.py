@@ -16,8 +16,8 @@ from poolwise.units import Seconds
 #: started. A recall costs some 50 µs; a few milliseconds are what a straggler may cost.
 _LATE: Seconds = 5e-3
 
-#: A batch is late when it has taken so many times as long as its calls take on average, for each of
-#: the batches that it may have waited for (`Lane.depth`).
+#: A batch is late when it has taken so many times as long as its calls take on average, and sending
+#: them, for each of the batches that it may have waited for (`Lane.depth`).
 _TIMES_LATE = 2.0
 
 
@@ -40,7 +40,8 @@ class Flight:
         mean = self.lane.mean_service
         if mean is None:
             return math.inf
-        return self.sent_at + _LATE + _TIMES_LATE * self.lane.depth * self.batch.calls * mean
+        each = self.batch.calls * mean + self.lane.pool.sending
+        return self.sent_at + _LATE + _TIMES_LATE * self.lane.depth * each
 
     def recall(self) -> None:
         """Ask for its calls that have not started, once."""

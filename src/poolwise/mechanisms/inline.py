@@ -27,6 +27,7 @@ class InlinePool:
 
     largest_batch = ANY_SIZE
     first_free = False
+    sending: Seconds = 0.0
     idle = 0
 
     def __init__(self, options: WorkerOptions, sink: Sink) -> None:

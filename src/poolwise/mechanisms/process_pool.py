@@ -17,6 +17,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 
 from _poolwise_worker import buffers, wire
 from _poolwise_worker.front_door import ENDED, FAILED, OVERGROWN, OVERTIME, STARTED
@@ -65,6 +66,8 @@ class ProcessPool:
         self.catch_up: Callable[[], None] = _nothing
         #: Bytes in arenas for a recent call, of its arguments and of its result.
         self._sent_bytes = self._returned_bytes = 0.0
+        #: Seconds to pickle a recent batch, to send and to read it, and for its outcomes to come.
+        self.sending: Seconds = 0.0
         self._owner_process = os.getpid()
         self._closed = False
 
@@ -256,10 +259,12 @@ class ProcessPool:
             worker.introduce(batch.task, encoder)
             suspect = batch.id in self._suspects
             encode = encoder.singly if suspect else encoder.batch
+            idle, began = not worker.sent, perf_counter()
             packed = encode(batch, worker.exchange)
             placed = buffers.placed(packed.frame, wire.HEADER.size)
             self._sent_bytes = _follow(self._sent_bytes, placed / batch.calls)
             sent = worker.send(batch, packed)
+            sent.at = began if idle else None
             if suspect:
                 self._suspects.remove(batch.id)
                 sent.singly = True
@@ -337,6 +342,9 @@ class ProcessPool:
 
     def _take_outcomes(self, worker: WorkerLink, frame: wire.Frame) -> None:
         sent, batch = worker.sent[frame.key], frame.key
+        if sent.at is not None:
+            took = perf_counter() - sent.at - frame.service
+            self.sending, sent.at = _follow(self.sending, max(0.0, took)), None
         sent.begin = frame.first + frame.count
         if sent.begin == sent.end:
             del worker.sent[batch]

@@ -130,6 +130,11 @@ class Pool(Protocol):
         ...
 
     @property
+    def sending(self) -> Seconds:
+        """What it takes to send a recent batch, and to read it there, besides running it."""
+        ...
+
+    @property
     def idle(self) -> int:
         """Workers that are ready and have nothing, where others may have what nobody can take from
         them; else 0.

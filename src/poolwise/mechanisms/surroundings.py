@@ -52,6 +52,7 @@ def looks() -> bytes:
             "path": [str(entry) for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in getattr(sys, "argv", ())],
             "recursionlimit": sys.getrecursionlimit(),
+            "digits": sys.get_int_max_str_digits(),
             "locale": setlocale(LC_ALL),
             "warnings": [_sendable(each) for each in warnings.filters],
             "logging": _levels(),

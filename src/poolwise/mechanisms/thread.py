@@ -42,6 +42,7 @@ class ThreadPool:
     """
 
     largest_batch = ANY_SIZE
+    sending: Seconds = 0.0
     first_free = True
     idle = 0
 

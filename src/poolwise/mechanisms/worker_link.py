@@ -28,9 +28,11 @@ from poolwise.units import Bytes, Seconds
 
 
 class Sent:
-    """A batch at a worker. Calls below `begin` have outcomes, those from `end` on came back."""
+    """A batch at a worker. Calls below `begin` have outcomes, those from `end` on came back. If the
+    worker had nothing, `at` is when it began to be sent, until its first outcomes come.
+    """
 
-    __slots__ = ("batch", "begin", "end", "recalled", "singly")
+    __slots__ = ("at", "batch", "begin", "end", "recalled", "singly")
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
@@ -38,6 +40,7 @@ class Sent:
         self.end = batch.calls
         self.recalled = False
         self.singly = False
+        self.at: Seconds | None = None
 
 
 class _Outgoing:
