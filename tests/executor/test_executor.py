@@ -52,6 +52,7 @@ from poolwise.executor.functions import Seen
 from poolwise.executor.learning import Learning
 from poolwise.executor.submission import Submission
 from poolwise.executor.submissions import Submissions
+from poolwise.ipc import Inbox
 from poolwise.machine import MachineProfile, this_machine
 from poolwise.mechanisms.process_pool import ProcessPool
 from poolwise.mechanisms.running import Running
@@ -449,6 +450,35 @@ def test_a_signal_handler_may_submit_while_it_interrupts_a_submission(
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert [result(future) for future in nested] == [16]
+
+
+@pytest.mark.parametrize("put", [False, True], ids=["before it is posted", "before the bell"])
+def test_a_signal_handler_may_wait_for_what_it_submits(
+    make: Make, monkeypatch: pytest.MonkeyPatch, put: bool
+) -> None:
+    """Though what it has interrupted was about to tell of all new calls, and cannot go on."""
+    pool, nested = make("thread:2"), []
+    assert result(pool.submit(square, 2)) == 4
+    post = Inbox.post
+
+    def interrupted(inbox: Inbox, action: Any) -> None:
+        monkeypatch.undo()
+        if put:
+            inbox._posted.put(action)
+        signal.raise_signal(signal.SIGUSR1)
+        if not put:
+            post(inbox, action)
+
+    def handle(*_: object) -> None:
+        nested.append(result(pool.submit(square, 4)))
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        monkeypatch.setattr(Inbox, "post", interrupted)
+        assert result(pool.submit(square, 3)) == 9
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert nested == [16]
 
 
 # ---- cancelling ----------------------------------------------------------------------------------

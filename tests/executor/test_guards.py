@@ -118,6 +118,27 @@ def test_reading_and_sending_count(tmp_path: Path) -> None:
     assert got == [0, 2]
 
 
+@pytest.mark.parametrize(
+    ("again", "tries"),
+    [
+        (OSError, 1),
+        (Exception, 1),
+        ((OSError, poolwise.TaskTimeout), 3),
+        (poolwise.PoolwiseError, 3),
+    ],
+    ids=str,
+)
+def test_a_time_out_is_for_good_unless_it_is_named(again: Any, tries: int, tmp_path: Path) -> None:
+    def call() -> None:
+        with open(tmp_path / "tries", "a") as file:
+            file.write("x")
+        hang(0)
+
+    with poolwise.Executor(1, task_timeout=LIMIT, retries=2, retry_on=again) as pool:
+        assert isinstance(pool.submit(call).exception(), poolwise.TaskTimeout)
+    assert len((tmp_path / "tries").read_text()) == tries
+
+
 def _sent_slowly(number: int) -> object:
     return HangsWhenSent() if number == 1 else number
 

@@ -189,3 +189,11 @@ list(poolwise.map(lambda n: n or os._exit(3), range(3), plan="process:1", on_err
     script.write_text(program)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_workers_that_are_replaced_after_their_calls_are_counted_once() -> None:
+    with poolwise.Executor(2, max_tasks_per_child=1) as pool:
+        for each in [pool.submit(abs, number) for number in range(40)]:
+            each.result()
+            assert pool.stats().workers <= 2
+        assert pool.stats().restarts == 0  # none was lost

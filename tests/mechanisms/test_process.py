@@ -561,6 +561,15 @@ def test_what_an_exception_carries_comes_along() -> None:
         assert error_of(noted).__notes__ == ["a note"]
 
 
+def test_of_a_group_that_cannot_be_sent_the_title_is_told() -> None:
+    def fail(_: int) -> None:
+        raise ExceptionGroup("title", [ValueError(threading.Lock()), KeyError(2)])
+
+    with opened() as pool:
+        (end,) = pool.run(fail, [0])
+    assert "cannot be pickled: ExceptionGroup: title (2 sub-exceptions)" in str(end.error)
+
+
 @THREADS
 @pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
 def test_an_exception_that_would_end_a_process_is_one_of_the_call(kind: str, threads: int) -> None:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from poolwise.plan import check_count
 
+#: What limits that are met are also instances of.
+_WIDE = (BaseException, Exception, OSError)
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
@@ -24,6 +27,12 @@ class Retries:
     def matches(self, error: BaseException) -> bool:
         """Whether this exception is a reason, as far as the user says."""
         return isinstance(error, self.on)
+
+    def matches_limit(self, error: BaseException) -> bool:
+        """The same of one that says that a limit was met, which is for good: not by what it is in
+        the widest sense. A `TaskTimeout` is an `OSError`, but not one to be tried again with them.
+        """
+        return isinstance(error, tuple(each for each in self.on if each not in _WIDE))
 
 
 def retries_of(

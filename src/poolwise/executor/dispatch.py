@@ -436,7 +436,7 @@ class Dispatch:
         for position in range(count):
             number = flight.first + first + position
             error = self._error_of(number, flight.batch.task, exit)
-            retry = not met_a_limit(exit) or self.again.retries.matches(error)
+            retry = not met_a_limit(exit) or self.again.retries.matches_limit(error)
             if retry and self.again.takes(number):
                 wanted.append(position)
                 self._suspect(flight, first + position, exit)

@@ -75,6 +75,9 @@ class Dispatcher:
         # Whether word of new calls is on its way. Set under the lock, before posting; cleared by
         # the thread before it looks for calls. So a call that finds it set will be seen.
         self._told = False
+        # Whether it is being said: who holds the lock and finds this set has interrupted that, a
+        # signal handler's call or a finalizer's, and what it has interrupted cannot go on.
+        self._telling = False
         self._served = threading.Event()  # set by the thread, whatever ends it
         self._thread = threading.Thread(target=self._serve, name="poolwise-dispatcher")
 
@@ -109,13 +112,15 @@ class Dispatcher:
         self._submissions.arrive(submission)
         if shortcut.doors:
             shortcut.close()
-        if not self._told:
+        if not self._told or self._telling:
             try:
-                self._told = True
+                self._telling = self._told = True
                 self._inbox.post(self._hear)
             except BaseException:  # a signal handler's: word may not be on its way
                 self._inbox.post(self._hear)
                 raise
+            finally:
+                self._telling = False
 
     def stats(self, before: ExecutorStats) -> ExecutorStats:
         """Return what there is now, with what was counted `before` this began.

@@ -55,7 +55,8 @@ class ProcessPool:
         self._recruiter = Recruiter(options, self._missing)
         self._workers: dict[int, WorkerLink] = {}
         self._numbers = itertools.count()
-        self._vacant: list[int] = []  # numbers of idle workers that ended before they had a call
+        #: Numbers of workers that others are to stand in for: nobody has been told of their end.
+        self._vacant: list[int] = []
         self._waiting: deque[Batch] = deque()
         # Of those that wait, the ones whose reading killed a worker, perhaps: they go call by call,
         # so that only the call at fault is lost. Sent as a whole, they would kill every worker.
@@ -294,7 +295,11 @@ class ProcessPool:
                 self._replace(worker)
 
     def _replace(self, worker: WorkerLink) -> None:
-        """Start another in the place of one that has had its share of calls."""
+        """Start another in the place of one that has had its share of calls, under its number."""
+        self._vacant.append(worker.number)
+        del self._workers[worker.number]
+        worker.number = next(self._numbers)
+        self._workers[worker.number] = worker
         worker.leaving = True
         worker.ask_to_end()
         self._start_some(1)
@@ -469,10 +474,11 @@ class ProcessPool:
                 self._sink.lost(batch, sent.begin, started[batch] - sent.begin, exit)
             if sent.end > started[batch] and not self._closed:
                 self._sink.returned(batch, started[batch], sent.end - started[batch])
-        if worker.ready and idle:
+        if worker.counted and (idle or not worker.ready):
             self._vacant.append(worker.number)
-        elif worker.ready and not self._closed:
-            self._sink.gone(worker.number, exit)
+        if worker.ready:
+            if not (idle or self._closed):
+                self._sink.gone(worker.number, exit)
         elif worker.orphan and not worker.server.lives():
             # One death, however many workers were being started. A server that dies again and
             # again before any worker is ready must not be started for ever.

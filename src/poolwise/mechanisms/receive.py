@@ -82,6 +82,13 @@ def initializer_failed(frame: wire.Frame) -> BaseException:
     return error
 
 
+def _named_in(traceback: str) -> str:
+    """Return the line that names the exception: the last, or of a group that before its members."""
+    lines = [line.strip() for line in traceback.strip().split("\n")]
+    members = [place for place, line in enumerate(lines) if line.startswith("+-+-")]
+    return lines[members[0] - 1].strip("| ") if members else lines[-1]
+
+
 def error_of(name: str, pickled: bytes | None, text: str) -> BaseException:
     """Return what a call of the function `name` raised in another process, or why it cannot be had.
 
@@ -92,8 +99,8 @@ def error_of(name: str, pickled: bytes | None, text: str) -> BaseException:
     """
     cause = RemoteTraceback(text)
     if pickled is None:
-        last = text.strip().rpartition("\n")[2]
-        return _transfer_error(f"{name} raised an exception that cannot be pickled: {last}", cause)
+        why = f"{name} raised an exception that cannot be pickled: {_named_in(text)}"
+        return _transfer_error(why, cause)
     try:
         error = raised.unpack(pickled)
     except BaseException as another:

@@ -21,6 +21,8 @@ class WorkerEnds:
     Belongs to one owner at a time. `theirs` are the worker's ends until `hand_over`.
     """
 
+    _closed = False
+
     def __init__(self, threads: int) -> None:
         """Open both ends for a worker of so many threads.
 
@@ -111,6 +113,7 @@ class WorkerEnds:
     def close(self) -> None:
         """Let go of everything; a worker that still lives is killed."""
         with no_signals():
+            self._closed = True
             _all.discard(self)
             _held.discard(self)
             self.hand_over()
@@ -121,8 +124,9 @@ class WorkerEnds:
             self._marks_map.close()
 
     def __del__(self) -> None:
-        # An exception came before they were in anybody's hands, or while they were let go of.
-        if hasattr(self, "_life"):
+        # An exception came before they were in anybody's hands, or while they were let go of. Not
+        # twice: a Ctrl-C that is held back meanwhile would come in here, where nobody sees it.
+        if hasattr(self, "_life") and not self._closed:
             self.close()
 
     def _after_fork(self) -> None:
