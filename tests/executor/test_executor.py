@@ -1108,6 +1108,32 @@ def test_what_was_submitted_is_finished_at_the_end_of_the_program(
     ) == [str(number) for number in range(8)]
 
 
+@pytest.mark.parametrize("plan", ["thread:2", "process:2", "inline", None], ids=str)
+@pytest.mark.fault
+def test_daemon_threads_that_go_on_submitting_do_not_keep_the_program(plan: str | None) -> None:
+    assert (
+        run(
+            f"""
+        import threading, time, poolwise
+        pool = poolwise.Executor(plan={plan!r})
+        begun = threading.Semaphore(0)
+        def go_on():
+            try:
+                while True:
+                    pool.submit(time.sleep, 0.01).result()
+                    begun.release()
+            except RuntimeError as error:
+                assert "after interpreter shutdown" in str(error), error
+        for _ in range(3):
+            threading.Thread(target=go_on, daemon=True).start()
+        for _ in range(6):
+            begun.acquire()
+        """
+        )
+        == []
+    )
+
+
 @pytest.mark.fault
 def test_calls_that_run_at_the_end_of_the_program_may_submit_others() -> None:
     assert run(

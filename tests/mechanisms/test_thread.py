@@ -439,3 +439,23 @@ def test_threads_of_a_pool_that_nobody_has_closed_end_with_it() -> None:
     for thread in threads:
         thread.join(DEADLINE)
         assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="no such interpreters")
+def test_where_there_are_no_daemon_threads_a_plain_loop_does() -> None:
+    from concurrent import interpreters
+
+    inside = interpreters.create()
+    try:
+        inside.exec("""
+import poolwise
+assert list(poolwise.map(abs, range(-50, 0))) == list(range(50, 0, -1))
+try:
+    list(poolwise.map(abs, range(5), plan="thread:2"))
+except poolwise.PoolFailed as error:
+    assert "daemon threads are disabled" in str(error), error
+else:
+    raise AssertionError("it had threads")
+""")
+    finally:
+        inside.close()

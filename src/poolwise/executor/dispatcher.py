@@ -26,7 +26,7 @@ from poolwise.ipc import Inbox
 from poolwise.ipc.slices import slices
 from poolwise.mechanisms import Mechanism, Sink, WorkerOptions
 from poolwise.mechanisms import mechanism as mechanism_named
-from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool
+from poolwise.mechanisms.thread import ThreadMechanism, ThreadPool, serves_a_pool
 from poolwise.task import BatchId
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
@@ -104,7 +104,13 @@ class Dispatcher:
             self.stop()
 
     def submit(self, submission: Submission) -> None:
-        """Send or queue a call; the caller holds the lock and has seen that this has not ended."""
+        """Send or queue a call; the caller holds the lock and has seen that this has not ended.
+
+        Raises:
+            RuntimeError: the interpreter is ending, and nobody waits for this thread.
+        """
+        if _exiting and self._is_left_behind():
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         shortcut = self._shortcut
         # Nor past one that is queued, and that the dispatcher has not heard of.
         if shortcut.doors and not self._told and shortcut.send(submission):
@@ -121,6 +127,13 @@ class Dispatcher:
                 raise
             finally:
                 self._telling = False
+
+    def _is_left_behind(self) -> bool:
+        """Whether this is a daemon thread of the user's. If those went on to submit, the program
+        would never end. Calls and callbacks may, for what they are of is waited for.
+        """
+        thread = threading.current_thread()
+        return thread.daemon and thread is not self._thread and not serves_a_pool()
 
     def stats(self, before: ExecutorStats) -> ExecutorStats:
         """Return what there is now, with what was counted `before` this began.

@@ -85,12 +85,15 @@ class ThreadPool:
 
     def _start(self, number: int) -> bool:
         """Start a thread; if there is none to be had, have the owner told, and return ``False``."""
-        thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(_serve, weakref.ref(self), self._tokens, self._initializer, number),
-            name=f"{self._prefix}{number}",
-            daemon=True,  # an abandoned call must not keep the interpreter from ending
-        )
+        try:
+            thread = threading.Thread(
+                target=contextvars.copy_context().run,
+                args=(_serve, weakref.ref(self), self._tokens, self._initializer, number),
+                name=f"{self._prefix}{number}",
+                daemon=True,  # an abandoned call must not keep the interpreter from ending
+            )
+        except RuntimeError as error:  # a subinterpreter may have no such threads
+            return self._do_without(error)
         # Before it starts: Ctrl-C may come while that is waited for, and it must be told to end.
         self._threads.append(thread)
         self._serving += 1
@@ -99,11 +102,16 @@ class ThreadPool:
         except RuntimeError as error:  # no more threads, or the interpreter is ending
             self._threads.pop()
             self._serving -= 1
-            # A pool with fewer workers than asked for works; one without any has failed.
-            report = self._sink.fewer if self._serving else self._fail
-            self._inbox.post(partial(report, error))
-            return False
+            return self._do_without(error)
         return True
+
+    def _do_without(self, error: BaseException) -> bool:
+        """Have the owner told. A pool with fewer workers than asked for works; one without any has
+        failed.
+        """
+        report = self._sink.fewer if self._serving else self._fail
+        self._inbox.post(partial(report, error))
+        return False
 
     def send(self, batch: Batch, /) -> None:
         """Queue the batch; start a thread for it where one is wanted and is not there.
@@ -247,6 +255,7 @@ def _serve(
     run, which ends the threads when nobody holds it any more. Who wakes it: `close`, or the end of
     the pool itself.
     """
+    _current.serves = True
     clock = SystemClock()
     failed = initialize(initializer)
     if (here := pool()) is not None:
@@ -266,6 +275,18 @@ def _serve(
             # Only a fault of ours arrives here; the owner raises it, so no wait is left for ever.
             here._inbox.post(partial(_reraise, error))
             return
+
+
+class _Current(threading.local):
+    serves = False
+
+
+_current = _Current()
+
+
+def serves_a_pool() -> bool:
+    """Whether the current thread is one of a pool's, and so runs a call."""
+    return _current.serves
 
 
 class _Open:
