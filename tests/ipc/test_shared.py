@@ -20,6 +20,10 @@ from poolwise import Shared, TransferError, share
 KINDS = pytest.mark.parametrize("kind", ["fork", "exec"])
 
 
+class Numbers(np.ndarray[Any, Any]):
+    """Pickled by value, as each subclass."""
+
+
 @KINDS
 @pytest.mark.parametrize(
     "obj",
@@ -118,6 +122,24 @@ def test_what_is_writable_is_written_in_place(kind: str) -> None:
         for peer in some:
             peer.result()
     assert handle.value["counts"].tolist() == [900, 900, 900]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros(3, "m8[s]"), np.zeros(10)[::2], np.zeros(4).view(Numbers)],
+    ids=["times", "strided", "subclass"],
+)
+def test_what_each_has_a_copy_of_cannot_be_written(array: np.ndarray[Any, Any]) -> None:
+    value = share(
+        {"a": np.zeros(5), "b": [array], "words": np.array(["x", {}])}, writable=True
+    ).value
+    value["a"][0] = 1
+    value["words"][0] = "y"
+    (copy,) = value["b"]
+    assert type(copy) is type(array)
+    assert (copy == array).all()
+    with pytest.raises(ValueError, match="read-only"):
+        copy[0] = copy[1]
 
 
 def test_writable_needs_something_to_write_to() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from _pickle import PickleBuffer, dumps, loads
+import sys
+from _pickle import PickleBuffer, Pickler, dumps, loads
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
+from io import BytesIO
 from mmap import PROT_READ
 
 from _poolwise_worker import culprit, descriptors
@@ -16,6 +18,7 @@ from _poolwise_worker.script import WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Generic, TypeVar
 
     T = TypeVar("T")
@@ -105,14 +108,15 @@ def share(obj: T, *, writable: bool = False) -> Shared[T]:
     Args:
         obj: What can be pickled.
         writable: Whether arrays can be written to in place, seen by all; hold `Shared.lock`
-            meanwhile. Otherwise nobody can change them: the system prevents it.
+            meanwhile. Those that are not contiguous, of times, or of a subclass each process has a
+            copy of, which is read-only. Otherwise nobody can change any: the system prevents it.
 
     Raises:
         NotImplementedError: if this system is not Linux.
         TransferError: if `obj` cannot be pickled; with the path to what cannot.
         ValueError: if it is to be writable and has nothing to write to.
     """
-    head, buffers = _taken_apart(obj)
+    head, buffers = _taken_apart(obj, writable=writable)
     if writable and not any(not buffer.readonly for buffer in buffers):
         raise ValueError(
             f"writable=True with a {type(obj).__qualname__} that has no writable buffer; "
@@ -121,7 +125,30 @@ def share(obj: T, *, writable: bool = False) -> Shared[T]:
     return Shared(_stored(head, buffers, writable=writable), Lock() if writable else None)
 
 
-def _taken_apart(obj: object) -> tuple[Any, list[memoryview]]:
+class _Freezing(Pickler):
+    """Has arrays of numbers that are pickled by value come out read-only: what is written to such a
+    one no other process would see. Of times, strided, and of subclasses.
+    """
+
+    def __init__(self, file: BytesIO, keep_inside: Callable[[PickleBuffer], bool]) -> None:
+        super().__init__(file, 5, buffer_callback=keep_inside)
+        self._kind = getattr(sys.modules.get("numpy"), "ndarray", ())
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, self._kind) or obj.dtype.hasobject:
+            return NotImplemented
+        beside: list[PickleBuffer] = []
+        data = dumps(obj, 5, buffer_callback=beside.append)
+        return NotImplemented if beside or not obj.size else (_frozen, (data,))
+
+
+def _frozen(data: bytes) -> Any:
+    array = loads(data)
+    array.flags.writeable = False
+    return array
+
+
+def _taken_apart(obj: object, *, writable: bool) -> tuple[Any, list[memoryview]]:
     """Return a pickle, or ``None`` for bytes as such, and the buffers that belong to it."""
     if isinstance(obj, bytes | bytearray | memoryview):
         view = memoryview(obj)
@@ -139,7 +166,12 @@ def _taken_apart(obj: object) -> tuple[Any, list[memoryview]]:
 
     try:
         try:
-            data = dumps(obj, 5, buffer_callback=keep_inside)
+            if writable:
+                file = BytesIO()
+                _Freezing(file, keep_inside).dump(obj)
+                data = file.getvalue()
+            else:
+                data = dumps(obj, 5, buffer_callback=keep_inside)
             if WORD not in data:
                 return data, buffers
         except Exception:  # whatever it was, cloudpickle may do better
