@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import BinaryIO, NoReturn
 
@@ -28,11 +28,18 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Inputs:
     """Iterates over the inputs, once and lazily, until a signal comes.
 
-    `total` is their number, ``None`` if that is not known. `error` is what ended them early; it
-    is also raised.
+    `total` is their number, ``None`` if that is not known. `files` are those they come from, by
+    path or descriptor. `error` is what ended them early; it is also raised.
     """
 
-    def __init__(self, items: Iterable[Item], total: int | None, signals: Signals) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        total: int | None,
+        signals: Signals,
+        files: Sequence[str | int] = (),
+    ) -> None:
+        self.files = files
         self._items = items
         self._signals = signals
         self.total = total
@@ -58,8 +65,9 @@ def open_inputs(arguments: Namespace, names: Mapping[str, object], signals: Sign
     """
     items: Iterable[Item]
     total: int | None
+    files: Sequence[str | int] = ()
     if arguments.paths:
-        paths = [path for pattern in arguments.paths for path in expand(pattern)]
+        files = paths = [path for pattern in arguments.paths for path in expand(pattern)]
         items, total = ((encode(path), path) for path in paths), len(paths)
     elif arguments.expr is not None:
         values = _evaluate(arguments.expr, names)
@@ -68,6 +76,7 @@ def open_inputs(arguments: Namespace, names: Mapping[str, object], signals: Sign
         json_lines = arguments.lines is None
         name = arguments.jsonl if json_lines else arguments.lines
         file = _open(name)
+        files = [0 if name == "-" else name]
         name = "standard input" if name == "-" else name
         total = _count(file, skip_blank=json_lines)
         lines = _lines(file, name, signals)
@@ -77,7 +86,7 @@ def open_inputs(arguments: Namespace, names: Mapping[str, object], signals: Sign
     if arguments.limit is not None:
         items = islice(items, arguments.limit)
         total = None if total is None else min(total, arguments.limit)
-    return Inputs(items, total, signals)
+    return Inputs(items, total, signals, files)
 
 
 # ---- paths --------------------------------------------------------------------------------
