@@ -197,6 +197,16 @@ def test_standard_error_has_the_explanation_and_the_failures(command: Command) -
     assert run.err.count("\n") == 1
 
 
+def test_of_a_message_without_end_the_summary_has_the_beginning(command: Command) -> None:
+    run = command("map", "work:long_winded", "--expr", "range(2)", "--plan", "inline")
+    assert run.code == 1
+    summary = run.err.splitlines()[-1]
+    assert summary.startswith("poolwise: 2 of 2 inputs failed; the first: input 0, ValueError: xxx")
+    assert summary.endswith("x… (10,000,021 characters)")
+    assert len(summary) < 2_000
+    assert [len(line["error"]["message"]) for line in run.lines] == [10_000_000] * 2
+
+
 @pytest.mark.parametrize("plan", PLANS)
 def test_fail_fast_stops_at_the_first_error(command: Command, plan: str) -> None:
     endless = "__import__('itertools').count()"

@@ -51,7 +51,7 @@ class Call(_Wrapper):
         except Stopped:
             raise
         except BaseException as error:  # SystemExit too: one call must not end the others
-            raise CallFailed(index, type(error).__name__, _text_of(error)) from error
+            raise CallFailed(index, type(error).__name__, text_of(error)) from error
         try:
             return index, encode(result)
         except NOT_JSON as error:
@@ -59,7 +59,8 @@ class Call(_Wrapper):
             raise CallFailed(index, "TypeError", message) from None
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return what an exception says; ``""`` if its own ``__str__`` fails."""
     try:
         return str(error)
     except Exception:  # the user's own __str__

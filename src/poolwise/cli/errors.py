@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Characters of a text that a message quotes. In the lines of the output it is whole.
+_LONGEST = 1000
+
 
 class CommandError(Exception):
     """Ends the command with one line that says what is wrong and what to do.
@@ -14,6 +17,15 @@ class CommandError(Exception):
         super().__init__(text)
         self.code = code
         self.details = details
+
+
+def cut(text: str) -> str:
+    """Return a text that somebody else made, as one of our messages quotes it: its beginning, where
+    it is so long that nothing else could be seen beside it.
+    """
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 class ReaderGone(Exception):

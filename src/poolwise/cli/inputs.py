@@ -8,12 +8,14 @@ import os
 import stat
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, NoReturn
 
-from poolwise.cli.call import NOT_JSON, encode
-from poolwise.cli.errors import CommandError, Stopped
+from poolwise.cli.call import NOT_JSON, encode, text_of
+from poolwise.cli.errors import CommandError, Stopped, cut
 from poolwise.cli.signals import Signals
+from poolwise.units import plural
 
 #: An input as the output shows it, in JSON, and as the function gets it.
 Item = tuple[str, object]
@@ -200,8 +202,8 @@ def _evaluate(expression: str, names: Mapping[str, object]) -> Iterable[object]:
         values = eval(expression, dict(names))
     except SyntaxError as error:
         raise CommandError(f"--expr is not a Python expression: {error.msg}") from None
-    except Exception as error:
-        raise CommandError(f"--expr raised {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise CommandError(f"--expr {_what_it_did(error)}") from None
     if not hasattr(values, "__iter__") and not hasattr(values, "__getitem__"):
         kind = type(values).__name__
         raise CommandError(f"--expr gives one value of type {kind}; it takes an iterable of inputs")
@@ -222,19 +224,31 @@ def _iterate(values: Iterable[object]) -> Iterator[object]:
         for value in values:
             yield value
             count += 1
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise CommandError(f"--expr raised after {count:,} inputs: {why}") from None
+    except (Exception, SystemExit) as error:
+        what = _what_it_did(error, f" after {plural(count, 'input')}")
+        raise CommandError(f"--expr {what}") from None
+
+
+def _what_it_did(error: BaseException, when: str = "") -> str:
+    if isinstance(error, SystemExit):
+        return f"ends the program{when} (exit code {error.code}); it is to give inputs"
+    name = type(error).__name__
+    return f"raised{when}{':' if when else ''} {cut(f'{name}: {text_of(error)}')}"
 
 
 def _shown(values: Iterable[object]) -> Iterator[Item]:
-    """Add the JSON of each; of what is not JSON, the text that `repr` writes."""
+    """Add the JSON of each; of what is not JSON, the text that `repr` writes, if it does."""
     for value in values:
-        try:
-            text = encode(value)
-        except NOT_JSON:
-            text = encode(repr(value))
-        yield text, value
+        yield _as_json(value), value
+
+
+def _as_json(value: object) -> str:
+    # Whatever they raise: both may run code of the value's own class.
+    with suppress(Exception):
+        return encode(value)
+    with suppress(Exception):
+        return encode(repr(value))
+    return encode(f"<{type(value).__name__} that neither JSON nor repr can write>")
 
 
 def _only_objects(items: Iterable[Item]) -> Iterator[Item]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from poolwise.cli.call import encode
-from poolwise.cli.errors import CallFailed
+from poolwise.cli.errors import CallFailed, cut
 from poolwise.cli.inputs import Item
 from poolwise.errors import WorkerCrashed
 
@@ -64,7 +64,7 @@ class Records:
         else:
             kind, message = type(error).__name__, str(error)
         self.failed += 1
-        self.first_failure = self.first_failure or f"input {index}, {kind}: {message}"
+        self.first_failure = self.first_failure or cut(f"input {index}, {kind}: {message}")
         content = f'{{"type": {encode(kind)}, "message": {encode(message)}}}'
         return self._start_line(index) + f'"error": {content}}}\n'
 

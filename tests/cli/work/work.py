@@ -22,6 +22,26 @@ def double(value):
     return doubled(value)
 
 
+class Mute:
+    def __repr__(self):
+        raise RuntimeError("not even my name")
+
+
+class Odd(dict):
+    def items(self):
+        raise LookupError("no items")
+
+    __repr__ = Mute.__repr__
+
+
+def no_value(value):
+    return None
+
+
+def long_winded(value):
+    raise ValueError("x" * 10_000_000)
+
+
 def same(value):
     return value
 
