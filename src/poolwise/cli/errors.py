@@ -39,6 +39,14 @@ class Stopped(BaseException):
     """
 
 
+class NotBegun(Exception):
+    """The call at this index was held back: a signal had come before it began."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
 class CallFailed(Exception):
     """What one call raised, by name and text, or that its result is not JSON.
 

@@ -7,10 +7,11 @@ import stat
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 
 from poolwise.api.mapping import map as poolwise_map
 from poolwise.api.runs import Run
-from poolwise.cli.call import Call, Spread
+from poolwise.cli.call import Call, Spread, begin_no_more
 from poolwise.cli.errors import CommandError, ReaderGone, Stopped
 from poolwise.cli.inputs import Inputs, open_inputs
 from poolwise.cli.output import Output, complain
@@ -18,6 +19,7 @@ from poolwise.cli.records import Records
 from poolwise.cli.signals import Signals
 from poolwise.cli.target import Target, load_target
 from poolwise.errors import PlanRefused, PoolwiseError
+from poolwise.executor.drive import Drive
 from poolwise.explain import explain_run
 from poolwise.units import plural
 
@@ -36,7 +38,7 @@ def run(arguments: Namespace, signals: Signals, stdout: int) -> int:
     function = Spread(target.function) if arguments.spread else target.function
     progress = _shows_progress(arguments, stdout)
     results = _start(arguments, Call(function), records, total=inputs.total, progress=progress)
-    signals.drain_from_here()
+    signals.drain_from_here(partial(_begin_no_more, results))
     try:
         with results, Output(arguments.output, stdout, signals) as output:
             try:
@@ -83,6 +85,14 @@ def _start(
         )
     except ValueError as error:
         raise CommandError(str(error)) from None
+
+
+def _begin_no_more(results: Run[object]) -> None:
+    """Have calls that have not begun never do so, where they run in this process."""
+    begin_no_more()
+    drive = results._drive
+    if isinstance(drive, Drive) and drive.plan.mechanism != "process":
+        drive.teach_nothing()  # calls that are held back take no time
 
 
 def _shows_progress(arguments: Namespace, stdout: int) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 
 from sibling import doubled
@@ -36,6 +37,15 @@ class Odd(dict):
 
 def no_value(value):
     return None
+
+
+def stopped_at(value):
+    number, last = value
+    if number == last:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+    while signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:  # set when the signal is handled
+        time.sleep(0.001)
+    return number
 
 
 def long_winded(value):
