@@ -46,7 +46,8 @@ class _Beginning:
         me = get_ident()
         # Before the look at `_ended`: whoever has seen that it has not ended is in here when the
         # last is decided on.
-        self._furthest[me] = max(index, self._furthest.get(me, index))
+        if self._furthest.get(me, -1) < index:
+            self._furthest[me] = index
         if self._ended and index > self._decide():
             raise NotBegun(index)
 
