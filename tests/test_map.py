@@ -209,6 +209,16 @@ def test_advice_shows_in_a_notebook_what_to_use() -> None:
     assert "\n" not in repr(advice)
 
 
+def test_advice_and_runs_have_the_code_that_their_texts_name() -> None:
+    advice = poolwise.advise(abs, range(300))
+    assert ".code alone" in str(advice)
+    assert advice.code == advice.explain().code
+    run = poolwise.map(abs, range(300), plan="thread:2")
+    run.results()
+    assert "the same by hand: .code" in str(run.explain())
+    assert run.code == run.explain().code
+
+
 def test_nothing_runs_before_the_first_next(plan: str | None) -> None:
     drawn: list[int] = []
 

@@ -107,6 +107,15 @@ def test_a_wrong_text_shows_the_form() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "meant"), [("procss:2", "process"), ("threads:8", "thread"), ("in_line", "inline")]
+)
+def test_a_text_with_a_misspelt_mechanism_names_the_one_meant(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"did you mean '{meant}'") as info:
+        Plan.parse(text)
+    assert "Plan.parse" not in str(info.value)
+
+
+@pytest.mark.parametrize(
     ("plan", "sentence"),
     [
         (Plan("inline"), "plain loop"),

@@ -17,6 +17,15 @@ MECHANISMS = ("inline", "thread", "process")
 _SPEC = re.compile(r"(?P<name>[a-z_]+)(:(?P<workers>\d+)(x(?P<threads>\d+))?)?(/(?P<batch>\d+))?")
 
 
+def _meant(mechanism: str) -> str:
+    from difflib import get_close_matches  # only when something is wrong
+
+    near = get_close_matches(mechanism, MECHANISMS, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"a plan takes {', '.join(MECHANISMS)}; without a plan, poolwise chooses one"
+
+
 def check_count(name: str, value: object, least: int = 1) -> int:
     """Return `value` as an `int` if it is a whole number of at least `least`, of whatever type.
 
@@ -108,9 +117,11 @@ class Plan:
                 f"{spec!r} is not a plan; write MECHANISM[:WORKERS[xTHREADS]][/BATCH], "
                 'for example "thread:8" or "process:4x8/16"'
             )
-        batch = match["batch"]
+        name, batch = match["name"], match["batch"]
+        if name not in MECHANISMS:
+            raise ValueError(f"{spec!r} is not a plan: unknown mechanism {name!r}; {_meant(name)}")
         return cls(
-            match["name"],
+            name,
             int(match["workers"] or 1),
             int(match["threads"] or 1),
             None if batch is None else int(batch),

@@ -168,8 +168,22 @@ def test_an_input_that_is_not_json_is_shown_as_repr(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expression", "kind"), [("[10**5000]", "int"), ("[Mute()]", "Mute"), ("[Odd(a=1)]", "Odd")]
+)
+def test_an_input_that_even_repr_cannot_write_is_named_by_its_type(
+    command: Command, expression: str, kind: str
+) -> None:
+    run = command("map", "work:no_value", "-q", "--expr", expression)
+    assert (run.code, run.results, run.err) == (0, [None], "")
+    shown = f"<{kind} that neither JSON nor repr can write>"
+    assert run.lines[0]["input"] == shown
+
+
+@pytest.mark.parametrize(
     ("expression", "why"),
     [
+        ("exit(3)", "--expr ends the program (exit code 3); it is to give inputs"),
+        ("[{}[7 * 'a' * 10_000]]", "--expr raised KeyError: 'aaaaaaa"),
         ("range(", "--expr is not a Python expression: "),
         ("nothing", "--expr raised NameError: name 'nothing' is not defined"),
         ("5", "--expr gives one value of type int; it takes an iterable of inputs"),
@@ -182,6 +196,13 @@ def test_a_wrong_expression_is_said_in_one_line(
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith(f"poolwise: {why}")
     assert run.err.count("\n") == 1
+    assert len(run.err) < 2_000
+
+
+def test_an_expression_that_ends_the_program_midway(command: Command) -> None:
+    run = command(*SAME, "--expr", "(exit(4) if n else n for n in range(9))")
+    assert (run.code, run.results) == (2, [0])
+    assert "--expr ends the program after 1 input (exit code 4)" in run.err
 
 
 def test_an_expression_that_raises_midway(command: Command) -> None:

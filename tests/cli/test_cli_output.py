@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -116,6 +117,69 @@ def test_the_inputs_are_not_overwritten(command: Command) -> None:
     assert (command.folder / "data.jsonl").read_text() == "1\n"
 
 
+@pytest.mark.parametrize("output", ["b.txt", "./a.txt", "hard"])
+def test_a_file_among_the_paths_is_not_overwritten(command: Command, output: str) -> None:
+    for name in "ab":
+        (command.folder / f"{name}.txt").write_text("precious\n")
+    (command.folder / "hard").hardlink_to(command.folder / "a.txt")
+    run = command("map", "work:size", "*.txt", "-o", output)
+    assert (run.code, run.out) == (2, "")
+    assert run.err == f"poolwise: -o {output} would overwrite the inputs; give another file\n"
+    assert (command.folder / output).read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("inputs", [("--lines", "-"), ("--expr", "[1]")])
+def test_what_standard_input_comes_from_is_not_overwritten(
+    command: Command, inputs: tuple[str, ...]
+) -> None:
+    """With `--expr` it may be the function that reads it."""
+    file = command.folder / "data.txt"
+    file.write_text("precious\n")
+    with file.open("rb") as stdin:
+        process = command.start("map", "work:same", *inputs, "-o", "data.txt", stdin=stdin)
+        run = command.finish(process)
+    assert run.code == 2
+    assert run.err == "poolwise: -o data.txt would overwrite the inputs; give another file\n"
+    assert file.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("target", ["work:same", "work.py:same"])
+def test_the_file_of_the_function_is_not_overwritten(command: Command, target: str) -> None:
+    before = (command.folder / "work.py").read_text()
+    run = command("map", target, "--expr", "[1]", "-o", "work.py")
+    assert run.code == 2
+    assert run.err == (
+        "poolwise: -o work.py would overwrite the file of TARGET; give another file\n"
+    )
+    assert (command.folder / "work.py").read_text() == before
+
+
+def test_what_leads_nowhere_may_be_both(command: Command) -> None:
+    run = command("map", "work:same", "--lines", "/dev/null", "-o", "/dev/null", "-q")
+    assert (run.code, run.err) == (0, "")
+
+
+@pytest.mark.parametrize("plan", ["inline", "process:2"])
+@pytest.mark.parametrize("closed", [(2,), (0, 2)])
+def test_with_standard_error_closed_what_is_meant_for_it_goes_nowhere(
+    command: Command, plan: str, closed: tuple[int, ...]
+) -> None:
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    arguments = ("map", "work:prints", "--expr", "range(2)", "--plan", plan)
+    process = command.start(*arguments, stdin=subprocess.DEVNULL, preexec_fn=close)
+    run = command.finish(process)
+    assert run.code == 0
+    assert run.results == [0, 1]
+    process = command.start(*arguments, "-o", "out", stdin=subprocess.DEVNULL, preexec_fn=close)
+    run = command.finish(process)
+    assert (run.code, run.out) == (0, "")
+    lines = (command.folder / "out").read_text().splitlines()
+    assert [json.loads(line)["result"] for line in lines] == [0, 1]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk(command: Command) -> None:
     run = command("map", "work:same", "--expr", "range(99)", "-q", "-o", "/dev/full")
@@ -131,6 +195,16 @@ def test_standard_error_has_the_explanation_and_the_failures(command: Command) -
     assert summary == "poolwise: 2 of 4 inputs failed; the first: input 1, ValueError: 1 is odd"
     run = command("map", "work:fails_for_odd", "--expr", "range(4)", "--no-explain")
     assert run.err.count("\n") == 1
+
+
+def test_of_a_message_without_end_the_summary_has_the_beginning(command: Command) -> None:
+    run = command("map", "work:long_winded", "--expr", "range(2)", "--plan", "inline")
+    assert run.code == 1
+    summary = run.err.splitlines()[-1]
+    assert summary.startswith("poolwise: 2 of 2 inputs failed; the first: input 0, ValueError: xxx")
+    assert summary.endswith("x… (10,000,021 characters)")
+    assert len(summary) < 2_000
+    assert [len(line["error"]["message"]) for line in run.lines] == [10_000_000] * 2
 
 
 @pytest.mark.parametrize("plan", PLANS)

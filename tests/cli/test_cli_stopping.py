@@ -24,6 +24,20 @@ def _pin(plan: str) -> tuple[str, ...]:
     return () if plan == "auto" else ("--plan", plan)
 
 
+@pytest.mark.parametrize(("plan", "at"), [("thread:2", 1), ("thread:2/4", 4), ("inline/4", 0)])
+@pytest.mark.parametrize("order", [(), ("--unordered",)])
+def test_what_has_not_begun_does_not_begin(
+    command: Command, plan: str, at: int, order: tuple[str, ...]
+) -> None:
+    """But for calls before one that has: what was computed has no gaps."""
+    inputs = f"((n, {at}) for n in range(1_000_000))"
+    run = command("map", "work:stopped_at", "--expr", inputs, "--plan", plan, *order)
+    assert run.code == 143
+    assert sorted(run.results) == list(range(at + 1))
+    word = "inputs" if at else "input"
+    assert run.err.splitlines()[-1] == f"poolwise: stopped by SIGTERM after {at + 1} {word}"
+
+
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_what_runs_may_end(command: Command, plan: str, number: signal.Signals, code: int) -> None:

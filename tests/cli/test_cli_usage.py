@@ -75,10 +75,18 @@ MAP = ("map", "work:same")
         ((*MAP, "work.py", "--jsonl", "-"), "inputs of one kind only, not PATH and --jsonl"),
         ((*MAP, "--lines", "-", "--spread"), "--spread passes JSON objects, which --lines does"),
         ((*MAP, "--expr", "[1]", "--nonsense"), "unrecognized arguments: --nonsense"),
+        (
+            (*MAP, "--expr", "[1]", "--max-concurency", "2"),
+            "map has no option '--max-concurency'; did you mean '--max-concurrency'?",
+        ),
+        ((*MAP, "--expr", "[1]", "--n-jobs=2"), "'--n-jobs'; did you mean '--max-workers'?"),
+        ((*MAP, "--expr", "[1]", "--no-explian"), "did you mean '--no-explain'?"),
+        (("measure", "--quik"), "did you mean '--quick'?"),
+        (("--versoin",), "poolwise has no option '--versoin'; did you mean '--version'?"),
         ((*MAP, "--expr", "[1]", "--max-workers", "0"), "--max-workers: takes a whole number"),
         ((*MAP, "--expr", "[1]", "--limit", "x"), "--limit: takes a whole number of at least 1"),
         ((*MAP, "--expr", "[1]", "--grace", "-1"), "--grace: takes seconds, not '-1'"),
-        ((*MAP, "--expr", "[1]", "--plan", "procces:2"), "unknown mechanism 'procces'"),
+        ((*MAP, "--expr", "[1]", "--plan", "procces:2"), "did you mean 'process'?"),
         ((*MAP, "--expr", "[1]", "--plan", "2 processes"), "write MECHANISM[:WORKERS"),
         ((*MAP, "--expr", "[1]", "--mechanism", "gpu"), "mechanism takes one of auto, inline"),
         ((*MAP, "--expr", "[1]", "--plan", "thread:2", "--max-workers", "3"), "give one or the"),
@@ -105,3 +113,31 @@ def test_an_environment_that_says_no_plan_is_wrong_usage(command: Command) -> No
 def test_options_may_stand_between_target_and_paths(command: Command) -> None:
     run = command("map", "work:size", "--plan", "thread:2", "work.py", "-q", "sibling.py")
     assert [line["input"] for line in run.lines] == ["work.py", "sibling.py"]
+
+
+@pytest.mark.parametrize("module", ["argparse", "poolwise.cli.output", "poolwise.cli.signals"])
+def test_ctrl_c_before_anything_has_begun(command: Command, module: str) -> None:
+    """The signal comes while the command imports what it needs itself."""
+    program = f"""
+import os, signal, sys
+from poolwise.cli import main
+
+class Interrupts:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts)
+assert {module!r} not in sys.modules
+raise SystemExit(main(["map", "work:same", "--expr", "[1]", "--limit", "1"]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=command.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")

@@ -118,6 +118,8 @@ def _document(**changes: Any) -> str:
         (("import", "."), ". cannot be read (Is a directory)"),
         (("export", "absent/out.json"), "cannot write to absent/out.json"),
         (("import", "damaged.json"), "damaged.json cannot be imported: "),
+        (("import", "huge.json"), "huge.json cannot be imported: Entry.at: 1000"),
+        (("import", "-"), "standard input cannot be imported: "),
         (("import", "work.py"), "work.py cannot be imported: "),
         (("import", "later.json"), "its format is 99; this poolwise reads 2"),
         (("import", "binary"), "binary cannot be imported: "),
@@ -127,6 +129,8 @@ def test_wrong_usage_is_one_line(
     command: Command, folder: Path, arguments: tuple[str, ...], why: str
 ) -> None:
     (folder / "damaged.json").write_text(_document(entries=[{"at": 1.0}]))
+    huge = an_entry("f").to_document() | {"at": 10**400}
+    (folder / "huge.json").write_text(_document(format=2, entries=[huge]))
     (folder / "later.json").write_text(_document(format=99))
     (folder / "binary").write_bytes(b"\xff\x00\xfe")
     run = command("wisdom", *arguments)
@@ -153,3 +157,15 @@ def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_1(
         run = command("wisdom", *arguments)
         assert (run.code, run.out, run.err.count("\n")) == (1, "", 1), run
         assert str(cache) in run.err
+
+
+@pytest.mark.parametrize("where", ["/dev/null/x", "plain"])
+def test_a_folder_that_cannot_be_one_is_one_line_and_exit_code_1(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (folder / "plain").touch()
+    monkeypatch.setenv("POOLWISE_CACHE", str(folder / where))
+    for arguments in (("show",), ("forget",), ("forget", "work:f"), ("export", "-")):
+        run = command("wisdom", *arguments)
+        assert (run.code, run.out, run.err.count("\n")) == (1, "", 1), run
+        assert where in run.err

@@ -165,6 +165,7 @@ def test_the_same_process_does_too(ran: Callable[..., Ran], tmp_path: Path) -> N
         "list(poolwise.map(count, range(12)))",  # only a loop will do: there is no choice
         "list(map(str, poolwise.map(refuse, range(20), on_error='return')))",
         "next(run := poolwise.map(nap, [0.03] * 200)) and run.close() or []",  # left at once
+        f"[run := {NAPS[5:-1]}, run._drive.teach_nothing(), run.results()][2]",
     ],
 )
 def test_what_teaches_nothing_is_not_kept(ran: Callable[..., Ran], expression: str) -> None:

@@ -130,7 +130,9 @@ def test_the_text_ends_with_how_to_pin_and_with_the_code_that_does_it_by_hand() 
     assert f'--plan {spec}    plan="{spec}"' in text
     explanation = explain_advice(record, forecasts)
     assert text.endswith(explanation.code.rstrip())
-    assert "by hand" in text
+    assert "; .code alone)" in text
+    in_command = str(explain_advice(record, forecasts, for_command=True))
+    assert in_command == text.replace("; .code alone)", "; --code alone)")
 
 
 def test_a_loop_that_is_best_says_what_a_start_would_cost() -> None:

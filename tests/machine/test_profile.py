@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +65,12 @@ def test_the_document_has_the_promised_keys() -> None:
     assert {claim["verdict"] for claim in document["claims"]} <= verdicts
 
 
+def test_the_page_tells_the_format_that_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "measure.md").read_text()
+    assert f"`format` is {FORMAT};" in page
+    assert f"| `format` | {FORMAT} |" in page
+
+
 def test_gaps_and_missing_dimensions_come_back() -> None:
     gap = Gap("there are no processes here")
     measured = having(as_the_article_says(), "resources.create", "fork", figure=gap)
@@ -103,6 +110,8 @@ def damage(change: dict[str, Any]) -> str:
         damage({"resources": {"create": {"thread": {"unit": "s", "values": []}}}}),
         damage({"communication": {"latency": {"Pipe": {"small": {"gap": "none"}}}}}),
         damage({"fingerprint": {"cpu": "a CPU"}}),
+        damage({"costs": {"thread_start": 10**400}}),
+        damage({"facts": json.loads(profile().to_json())["facts"] | {"total_memory": 10**400}}),
     ],
 )
 def test_what_is_damaged_is_a_value_error(text: str) -> None:

@@ -44,6 +44,11 @@ class Advice:
         """Return the advice as an explanation: text, JSON, equivalent code."""
         return explain_advice(self._drive.record(), self.forecasts)
 
+    @property
+    def code(self) -> str:
+        """The same by hand, as `explain` tells it: a program with the standard library alone."""
+        return self.explain().code
+
     def run(self) -> Run[Any]:
         """Go on: a run that yields the sampled results first, and then the rest under the plan.
 

@@ -25,6 +25,11 @@ class Run(BaseRun[T]):
         """Return what was planned, what happened, and why; `print` it."""
         return explain_run(self.record())
 
+    @property
+    def code(self) -> str:
+        """The same by hand, as `explain` tells it: a program with the standard library alone."""
+        return self.explain().code
+
 
 class _Last(threading.local):
     """The latest run of each thread.

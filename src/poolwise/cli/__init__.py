@@ -21,13 +21,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 all well, 1 some inputs failed, 2 wrong usage, 130 interrupted, 143 terminated.
     """
-    from poolwise.cli.arguments import parse
-
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
-    except SystemExit as end:  # help was printed, or what is wrong with the arguments
-        return end.code if isinstance(end.code, int) else 2
-    return _run(arguments)
+        from poolwise.cli.arguments import parse
+
+        try:
+            arguments = parse(sys.argv[1:] if argv is None else argv)
+        except SystemExit as end:  # help was printed, or what is wrong with the arguments
+            return end.code if isinstance(end.code, int) else 2
+        return _run(arguments)
+    except KeyboardInterrupt:  # Ctrl-C before `Signals` handles it, or after
+        return 130
 
 
 def _run(arguments: Namespace) -> int:

@@ -6,12 +6,13 @@ from argparse import Namespace
 
 from poolwise.api.advising import Advice, advise
 from poolwise.cli.call import Spread
-from poolwise.cli.errors import CommandError, Stopped
+from poolwise.cli.errors import CommandError, Stopped, cut
 from poolwise.cli.inputs import open_inputs
 from poolwise.cli.output import Output, complain
 from poolwise.cli.signals import Signals
 from poolwise.cli.target import load_target
 from poolwise.errors import PoolwiseError
+from poolwise.explain import explain_advice
 from poolwise.units import plural
 
 
@@ -61,7 +62,7 @@ def _look_at_failures(advice: Advice) -> None:
     if not record.failed:
         return
     first = next((each for each in advice.run() if isinstance(each, Exception)), None)
-    what = f"the first: {type(first).__name__}: {first}"
+    what = cut(f"the first: {type(first).__name__}: {first}")
     sampled = plural(record.done + record.failed, "sampled call")
     if not record.done:
         raise CommandError(f"nothing to advise on: {sampled}, all raised; {what}", code=1)
@@ -69,7 +70,7 @@ def _look_at_failures(advice: Advice) -> None:
 
 
 def _text(advice: Advice, arguments: Namespace) -> str:
-    explanation = advice.explain()
+    explanation = explain_advice(advice.run().record(), advice.forecasts, for_command=True)
     if arguments.json:
         return explanation.to_json()
     return explanation.code if arguments.code else str(explanation)

@@ -107,6 +107,23 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"poolwise: {message}; see {self.prog} --help\n")
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Say which arguments there are not, and which option was meant instead."""
+        from poolwise.executor.naming import option_meant
+
+        # As options of the library are called, so that names of other libraries are understood.
+        known = {_plain(option): option for option in self._option_string_actions}
+        for each in unknown:
+            name = each.partition("=")[0]
+            if name.startswith("--") and (meant := option_meant(_plain(name), known.keys())):
+                hint = f"did you mean {known[meant]!r}?"
+                self.exit(2, f"poolwise: {self.prog} has no option {name!r}; {hint}\n")
+        self.error(f"unrecognized arguments: {' '.join(unknown)}")
+
+
+def _plain(option: str) -> str:
+    return option.lstrip("-").replace("-", "_")
+
 
 class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
@@ -128,7 +145,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         _parse_no_command(argv)
     parser = _PARSERS[argv[0]]()
     # Intermixed: options may stand between TARGET and the paths.
-    arguments = parser.parse_intermixed_args([*argv[1:]])
+    arguments, unknown = parser.parse_known_intermixed_args([*argv[1:]])
+    if unknown:
+        parser.refuse(unknown)
     arguments.command = argv[0]
     if argv[0] == "measure":
         _check_claim(parser, arguments)
@@ -147,12 +166,14 @@ def _parse_no_command(argv: Sequence[str]) -> NoReturn:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     if argv and not argv[0].startswith("-"):
         parser.error(f"there is no command {argv[0]}; there are {', '.join(_PARSERS)}")
-    parser.parse_args([*argv])
+    _, unknown = parser.parse_known_args([*argv])
+    if unknown:
+        parser.refuse(unknown)
     parser.print_help(sys.stderr)
     parser.exit(2)
 
 
-def _map_parser() -> argparse.ArgumentParser:
+def _map_parser() -> _Parser:
     parser = _command_parser("map", _MAP, _MAP_END)
     _add_inputs(parser)
     how = parser.add_argument_group("how to run (by default the plan is found while working)")
@@ -193,7 +214,7 @@ def _map_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _advise_parser() -> argparse.ArgumentParser:
+def _advise_parser() -> _Parser:
     parser = _command_parser("advise", _ADVISE, _ADVISE_END)
     parser.set_defaults(grace=0.0)
     _add_inputs(parser)
@@ -212,7 +233,7 @@ def _advise_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure_parser() -> argparse.ArgumentParser:
+def _measure_parser() -> _Parser:
     parser = _parser("poolwise measure", "poolwise measure [options]", _MEASURE, _MEASURE_END)
     parser.set_defaults(grace=0.0)
     parser.add_argument(
@@ -238,7 +259,7 @@ _OPERANDS = {
 }
 
 
-def _wisdom_parser() -> argparse.ArgumentParser:
+def _wisdom_parser() -> _Parser:
     usage = "poolwise wisdom show | forget [TARGET] | export FILE | import FILE"
     parser = _parser("poolwise wisdom", usage, _WISDOM, _WISDOM_END)
     parser.set_defaults(grace=0.0)
@@ -265,12 +286,12 @@ def _check_claim(parser: argparse.ArgumentParser, arguments: Any) -> None:
             parser.error(f"--{option} takes --claim ID too")
 
 
-def _command_parser(command: str, about: str, end: str) -> argparse.ArgumentParser:
+def _command_parser(command: str, about: str, end: str) -> _Parser:
     name = f"poolwise {command}"
     return _parser(name, f"{name} TARGET [PATH ...] [options]", about, end)
 
 
-def _parser(name: str, usage: str, about: str, end: str) -> argparse.ArgumentParser:
+def _parser(name: str, usage: str, about: str, end: str) -> _Parser:
     return _Parser(
         name,
         usage=usage,
@@ -341,7 +362,7 @@ def _add_guards(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--isolate", action="store_true", help="run TARGET in worker processes only")
 
 
-_PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+_PARSERS: dict[str, Callable[[], _Parser]] = {
     "map": _map_parser,
     "advise": _advise_parser,
     "measure": _measure_parser,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Characters of a text that a message quotes. In the lines of the output it is whole.
+_LONGEST = 1000
+
 
 class CommandError(Exception):
     """Ends the command with one line that says what is wrong and what to do.
@@ -16,6 +19,15 @@ class CommandError(Exception):
         self.details = details
 
 
+def cut(text: str) -> str:
+    """Return a text that somebody else made, as one of our messages quotes it: its beginning, where
+    it is so long that nothing else could be seen beside it.
+    """
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… ({len(text):,} characters)"
+
+
 class ReaderGone(Exception):
     """Nobody reads the results any more, as after ``| head``: the command ends quietly."""
 
@@ -25,6 +37,14 @@ class Stopped(BaseException):
 
     Not an `Exception`, so that neither poolwise nor the user's function takes it for a failure.
     """
+
+
+class NotBegun(Exception):
+    """The call at this index was held back: a signal had come before it began."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
 
 
 class CallFailed(Exception):

@@ -7,13 +7,15 @@ import json
 import os
 import stat
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, NoReturn
 
-from poolwise.cli.call import NOT_JSON, encode
-from poolwise.cli.errors import CommandError, Stopped
+from poolwise.cli.call import NOT_JSON, encode, text_of
+from poolwise.cli.errors import CommandError, Stopped, cut
 from poolwise.cli.signals import Signals
+from poolwise.units import plural
 
 #: An input as the output shows it, in JSON, and as the function gets it.
 Item = tuple[str, object]
@@ -28,11 +30,18 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Inputs:
     """Iterates over the inputs, once and lazily, until a signal comes.
 
-    `total` is their number, ``None`` if that is not known. `error` is what ended them early; it
-    is also raised.
+    `total` is their number, ``None`` if that is not known. `files` are those they come from, by
+    path or descriptor. `error` is what ended them early; it is also raised.
     """
 
-    def __init__(self, items: Iterable[Item], total: int | None, signals: Signals) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        total: int | None,
+        signals: Signals,
+        files: Sequence[str | int] = (),
+    ) -> None:
+        self.files = files
         self._items = items
         self._signals = signals
         self.total = total
@@ -58,8 +67,9 @@ def open_inputs(arguments: Namespace, names: Mapping[str, object], signals: Sign
     """
     items: Iterable[Item]
     total: int | None
+    files: Sequence[str | int] = ()
     if arguments.paths:
-        paths = [path for pattern in arguments.paths for path in expand(pattern)]
+        files = paths = [path for pattern in arguments.paths for path in expand(pattern)]
         items, total = ((encode(path), path) for path in paths), len(paths)
     elif arguments.expr is not None:
         values = _evaluate(arguments.expr, names)
@@ -68,6 +78,7 @@ def open_inputs(arguments: Namespace, names: Mapping[str, object], signals: Sign
         json_lines = arguments.lines is None
         name = arguments.jsonl if json_lines else arguments.lines
         file = _open(name)
+        files = [0 if name == "-" else name]
         name = "standard input" if name == "-" else name
         total = _count(file, skip_blank=json_lines)
         lines = _lines(file, name, signals)
@@ -77,7 +88,7 @@ def open_inputs(arguments: Namespace, names: Mapping[str, object], signals: Sign
     if arguments.limit is not None:
         items = islice(items, arguments.limit)
         total = None if total is None else min(total, arguments.limit)
-    return Inputs(items, total, signals)
+    return Inputs(items, total, signals, files)
 
 
 # ---- paths --------------------------------------------------------------------------------
@@ -191,8 +202,8 @@ def _evaluate(expression: str, names: Mapping[str, object]) -> Iterable[object]:
         values = eval(expression, dict(names))
     except SyntaxError as error:
         raise CommandError(f"--expr is not a Python expression: {error.msg}") from None
-    except Exception as error:
-        raise CommandError(f"--expr raised {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise CommandError(f"--expr {_what_it_did(error)}") from None
     if not hasattr(values, "__iter__") and not hasattr(values, "__getitem__"):
         kind = type(values).__name__
         raise CommandError(f"--expr gives one value of type {kind}; it takes an iterable of inputs")
@@ -213,19 +224,31 @@ def _iterate(values: Iterable[object]) -> Iterator[object]:
         for value in values:
             yield value
             count += 1
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise CommandError(f"--expr raised after {count:,} inputs: {why}") from None
+    except (Exception, SystemExit) as error:
+        what = _what_it_did(error, f" after {plural(count, 'input')}")
+        raise CommandError(f"--expr {what}") from None
+
+
+def _what_it_did(error: BaseException, when: str = "") -> str:
+    if isinstance(error, SystemExit):
+        return f"ends the program{when} (exit code {error.code}); it is to give inputs"
+    name = type(error).__name__
+    return f"raised{when}{':' if when else ''} {cut(f'{name}: {text_of(error)}')}"
 
 
 def _shown(values: Iterable[object]) -> Iterator[Item]:
-    """Add the JSON of each; of what is not JSON, the text that `repr` writes."""
+    """Add the JSON of each; of what is not JSON, the text that `repr` writes, if it does."""
     for value in values:
-        try:
-            text = encode(value)
-        except NOT_JSON:
-            text = encode(repr(value))
-        yield text, value
+        yield _as_json(value), value
+
+
+def _as_json(value: object) -> str:
+    # Whatever they raise: both may run code of the value's own class.
+    with suppress(Exception):
+        return encode(value)
+    with suppress(Exception):
+        return encode(repr(value))
+    return encode(f"<{type(value).__name__} that neither JSON nor repr can write>")
 
 
 def _only_objects(items: Iterable[Item]) -> Iterator[Item]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 
 from poolwise.api.mapping import map as poolwise_map
 from poolwise.api.runs import Run
-from poolwise.cli.call import Call, Spread
+from poolwise.cli.call import Call, Spread, begin_no_more
 from poolwise.cli.errors import CommandError, ReaderGone, Stopped
-from poolwise.cli.inputs import open_inputs
+from poolwise.cli.inputs import Inputs, open_inputs
 from poolwise.cli.output import Output, complain
 from poolwise.cli.records import Records
 from poolwise.cli.signals import Signals
-from poolwise.cli.target import load_target
+from poolwise.cli.target import Target, load_target
 from poolwise.errors import PlanRefused, PoolwiseError
+from poolwise.executor.drive import Drive
 from poolwise.explain import explain_run
 from poolwise.units import plural
 
@@ -30,12 +33,12 @@ def run(arguments: Namespace, signals: Signals, stdout: int) -> int:
     """
     target = load_target(arguments.target, spread=arguments.spread)
     inputs = open_inputs(arguments, vars(target.module), signals)
+    _refuse_to_overwrite(arguments.output, inputs, target)
     records = Records(inputs, ordered=not arguments.unordered)
     function = Spread(target.function) if arguments.spread else target.function
     progress = _shows_progress(arguments, stdout)
     results = _start(arguments, Call(function), records, total=inputs.total, progress=progress)
-    _refuse_to_overwrite(arguments)
-    signals.drain_from_here()
+    signals.drain_from_here(partial(_begin_no_more, results))
     try:
         with results, Output(arguments.output, stdout, signals) as output:
             try:
@@ -84,6 +87,14 @@ def _start(
         raise CommandError(str(error)) from None
 
 
+def _begin_no_more(results: Run[object]) -> None:
+    """Have calls that have not begun never do so, where they run in this process."""
+    begin_no_more()
+    drive = results._drive
+    if isinstance(drive, Drive) and drive.plan.mechanism != "process":
+        drive.teach_nothing()  # calls that are held back take no time
+
+
 def _shows_progress(arguments: Namespace, stdout: int) -> bool:
     if arguments.quiet:
         return False
@@ -93,16 +104,35 @@ def _shows_progress(arguments: Namespace, stdout: int) -> bool:
     return arguments.output is not None or not os.isatty(stdout)
 
 
-def _refuse_to_overwrite(arguments: Namespace) -> None:
-    source, output = arguments.lines or arguments.jsonl, arguments.output
-    if (
-        source
-        and output
-        and os.path.exists(source)
-        and os.path.exists(output)
-        and os.path.samefile(source, output)
-    ):
-        raise CommandError(f"-o {output} would overwrite the inputs; give another file")
+def _refuse_to_overwrite(output: str | None, inputs: Inputs, target: Target) -> None:
+    """Refuse an output that is a file of the inputs, or TARGET's, by whatever name.
+
+    Also what standard input is redirected from, whoever reads that: it may be the function.
+
+    Raises:
+        CommandError: it is one of these; nothing of it has been lost yet.
+    """
+    there = None if output is None else _status(output)
+    if there is None or stat.S_ISCHR(there.st_mode):  # a terminal and /dev/null lose nothing
+        return
+    for file in (*inputs.files, 0):
+        if _is_same(file, there):
+            raise CommandError(f"-o {output} would overwrite the inputs; give another file")
+    source = getattr(target.module, "__file__", None)
+    if source is not None and _is_same(source, there):
+        raise CommandError(f"-o {output} would overwrite the file of TARGET; give another file")
+
+
+def _is_same(file: str | int, there: os.stat_result) -> bool:
+    status = _status(file)
+    return status is not None and os.path.samestat(status, there)
+
+
+def _status(file: str | int) -> os.stat_result | None:
+    try:
+        return os.stat(file)
+    except (OSError, ValueError):  # there is none, or none can have such a name
+        return None
 
 
 def _write_lines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import select
@@ -30,13 +31,16 @@ def own_stdout() -> Iterator[int]:
     """Keep standard output for results, as the descriptor that is the value.
 
     What user code prints, here and in workers, goes to standard error meanwhile; between result
-    lines it would make the output unreadable.
+    lines it would make the output unreadable. Where standard error is closed, it goes nowhere.
     """
     try:
-        descriptor = os.dup(1)
+        # Not `os.dup`: it would give 0 or 2 where these are closed, and what is meant for standard
+        # error would stand between the lines.
+        descriptor = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
     except OSError as error:
         raise CommandError(f"standard output is not open ({error.strerror})") from None
     try:
+        _keep_stderr_taken()
         _lead_stdout_to(2)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)
@@ -49,11 +53,22 @@ def own_stdout() -> Iterator[int]:
 def _lead_stdout_to(descriptor: int) -> None:
     with suppress(OSError, ValueError):  # nobody hears, or it was closed
         sys.stdout.flush()
+    os.dup2(descriptor, 1)
+
+
+def _keep_stderr_taken() -> None:
+    """Have descriptor 2 lead nowhere if it is closed: no file that is opened later may become it,
+    for the system, C code and workers write there.
+    """
     try:
-        os.dup2(descriptor, 1)
-    except OSError:  # standard error is closed
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
+        os.fstat(2)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere == 2:
+            os.set_inheritable(2, True)
+        else:
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
 
 
 class Output:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from poolwise.cli.call import encode
-from poolwise.cli.errors import CallFailed
+from poolwise.cli.errors import CallFailed, NotBegun, cut
 from poolwise.cli.inputs import Item
 from poolwise.errors import WorkerCrashed
 
@@ -34,11 +34,16 @@ class Records:
             yield index, value
 
     def line(self, outcome: object) -> str:
-        """Return the line for what a call returned or raised; ``""`` if its place is unknown."""
+        """Return the line for what a call returned or raised; ``""`` if its place is unknown, or it
+        never began.
+        """
         if isinstance(outcome, tuple):
             index, result = outcome
             return self._start_line(index) + f'"result": {result}}}\n'
         assert isinstance(outcome, Exception)
+        if isinstance(outcome, NotBegun):
+            del self._open[outcome.index]
+            return ""
         place = self._place_of(outcome)
         if place is None:
             self._unplaced.append(outcome)
@@ -64,7 +69,7 @@ class Records:
         else:
             kind, message = type(error).__name__, str(error)
         self.failed += 1
-        self.first_failure = self.first_failure or f"input {index}, {kind}: {message}"
+        self.first_failure = self.first_failure or cut(f"input {index}, {kind}: {message}")
         content = f'{{"type": {encode(kind)}, "message": {encode(message)}}}'
         return self._start_line(index) + f'"error": {content}}}\n'
 

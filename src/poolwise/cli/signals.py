@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
@@ -21,9 +21,10 @@ class Signals:
     """Handles both signals while it is open, also as process 1, which has no default handlers.
 
     Before `drain_from_here`, a signal raises `Stopped` at once. After it, the first signal only
-    notes itself in `received`: no more input is drawn, and what runs may end. When the grace is
-    over, or at a second signal, `Stopped` is raised. One that comes still later ends the process as
-    it is, also after this has been closed. Belongs to the main thread.
+    notes itself in `received` and calls what that was given: no more input is drawn, no more calls
+    begin, and what runs may end. When the grace is over, or at a second signal, `Stopped` is
+    raised. One that comes still later ends the process as it is, also after this has been closed.
+    Belongs to the main thread.
     """
 
     def __init__(self, grace: Seconds) -> None:
@@ -31,6 +32,7 @@ class Signals:
         self.reading = False  # set around a read that may block: the first signal ends it
         self._grace = grace
         self._draining = False
+        self._begin_no_more: Callable[[], None] | None = None
         self._writing = False
         self._raised = False
         self._owed = False  # raised as soon as what must be whole is
@@ -60,8 +62,11 @@ class Signals:
             # Whoever has asked once and asks again, while the interpreter ends, means it.
             signal.signal(number, handler if self.received is None else self._end_now)
 
-    def drain_from_here(self) -> None:
-        """Let what runs end when a signal comes, for as long as the grace is."""
+    def drain_from_here(self, begin_no_more: Callable[[], None]) -> None:
+        """Let what runs end when a signal comes, for as long as the grace is; have nothing more
+        begin. That is called inside the handler, wherever the main thread is.
+        """
+        self._begin_no_more = begin_no_more
         self._draining = True
 
     @contextmanager
@@ -83,6 +88,8 @@ class Signals:
         if not (first and self._draining):
             self._stop()
             return
+        if self._begin_no_more is not None:
+            self._begin_no_more()
         self._alarm_in(max(self._grace, 1e-3))
         if self.reading:
             raise Stopped

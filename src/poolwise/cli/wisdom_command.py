@@ -78,12 +78,13 @@ def _export(file: str, stdout: int, signals: Signals) -> None:
 
 
 def _import(file: str) -> None:
+    name = "standard input" if file == "-" else file
     try:
         entries = imported(_read(file))
     except OSError as error:
-        raise CommandError(f"{file} cannot be read ({error.strerror})") from None
+        raise CommandError(f"{name} cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise CommandError(f"{file} cannot be imported: {error}") from None
+        raise CommandError(f"{name} cannot be imported: {error}") from None
     if len(entries) > database.MOST:
         complain(f"only the latest {database.MOST:,} plans are kept")
     added = database.merge(entries) if entries else 0

@@ -97,6 +97,7 @@ class Drive(Iterator[Iterator[object]]):
         self._process = os.getpid()
         self._memory = Memory(task, machine.facts) if run_options.wisdom else None
         self._recalls = True
+        self._teaches = True
         self._conductor: Iterator[None] | None = None
         self._told: Plan | None = None  # the plan that was last logged
         # Both the owner's, and of signal handlers that interrupt it; others are refused before.
@@ -250,6 +251,12 @@ class Drive(Iterator[Iterator[object]]):
             self._progress.start(self._total)
         return self._conductor
 
+    def teach_nothing(self) -> None:
+        """Have no later run learn from this one: its calls are no longer what they were. A signal
+        handler may call it.
+        """
+        self._teaches = False
+
     def _advance(self) -> None:
         next(self._start())
         plan = self.plan
@@ -301,6 +308,8 @@ class Drive(Iterator[Iterator[object]]):
     def _remember(self, record: RunRecord) -> None:
         """Keep what the run has taught; the last thing done, so that nothing waits for it."""
         if self._memory is None or self.auto is None or self.auto.refused or sys.is_finalizing():
+            return
+        if not self._teaches:
             return
         auto = self.auto
         dear = auto.unsendable or auto.in_vain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -56,12 +56,18 @@ def known_options(shown: str) -> Callable[[F], F]:
     return decorated
 
 
+def option_meant(name: str, known: Collection[str]) -> str | None:
+    """Return the option of those `known` that was most likely meant, if one is like it."""
+    meant = _ELSEWHERE.get(name)
+    if meant in known:
+        return meant
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, known, 1)), None)
+
+
 def _unknown(shown: str, unknown: set[str], known: frozenset[str]) -> TypeError:
     name = min(unknown)
-    meant = _ELSEWHERE.get(name)
-    if meant not in known:
-        from difflib import get_close_matches
-
-        meant = next(iter(get_close_matches(name, known, 1)), None)
+    meant = option_meant(name, known)
     hint = "docs/options.md lists all" if meant is None else f"did you mean {meant!r}?"
     return TypeError(f"{shown} has no option {name!r}; {hint}")

@@ -44,9 +44,15 @@ _NOTHING: Seconds = 20e-6
 
 
 def advice_text(
-    record: RunRecord, forecasts: Sequence[Forecast], changes: Sequence[Change], code: str
+    record: RunRecord,
+    forecasts: Sequence[Forecast],
+    changes: Sequence[Change],
+    code: str,
+    *,
+    for_command: bool = False,
 ) -> str:
     """Return the whole text, the code at its end."""
+    alone = "--code" if for_command else ".code"
     parts = [
         paragraph("USE", use_lines(record, forecasts), indent=_INDENT),
         paragraph("WHY", why_lines(record, forecasts), indent=_INDENT),
@@ -57,7 +63,7 @@ def advice_text(
             *paragraph("changes", change_lines(forecasts, changes), indent=_INDENT),
             *paragraph("pin", pin_lines(forecasts), indent=_INDENT),
         ],
-        [f"by hand  (standard library, {_how_it_runs(code)}; .code alone)", "", code.rstrip()],
+        [f"by hand  (standard library, {_how_it_runs(code)}; {alone} alone)", "", code.rstrip()],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 

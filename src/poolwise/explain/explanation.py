@@ -54,11 +54,13 @@ def explain_run(record: RunRecord, *, for_command: bool = False) -> Explanation:
     return Explanation(text, code, run_document(record, code))
 
 
-def explain_advice(record: RunRecord, forecasts: tuple[Forecast, ...]) -> Explanation:
+def explain_advice(
+    record: RunRecord, forecasts: tuple[Forecast, ...], *, for_command: bool = False
+) -> Explanation:
     """Explain advice: the plan to take, what every candidate would cost or why it is refused.
 
     `forecasts` has the chosen one first; they are for all inputs of `record`, or for 1,000 if
-    their number is not known.
+    their number is not known. `for_command` is as in `explain_run`.
     """
     from poolwise.explain.advice_text import advice_text
     from poolwise.explain.as_json import advice_document
@@ -66,7 +68,7 @@ def explain_advice(record: RunRecord, forecasts: tuple[Forecast, ...]) -> Explan
 
     changes = find_changes(record, forecasts)
     code = _code(record, forecasts[0].plan if forecasts else record.plan)
-    text = advice_text(record, forecasts, changes, code)
+    text = advice_text(record, forecasts, changes, code, for_command=for_command)
     return Explanation(text, code, advice_document(record, forecasts, changes, code))
 
 

@@ -9,6 +9,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 #: Significant digits: more than any clock here has.
 _DIGITS = 6
+
+#: Nothing that is counted or measured is larger, and with larger ones arithmetic fails.
+_LARGEST = 2**63
 
 
 def to_plain(value: object) -> Any:
@@ -96,6 +100,8 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
             raise ValueError(f"{where}: {error}") from None
     if kind is float:
         return _number(plain, where)
+    if kind is int:
+        return _whole(plain, where)
     return _checked(kind, plain, where)
 
 
@@ -121,9 +127,20 @@ def _key(kind: type, name: str, where: str) -> Any:
 
 
 def _number(plain: Any, where: str) -> float:
-    if isinstance(plain, bool) or not isinstance(plain, int | float) or not math.isfinite(plain):
-        raise ValueError(f"{where}: {plain!r} is no number")
-    return float(plain)
+    number = math.nan
+    if isinstance(plain, int | float) and not isinstance(plain, bool):
+        with suppress(OverflowError):  # JSON has whole numbers of any size
+            number = float(plain)
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: {plain!r:.80} is no number")
+    return number
+
+
+def _whole(plain: Any, where: str) -> int:
+    number = _checked(int, plain, where)
+    if abs(number) > _LARGEST:
+        raise ValueError(f"{where}: {plain!r:.80} is too large a number")
+    return number
 
 
 def _checked(kind: type[T], plain: Any, where: str) -> T:

@@ -227,12 +227,18 @@ def _row(entry: Entry) -> _Row:
 
 
 def _is_there() -> bool:
-    """Whether there is a file with something in it: it begins empty."""
+    """Whether there is a file with something in it: it begins empty.
+
+    Raises:
+        Unavailable: nobody can tell, or there can be none: its folder is a file.
+    """
     file = path()
     try:
         return file is not None and os.path.getsize(file) > 0
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        raise _unavailable(str(error)) from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 
 from sibling import doubled
@@ -20,6 +21,35 @@ class Shop:
 
 def double(value):
     return doubled(value)
+
+
+class Mute:
+    def __repr__(self):
+        raise RuntimeError("not even my name")
+
+
+class Odd(dict):
+    def items(self):
+        raise LookupError("no items")
+
+    __repr__ = Mute.__repr__
+
+
+def no_value(value):
+    return None
+
+
+def stopped_at(value):
+    number, last = value
+    if number == last:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+    while signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:  # set when the signal is handled
+        time.sleep(0.001)
+    return number
+
+
+def long_winded(value):
+    raise ValueError("x" * 10_000_000)
 
 
 def same(value):
