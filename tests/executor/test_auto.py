@@ -603,8 +603,8 @@ def test_short_maps_again_and_again_are_worth_workers(monkeypatch: pytest.Monkey
 def test_as_many_inputs_are_expected_as_came_before() -> None:
     assert Situation(left=7, ended=1, earlier=600).expected == 7
     assert Situation(ended=1, earlier=600).expected == 599
-    assert Situation(ended=500, earlier=600).expected == 1_000
-    assert Situation(ended=500).expected == 1_000
+    assert Situation(ended=500, earlier=600).expected == 2_000
+    assert Situation(ended=500).expected == 2_000
 
 
 def test_a_first_call_that_imports_is_known_again() -> None:

@@ -50,9 +50,10 @@ _AGREES = (0.75, 1.33)
 CLEARLY_BETTER = 0.85
 
 #: Where the end of the inputs is not in sight, so many times as many are expected as have been. Who
-#: has been there for a while stays for as long again, as a rule; and to start workers in vain costs
-#: some milliseconds, to start them late up to half of what has been computed until then.
-_YET_TO_COME = 2.0
+#: has been there for a while stays for as long again, as a rule, and now and then for far longer
+#: (Pareto): to start workers in vain costs some milliseconds, to start them late half of what is
+#: computed until then.
+_YET_TO_COME = 4.0
 
 #: Machines differ by so much, in how long they take to start a process.
 _SLOWER = 3.0
@@ -99,7 +100,7 @@ class Situation:
     @property
     def expected(self) -> float:
         """Calls to plan for: where the end is not in sight, as many as in an earlier run, and at
-        least twice as many as have been.
+        least four times as many as have been.
         """
         if self.left is not None:
             return float(self.left)
