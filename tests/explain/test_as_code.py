@@ -366,7 +366,6 @@ STUBBED = {
     "a variable without a value": (_never_set(), "value, which has no value yet"),
     "a changed global": (_changes_a_global(), "it changes the global WORDS"),
     "no source": (_without_source["built"], "no source of built"),
-    "two lambdas in a line": ((lambda x: x, lambda x: [x])[0], "cannot be told from others"),
     "a partial of an object": (functools.partial(operator.eq, object()), "object of type object"),
 }
 

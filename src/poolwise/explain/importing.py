@@ -7,24 +7,34 @@ import keyword
 import sys
 import sysconfig
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 
 from _poolwise_worker import script
+
+#: What a program by hand imports under its own name.
+USUAL = {
+    "sys": sys,
+    "ThreadPoolExecutor": ThreadPoolExecutor,
+    "ProcessPoolExecutor": ProcessPoolExecutor,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Lines that go before, and the expression that then is the function.
 
-    `names` are those that the lines bind. `future` are lines that must come first of all.
+    `names` are those that the lines bind. `future` are lines that must come first of all. `usual`
+    are those of the names that mean what `USUAL` says.
     """
 
     call: str
     lines: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     future: tuple[str, ...] = ()
+    usual: frozenset[str] = frozenset()
 
 
 class CannotWrite(Exception):
@@ -70,6 +80,26 @@ def by_import(thing: object, alias: str | None = None) -> Reference | None:
         lines.append(f"{alias} = {bound}{dot}{rest}")
     call = bound + dot + rest if alias is None else alias
     return Reference(call, tuple(lines), frozenset({bound, call.partition(".")[0]}))
+
+
+def import_module(name: str, module: ModuleType) -> tuple[str, ...]:
+    """Return the lines that import a module under a name.
+
+    Raises:
+        CannotWrite: it cannot be imported by its own.
+
+    """
+    own = module.__name__
+    if sys.modules.get(own) is not module or script.is_named(own):
+        raise CannotWrite(f"it uses the module {own}, which cannot be imported")
+    if not all(map(is_name, own.split("."))):
+        raise CannotWrite(f"it uses the module {own}, whose name is none")
+    file = getattr(module, "__file__", None)
+    package = hasattr(module, "__path__")
+    home = _Home(own, vars(module), Path(file) if isinstance(file, str) else None, package)
+    folder, found = _place(home)
+    lines = [] if folder is None else [f"sys.path.insert(0, {_quoted(str(folder))})"]
+    return *lines, f"import {name}" if found == name else f"import {found} as {name}"
 
 
 def _named(alias: str, path: str) -> Reference:

@@ -8,7 +8,8 @@ from typing import Any
 
 from _poolwise_worker.seeded import Seeded
 from poolwise.explain.importing import CannotWrite, Reference, by_import, is_name
-from poolwise.explain.source import literal, written_out
+from poolwise.explain.literals import literal
+from poolwise.explain.source import written_out
 
 
 def reference(function: Callable[..., object]) -> Reference:
