@@ -384,6 +384,16 @@ def test_what_can_be_neither_imported_nor_written_out_is_a_stub_that_says_why(
         _lines(program, tmp_path, "a")
 
 
+def test_a_seed_is_not_written_out_and_the_stub_says_what_to_do(tmp_path: Path) -> None:
+    program = poolwise.map(read, WORDS, plan="process:2", seed=7).explain().code
+    assert "cannot be imported" not in program
+    assert "# seed=7 is not written out" in program
+    assert "# Have read take them from a random.Random of its own" in program
+    assert _lines(program, tmp_path) == []
+    with pytest.raises(AssertionError, match="NotImplementedError: seed random numbers in read"):
+        _lines(program, tmp_path, "a")
+
+
 # ---- in explanations -----------------------------------------------------------------------------
 
 
