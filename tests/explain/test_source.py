@@ -19,7 +19,7 @@ if __name__ == "__main__":
     import json as _json
     from poolwise.explain.as_code import as_code as _as_code
     from poolwise.plan import Plan as _Plan
-    _program = _as_code(_Plan.parse("thread:2"), f)
+    _program = _as_code(_Plan.parse("process:2x2"), f)
     print(_json.dumps([[repr(f(x)) for x in range(4)], _program]))
 """
 
@@ -158,23 +158,37 @@ SAME = {
     "one list of two names": "a = [1]\nb = a\ndef f(x):\n    b.append(x)\n    del b[1:]\n"
     "    return a is b, len(a)",
     "the file of the script": "def f(x): return __file__",
-    "its name": "def f(x): return __name__",
+    "its name": "def f(x): return __name__, f'{__name__}', abs.__name__",
+    "its name in a class": "class A:\n    def go(self): return __name__, __file__[-1]\n"
+    "def f(x): return A().go()",
     "attributes of the function": "def f(x):\n    return f.times * x\nf.times = 3",
     "a generator": "def g(n):\n    yield from range(n)\ndef f(x): return list(g(x))",
     "a class in a function": "def f(x):\n    class A:\n        n = x\n    return A.n",
+    "two functions of one name": "def make(n):\n    def h(x): return x * n\n    return h\n"
+    "h1, h2 = make(1), make(2)\ndef f(x): return h1(x) + h2(x)",
+    "a global and a variable around it": ""
+    "rate = 2\ndef helper(x): return x * rate\ndef make(rate):\n"
+    "    def f(x): return f'{rate}', [rate for _ in range(helper(x))]\n"
+    "    return f\nf = make(10)",
+    "one decorator for two helpers": "def twice(func):\n    def inner(x): return func(x) * 2\n"
+    "    return inner\n@twice\ndef g(x): return x + 1\n@twice\n@twice\n"
+    "def h(x): return x + 2\ndef f(x): return g(x) + h(x)",
+    "a context manager": "from contextlib import contextmanager\n@contextmanager\ndef opened(x):\n"
+    "    yield x + 1\ndef f(x):\n    with opened(x) as y: return y",
+    "a method of an object of a module": ""
+    "from random import randint as draw\ndef f(x): return draw(x, x)",
+    "variables that the program has and the script has not": ""
+    "def f(x):\n    try: return bool(run) or bool(sys)\n"
+    "    except NameError: return 'none'",
+    "a module beside the script": "import pathlib, sys\n"
+    "pathlib.Path(__file__).with_name('beside.py').write_text('K = 2')\n"
+    "import beside\ndef f(x): return beside.K * x",
+    "a module beside the script, imported in the call": "import pathlib, sys\n"
+    "pathlib.Path(__file__).with_name('beside.py').write_text('K = 2')\n"
+    "def f(x):\n    import beside\n    return beside.K * x",
 }
 
 STUBBED = {
-    "two functions of one name": (
-        "def make(n):\n    def h(x): return x * n\n    return h\nh1 = make(1)\nh2 = make(2)\n"
-        "def f(x): return h1(x) + h2(x)",
-        "n stands for two different things",
-    ),
-    "a global and a variable around it": (
-        "rate = 2\ndef helper(x): return x * rate\ndef make(rate):\n"
-        "    def f(x): return helper(x) + rate\n    return f\nf = make(10)",
-        "rate stands for two different things",
-    ),
     "a default that is no constant": (
         "class A:\n    def go(self, x): return x\ndef f(x, a=A()): return a.go(x)",
         "an object of type A: a",
@@ -251,6 +265,62 @@ STUBBED = {
         "text = pathlib.Path(__file__).read_text()\n"
         "pathlib.Path(__file__).write_text(text.replace('return x', 'return 2', 1))",
         "has changed",
+    ),
+    "one list in two": (
+        "a = [1]\nb = [a]\ndef f(x):\n    a.append(x)\n    return len(b[0])",
+        "stands in several places",
+    ),
+    "any variable": (
+        "K = 3\ndef f(x): return globals().get('K', 0) + x",
+        "any variable by globals()",
+    ),
+    "the script as a module": (
+        "import sys\nK = 3\ndef f(x): return getattr(sys.modules['__main__'], 'K', 0)",
+        "mentions the name of the script",
+    ),
+    "an import of the script": (
+        "K = 3\ndef f(x):\n    import __main__\n    return getattr(__main__, 'K', 0)",
+        "imports the script",
+    ),
+    "a docstring that was replaced": (
+        "def f(x):\n    '''hi'''\n    return f.__doc__\nf.__doc__ = 'new'",
+        "__doc__ of something",
+    ),
+    "a name that it has not in the program": (
+        "def make():\n    def g(x): return g.__qualname__\n    return g\nf = make()",
+        "__qualname__ of something",
+    ),
+    "a function of a module that was replaced": (
+        "import math\nmath.sqrt = lambda x: x\ndef f(x): return math.sqrt(x)",
+        "the script has replaced math.sqrt",
+    ),
+    "annotations that were changed": (
+        "class A:\n    x: int\nA.__annotations__['y'] = str\n"
+        "def f(x): return list(A.__annotations__)",
+        "not as its source",
+    ),
+    "a hash that was replaced": (
+        "class A: pass\nA.__hash__ = lambda self: 5\ndef f(x): return hash(A())",
+        "A.__hash__ is not as",
+    ),
+    "match arguments that were replaced": (
+        "class A:\n    __match_args__ = ('x',)\n"
+        "A.__match_args__ = (x for x in 'y')\ndef f(x): return A()",
+        "an object of type generator",
+    ),
+    "bases that were replaced": (
+        "class A: n = 1\nclass B: n = 2\nclass C(A): pass\nC.__bases__ = (B,)\n"
+        "def f(x): return C.n",
+        "the bases of C",
+    ),
+    "the code of a method that was replaced": (
+        "class A:\n    def g(self): return 1\n    def h(self): return 2\n"
+        "A.g.__code__ = A.h.__code__\ndef f(x): return A().g()",
+        "A.g is not as",
+    ),
+    "a class that was defined again": (
+        "class A: n = 1\nB = A\nclass A: n = 2\ndef f(x): return B.n, A.n",
+        "defines the class A 2 times",
     ),
 }
 

@@ -36,9 +36,9 @@ _GIVEN = {
     *("__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__annotations__"),
     *("__firstlineno__", "__static_attributes__", "__annotate__", "__annotate_func__"),
     *("__annotations_cache__", "__abstractmethods__", "_abc_impl", "__parameters__"),
-    *("__orig_bases__", "__match_args__", "__dataclass_fields__", "__dataclass_params__"),
-    *("__hash__", "__protocol_attrs__", "_is_protocol", "_is_runtime_protocol"),
-    *("__non_callable_proto_members__", "__type_params__", "__slots__"),
+    *("__orig_bases__", "__dataclass_fields__", "__dataclass_params__"),
+    *("__protocol_attrs__", "_is_protocol", "_is_runtime_protocol"),
+    *("__non_callable_proto_members__", "__type_params__", "__slots__", "__classdictcell__"),
 }
 
 _STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -58,6 +58,7 @@ def edits_of_class(cls: type, found: Found, scope: Scope) -> list[Edit]:
     for statement in node.body:
         pairs += wanted.of(statement)
     wanted.nothing_more()
+    wanted.check_annotations(node)
     return edits_for(pairs, scope)
 
 
@@ -123,6 +124,23 @@ class _Attributes:
             case _:
                 raise CannotWrite(f"the body of the class {self._cls.__qualname__} runs code")
 
+    def check_annotations(self, node: ast.ClassDef) -> None:
+        """Check that none was added or taken away.
+
+        Raises:
+            CannotWrite: one was.
+
+        """
+        named = [
+            self._mangled(each.target.id)
+            for each in node.body
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        ]
+        for part in ("__annotations__", "__annotations_cache__"):
+            given = vars(self._cls).get(part)
+            if given and list(given) != list(dict.fromkeys(named)):
+                self._changed(part)
+
     def nothing_more(self) -> None:
         """Check that nothing is left that no statement accounts for.
 
@@ -133,7 +151,9 @@ class _Attributes:
         slots = vars(self._cls).get("__slots__", ())
         slot_names = {*map(self._mangled, [slots] if isinstance(slots, str) else slots)}
         for name, value in self._left.items():
-            if isinstance(value, GetSetDescriptorType):
+            if isinstance(value, GetSetDescriptorType) or (name == "__hash__" and value is None):
+                continue
+            if name == "__match_args__" and (self._fields or issubclass(self._cls, tuple)):
                 continue
             if isinstance(value, MemberDescriptorType) and name in slot_names:
                 continue

@@ -6,11 +6,12 @@ import __future__
 import ast
 import dis
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType
 
+from _poolwise_worker import script
 from poolwise.explain.importing import CannotWrite
 from poolwise.explain.literals import alike
 
@@ -132,6 +133,29 @@ def _edited(
     return made
 
 
+def names_in_place(node: Definition | ast.Lambda, renamed: Mapping[str, str]) -> list[Edit]:
+    """Return what gives the variables that `node` reads other names; not those that it binds."""
+    named = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+    return [(each, renamed[each.id]) for each in named if each.id in renamed]
+
+
+def check_mentions(code: CodeType) -> None:
+    """Check that `code` does not look the script up by its name, as in `sys.modules`.
+
+    Raises:
+        CannotWrite: it has that name.
+
+    """
+    if any(script.is_named(each) for inner in codes_in(code) for each in inner.co_consts):
+        raise CannotWrite("it mentions the name of the script")
+
+
+def modules_imported(code: CodeType) -> list[str]:
+    """Return the modules that calls of what is in `code` import."""
+    steps = (step for each in codes_in(code) for step in dis.get_instructions(each))
+    return [str(step.argval) for step in steps if step.opname == "IMPORT_NAME" and step.argval]
+
+
 def codes_in(code: CodeType) -> Iterator[CodeType]:
     """Yield `code` and all that it has inside."""
     yield code
@@ -165,6 +189,8 @@ def names_read(code: CodeType) -> tuple[set[str], set[str]]:
         for step in dis.get_instructions(each):
             if into is at_once and str(step.argval).startswith("__"):  # what Python does with it
                 continue
+            if step.opname == "IMPORT_NAME" and script.is_named(step.argval):
+                raise CannotWrite("it imports the script")
             if step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 raise CannotWrite(f"it changes the global {step.argval}")
             if step.opname == "STORE_NAME":

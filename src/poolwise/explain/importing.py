@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import keyword
 import sys
 import sysconfig
@@ -100,6 +101,33 @@ def import_module(name: str, module: ModuleType) -> tuple[str, ...]:
     folder, found = _place(home)
     lines = [] if folder is None else [f"sys.path.insert(0, {_quoted(str(folder))})"]
     return *lines, f"import {name}" if found == name else f"import {found} as {name}"
+
+
+def way_to(module: str) -> tuple[str, ...]:
+    """Return the line that has a module found that a function imports, if there has to be one."""
+    top = module.partition(".")[0]
+    try:
+        spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return ()
+    if spec is None or not spec.has_location or spec.origin is None:
+        return ()
+    package = spec.submodule_search_locations is not None
+    folder, _ = _place(_Home(top, {}, Path(spec.origin), package))
+    return () if folder is None else (f"sys.path.insert(0, {_quoted(str(folder))})",)
+
+
+def by_its_owner(thing: object, alias: str) -> tuple[str, ...] | None:
+    """Return how to import a method of an object that a module has, as `random.randint` is."""
+    owner, name = getattr(thing, "__self__", None), getattr(thing, "__name__", None)
+    home = getattr(type(owner), "__module__", None)
+    if isinstance(owner, type | ModuleType) or not isinstance(name, str) or not is_name(name):
+        return None
+    if not isinstance(home, str) or script.is_named(home) or home == "builtins":
+        return None
+    if vars(sys.modules.get(home, sys)).get(name) is not thing:
+        return None
+    return (f"from {home} import {name}" + (f" as {alias}" if alias != name else ""),)
 
 
 def _named(alias: str, path: str) -> Reference:

@@ -11,16 +11,22 @@ import __future__
 import ast
 import builtins
 import functools
+import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType, ModuleType
 
+from _poolwise_worker import script
 from poolwise.explain.classes import edits_of_class, unchanged
 from poolwise.explain.definitions import (
+    check_mentions,
     class_definition,
     codes_in,
     definition_of,
+    modules_imported,
+    names_in_place,
     names_read,
     rewritten,
 )
@@ -29,18 +35,24 @@ from poolwise.explain.importing import (
     CannotWrite,
     Reference,
     by_import,
+    by_its_owner,
     import_module,
     is_name,
+    way_to,
 )
 from poolwise.explain.literals import literal
 from poolwise.explain.scope import Scope, defaults_of, edits_for, meaning, scope_of
+
+#: Builtins that reach variables that nothing in the source names.
+_BY_NAME = ("globals", "eval", "exec")
 
 _FUTURE = "from __future__ import annotations"
 
 _Cached = type(functools.cache(len))
 
-#: Variables of a module that every program has, with what they are there.
-_OF_MODULES = {"__name__": "__main__"}
+#: Variables that a program has, too, but with other values: the script's are written in place. In
+#: a process that is not forked the name is another, and multiprocessing goes by the file.
+_OF_MODULES = ("__name__", "__file__")
 
 
 def written_out(function: Callable[..., object]) -> Reference:
@@ -104,6 +116,10 @@ class _Pieces:
         self.imports: list[str] = []
         self.values: dict[str, object] = {}
         self.delayed = False
+        self._unbound: set[str] = set()
+        self._inside: dict[int, object] = {}
+        self._asked: set[str] = set()
+        self._other: set[str] = set()
         self._pieces: dict[str, _Piece] = {}
         self._names: dict[int, str] = {}
 
@@ -123,6 +139,8 @@ class _Pieces:
         self.values[name] = value
         if isinstance(value, ModuleType):
             self._import(import_module(name, value))
+        elif (lines := by_its_owner(value, name)) is not None:
+            self._import(lines)
         elif (imported := by_import(value, alias=name)) is not None:
             for bound in imported.names - {name}:
                 if self.values.setdefault(bound, imported) is not imported:
@@ -133,13 +151,15 @@ class _Pieces:
             self._pieces[name].first.add(self._names[id(value)])
         else:
             if isinstance(value, FunctionType | type | list | dict | set | bytearray | _Cached):
+                if id(value) in self._inside:
+                    raise CannotWrite(f"it uses an object that stands in several places: {name}")
                 self._names[id(value)] = name  # `self.values` keeps it, and so its id
             self._write(name, value)
 
     def bound(self) -> set[str]:
-        """Return all names that the program binds."""
+        """Return all names that mean something in the program, if only that they have no value."""
         owns = {piece.own for piece in self._pieces.values() if piece.own is not None}
-        return {*self.values, *owns}
+        return {*self.values, *owns, *self._unbound}
 
     def in_order(self) -> Iterator[_Piece]:
         """Yield the parts so that each comes after those that it needs when it runs.
@@ -150,6 +170,8 @@ class _Pieces:
             CannotWrite: there is no such order, or a name would have another value in the end.
 
         """
+        for name in sorted(self._asked & self._other):
+            raise CannotWrite(f"it reads the {name} of something, which would be another")
         for name, piece in self._pieces.items():
             own = piece.own
             if own is not None and own != name and own in self.values:
@@ -199,8 +221,19 @@ class _Pieces:
         else:
             try:
                 self._pieces[name] = _Piece([f"{name} = {literal(value)}"])
+                self._keep_apart(name, value)
             except CannotWrite as error:
                 raise CannotWrite(f"{error}: {name}") from None
+
+    def _keep_apart(self, name: str, value: object) -> None:
+        """Check that no list, set or dict in `value` is also elsewhere: it would become two."""
+        each = [*value, *value.values()] if isinstance(value, dict) else value
+        for part in each if isinstance(each, list | tuple) else ():
+            if isinstance(part, list | set | dict | bytearray):
+                if id(part) in self._inside or id(part) in self._names:
+                    raise CannotWrite("it uses an object that stands in several places")
+                self._inside[id(part)] = part
+            self._keep_apart(name, part)
 
     def _write_cached(self, name: str, value: object) -> None:
         inner = getattr(value, "__wrapped__", None)
@@ -224,17 +257,21 @@ class _Pieces:
         )
 
     def _write_function(self, name: str, value: FunctionType, above: list[str]) -> None:
-        found, scope = definition_of(value), scope_of(value)
+        found, scope = definition_of(value), dict(scope_of(value))
         node = found.node
         assert not isinstance(node, ast.ClassDef)
         edits = edits_for(defaults_of(value, node.args), scope)
+        renamed = self._renamed(value, scope)
+        check_mentions(value.__code__)
+        scope |= {new: scope[name] for name, new in renamed.items()}
+        edits += names_in_place(node, {**renamed, **_of_modules(scope)})
         text = rewritten(found, edits, undecorated=True)
         own = name
         if isinstance(node, ast.Lambda):
             text = _as_def(name, text)
         else:
             own = node.name
-        wraps = self._wraps(value)
+        wraps = self._wraps(value, renamed)
         attributes = {key: each for key, each in vars(value).items() if key != "__wrapped__"}
         if attributes and above:
             raise CannotWrite(f"it uses a cached function with attributes: {name}")
@@ -242,12 +279,37 @@ class _Pieces:
         flag = value.__code__.co_flags & __future__.annotations.compiler_flag
         self.delayed = self.delayed or bool(flag)
         code = _compiled(_unannotated(text) if flag or sys.version_info >= (3, 14) else text)
-        _check_names(value.__code__, code, own)
+        names = {renamed.get(each, each) for each in _names_in(value.__code__)}
+        _check_names(names, code, own)
+        if not wraps and value.__name__ != "<lambda>" and value.__name__ != own:
+            self._other.add("__name__")
+        if not wraps and value.__doc__ != _docstring(node):
+            self._other.add("__doc__")
+        if not wraps and value.__qualname__ != own:
+            self._other.add("__qualname__")
+        if isinstance(node, ast.Lambda):
+            self._other.add("__name__")
         lines = [*wraps, *above, text, *after]
         self._add(name, own, lines, _compiled("\n".join([*wraps, "def f(): pass"])), code, scope)
         self._import_parts(text, scope)
+        for module in modules_imported(code):
+            self._import(way_to(module))
 
-    def _wraps(self, value: FunctionType) -> list[str]:
+    def _renamed(self, value: FunctionType, scope: Scope) -> dict[str, str]:
+        """Return other names for what a function closes over, where the module has them already.
+
+        As when two functions close over different values of one name.
+        """
+        renamed: dict[str, str] = {}
+        for name in value.__code__.co_freevars:
+            others = [each[name] for each in (self.values, value.__globals__) if name in each]
+            if hasattr(builtins, name) or not all(unchanged(each, scope[name]) for each in others):
+                taken = {*self.values, *scope, *_names_in(value.__code__), *dir(builtins)}
+                fresh = (f"{name}_{number}" for number in itertools.count(2))
+                renamed[name] = next(each for each in fresh if each not in taken)
+        return renamed
+
+    def _wraps(self, value: FunctionType, renamed: dict[str, str]) -> list[str]:
         """Return the line above a wrapper that gives it the name of what it wraps."""
         if "__wrapped__" not in vars(value):
             return []
@@ -255,19 +317,26 @@ class _Pieces:
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             if cell.cell_contents is inside:
                 self.define("wraps", functools.wraps)
-                return [f"@wraps({name})"]
+                return [f"@wraps({renamed.get(name, name)})"]
         raise CannotWrite(f"it uses a wrapper of something that it does not call: {value.__name__}")
 
     def _write_class(self, name: str, value: type) -> None:
         if "<locals>" in value.__qualname__:
             raise CannotWrite(f"it uses the local class {value.__name__}")
         found, scope = class_definition(value), scope_of(value)
-        text = rewritten(found, edits_of_class(value, found, scope), undecorated=False)
+        edits = edits_of_class(value, found, scope)
+        check_mentions(_compiled(rewritten(found, [], undecorated=False)))
+        edits += names_in_place(found.node, _of_modules(scope))
+        text = rewritten(found, edits, undecorated=False)
+        if vars(value).get("__doc__") != _docstring(found.node):
+            self._other.add("__doc__")
         functions = [each for each in vars(value).values() if isinstance(each, FunctionType)]
         flags = functions[0].__code__.co_flags if functions else 0
         self.delayed = self.delayed or bool(flags & __future__.annotations.compiler_flag)
         self._add(name, value.__name__, [text], _compiled(""), _compiled(text), scope)
         self._import_parts(text, scope)
+        for module in modules_imported(_compiled(text)):
+            self._import(way_to(module))
 
     def _add(
         self, name: str, own: str, lines: list[str], above: CodeType, code: CodeType, scope: Scope
@@ -277,6 +346,8 @@ class _Pieces:
         if own != name:
             piece.lines.append(f"{name} = {own}")
         needed = [names_read(each) for each in (above, code)]
+        calls = [each for each in codes_in(code) if each.co_flags & inspect.CO_OPTIMIZED]
+        self._asked |= {name for each in calls for name in each.co_names}
         for each in sorted(set().union(*(at_once for at_once, _ in needed)) - {name}):
             if self._use(each, scope):
                 piece.first.add(each)
@@ -286,10 +357,14 @@ class _Pieces:
 
     def _use(self, name: str, scope: Scope) -> bool:
         """Define what a name stands for; whether there is anything to define."""
+        if name not in scope and not hasattr(builtins, name):
+            self._unbound.add(name)
         if name not in scope or getattr(builtins, name, scope) is scope[name]:
+            if name in _BY_NAME:
+                raise CannotWrite(f"it may read any variable by {name}()")
             return False
-        if name in _OF_MODULES and scope[name] == _OF_MODULES[name]:
-            return False
+        if name.startswith("__") and name.endswith("__"):
+            raise CannotWrite(f"it reads {name}")
         self.define(name, scope[name])
         return True
 
@@ -302,6 +377,8 @@ class _Pieces:
             if not isinstance(node, ast.Attribute):
                 continue
             whole, part = meaning(node.value, scope), meaning(node, scope)
+            if isinstance(whole, ModuleType) and script.is_named(getattr(part, "__module__", None)):
+                raise CannotWrite(f"the script has replaced {whole.__name__}.{node.attr}")
             if not isinstance(whole, ModuleType) or not hasattr(whole, "__path__"):
                 continue
             path = f"{whole.__name__}.{node.attr}"
@@ -317,7 +394,7 @@ def _names_in(code: CodeType) -> set[str]:
     return {name for each in codes_in(code) for part in parts for name in getattr(each, part)}
 
 
-def _check_names(wanted: CodeType, module: CodeType, own: str) -> None:
+def _check_names(wanted: set[str], module: CodeType, own: str) -> None:
     """Check that a function written into a module is the same there: that it needs no class.
 
     Raises:
@@ -326,10 +403,22 @@ def _check_names(wanted: CodeType, module: CodeType, own: str) -> None:
     """
     for each in module.co_consts:
         if isinstance(each, CodeType) and each.co_name == own:
-            if _names_in(each) != _names_in(wanted):
+            if _names_in(each) - {*_OF_MODULES} != wanted - {*_OF_MODULES}:
                 raise CannotWrite(f"{own} needs the class that it belongs to")
             return
     raise CannotWrite(f"{own} needs the class that it belongs to")
+
+
+def _of_modules(scope: Scope) -> dict[str, str]:
+    return {name: literal(scope[name]) for name in _OF_MODULES if isinstance(scope.get(name), str)}
+
+
+def _docstring(node: ast.AST) -> str | None:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        text = ast.get_docstring(node, clean=False)
+        cleans = sys.version_info >= (3, 13)  # then the compiler does, in its own way
+        return inspect.cleandoc(text) if text is not None and cleans else text
+    return None
 
 
 def _compiled(text: str) -> CodeType:
