@@ -322,6 +322,41 @@ STUBBED = {
         "class A: n = 1\nB = A\nclass A: n = 2\ndef f(x): return B.n, A.n",
         "defines the class A 2 times",
     ),
+    "one list in a default and elsewhere": (
+        "def g(a=[]): return a\nG = g()\ndef f(x): return g() is G",
+        "stands in several places",
+    ),
+    "one list in a class and elsewhere": (
+        "class A:\n    L = [1]\nG = A.L\ndef f(x): return A.L is G",
+        "stands in several places",
+    ),
+    "one list in a partial and elsewhere": (
+        "import functools\nL = [1]\ndef g(a, x): return a is L\n"
+        "p = functools.partial(g, L)\ndef f(x): return p(x)",
+        "stands in several places",
+    ),
+    "methods of a dataclass that changed places": (
+        "from dataclasses import dataclass\n@dataclass(order=True)\nclass P:\n"
+        "    a: int\nP.__lt__, P.__gt__ = P.__gt__, P.__lt__\n"
+        "def f(x): return P(1) < P(2)",
+        "P.__lt__ is not as",
+    ),
+    "a function that was put into a class": (
+        "import json\nclass A:\n    def go(self): return 1\n"
+        "A.dumps = staticmethod(json.dumps)\n"
+        "def f(x): return hasattr(A, 'dumps')",
+        "A.dumps is not as",
+    ),
+    "a wrapper that was renamed": (
+        "import functools\ndef d(fn):\n    @functools.wraps(fn)\n"
+        "    def w(x): return fn(x), w.__name__\n    return w\n@d\ndef g(x): return x\n"
+        "g.__name__ = 'new'\nf = g",
+        "__name__ of something",
+    ),
+    "subclasses that it does not name": (
+        "class A: pass\nclass B(A): pass\ndef f(x): return len(A.__subclasses__())",
+        "__subclasses__",
+    ),
 }
 
 

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 
-from poolwise.explain.definitions import Edit, Found, definition_of
+from poolwise.explain.definitions import Found, definition_of
 from poolwise.explain.importing import CannotWrite
 from poolwise.explain.literals import alike
-from poolwise.explain.scope import Scope, defaults_of, edits_for, gives, meaning
+from poolwise.explain.scope import Scope, defaults_of, gives, meaning
 
 #: Decorators of classes that add what they make of the class itself, and nothing else.
 _CLASS_DECORATORS = (
@@ -41,14 +41,19 @@ _GIVEN = {
     *("__non_callable_proto_members__", "__type_params__", "__slots__", "__classdictcell__"),
 }
 
+#: Modules of the standard library whose decorators, bases and metaclasses add functions to classes.
+_MAKERS = ("abc", "collections", "dataclasses", "enum", "functools", "reprlib", "typing")
+
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
-def edits_of_class(cls: type, found: Found, scope: Scope) -> list[Edit]:
-    """Return what to replace in the definition of `cls` so that it defines what `cls` is now.
+def values_in(cls: type, found: Found, scope: Scope) -> list[tuple[str, ast.expr, object]]:
+    """Return the expressions in the definition of `cls` with what they give in it now.
+
+    With these values it defines what `cls` is now.
 
     Raises:
-        CannotWrite: that cannot be said, or not by constants.
+        CannotWrite: that cannot be said.
 
     """
     node = found.node
@@ -59,7 +64,7 @@ def edits_of_class(cls: type, found: Found, scope: Scope) -> list[Edit]:
         pairs += wanted.of(statement)
     wanted.nothing_more()
     wanted.check_annotations(node)
-    return edits_for(pairs, scope)
+    return pairs
 
 
 def _check_head(cls: type, node: ast.ClassDef, scope: Scope) -> None:
@@ -90,6 +95,10 @@ def _as_decorated(cls: type, decorator: ast.expr) -> bool:
         if getattr(parameters, keyword.arg, keyword.value.value) is not keyword.value.value:
             return False
     return not decorator.args
+
+
+def _is_maker(file: Path) -> bool:
+    return any(file in (_STDLIB / f"{name}.py", _STDLIB / name / "__init__.py") for name in _MAKERS)
 
 
 class _Attributes:
@@ -173,8 +182,9 @@ class _Attributes:
             return False
         made_by = inner.__code__.co_filename
         if made_by == "<string>":
-            return bool(self._fields) or issubclass(self._cls, tuple)
-        return made_by.startswith("<frozen") or _STDLIB in Path(made_by).parents
+            generated = bool(self._fields) or issubclass(self._cls, tuple)
+            return generated and inner.__name__ == name
+        return made_by.startswith("<frozen") or _is_maker(Path(made_by))
 
     def _changed(self, name: str) -> typing.NoReturn:
         raise CannotWrite(f"{self._cls.__qualname__}.{name} is not as its source defines it")

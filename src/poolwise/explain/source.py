@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType, ModuleType
 
 from _poolwise_worker import script
-from poolwise.explain.classes import edits_of_class, unchanged
+from poolwise.explain.classes import unchanged, values_in
 from poolwise.explain.definitions import (
+    Edit,
     check_mentions,
     class_definition,
     codes_in,
@@ -170,6 +171,10 @@ class _Pieces:
             CannotWrite: there is no such order, or a name would have another value in the end.
 
         """
+        for name in sorted(self._unbound & self.values.keys()):
+            raise CannotWrite(f"{name} stands for two different things in what it uses")
+        if "__subclasses__" in self._asked:
+            raise CannotWrite("it asks a class for its __subclasses__")
         for name in sorted(self._asked & self._other):
             raise CannotWrite(f"it reads the {name} of something, which would be another")
         for name, piece in self._pieces.items():
@@ -225,6 +230,13 @@ class _Pieces:
             except CannotWrite as error:
                 raise CannotWrite(f"{error}: {name}") from None
 
+    def _edits(self, values: list[tuple[str, ast.expr, object]], scope: Scope) -> list[Edit]:
+        """Return what to write in place of expressions, whose values are nowhere else."""
+        for name, expression, value in values:
+            if meaning(expression, scope) is not value:
+                self._keep_apart(name, [value])
+        return edits_for(values, scope)
+
     def _keep_apart(self, name: str, value: object) -> None:
         """Check that no list, set or dict in `value` is also elsewhere: it would become two."""
         each = [*value, *value.values()] if isinstance(value, dict) else value
@@ -250,6 +262,7 @@ class _Pieces:
         self.define("partial", functools.partial)
         if getattr(builtins, function, None) is not value.func:
             self.define(function, value.func)
+        self._keep_apart(name, [*value.args, *value.keywords.values()])
         given = [function, *map(literal, value.args)]
         given += [f"{key}={literal(each)}" for key, each in value.keywords.items()]
         self._pieces[name] = _Piece(
@@ -260,7 +273,7 @@ class _Pieces:
         found, scope = definition_of(value), dict(scope_of(value))
         node = found.node
         assert not isinstance(node, ast.ClassDef)
-        edits = edits_for(defaults_of(value, node.args), scope)
+        edits = self._edits(defaults_of(value, node.args), scope)
         renamed = self._renamed(value, scope)
         check_mentions(value.__code__)
         scope |= {new: scope[name] for name, new in renamed.items()}
@@ -281,6 +294,10 @@ class _Pieces:
         code = _compiled(_unannotated(text) if flag or sys.version_info >= (3, 14) else text)
         names = {renamed.get(each, each) for each in _names_in(value.__code__)}
         _check_names(names, code, own)
+        inside = vars(value).get("__wrapped__")
+        for part in ("__name__", "__doc__") if wraps else ():
+            if getattr(value, part, None) != getattr(inside, part, None):
+                self._other.add(part)
         if not wraps and value.__name__ != "<lambda>" and value.__name__ != own:
             self._other.add("__name__")
         if not wraps and value.__doc__ != _docstring(node):
@@ -324,7 +341,7 @@ class _Pieces:
         if "<locals>" in value.__qualname__:
             raise CannotWrite(f"it uses the local class {value.__name__}")
         found, scope = class_definition(value), scope_of(value)
-        edits = edits_of_class(value, found, scope)
+        edits = self._edits(values_in(value, found, scope), scope)
         check_mentions(_compiled(rewritten(found, [], undecorated=False)))
         edits += names_in_place(found.node, _of_modules(scope))
         text = rewritten(found, edits, undecorated=False)
@@ -345,7 +362,7 @@ class _Pieces:
         piece = self._pieces[name] = _Piece(["", "", *lines], own)
         if own != name:
             piece.lines.append(f"{name} = {own}")
-        needed = [names_read(each) for each in (above, code)]
+        needed = [(names_read(above)[0] - {"wraps"}, set[str]()), names_read(code)]
         calls = [each for each in codes_in(code) if each.co_flags & inspect.CO_OPTIMIZED]
         self._asked |= {name for each in calls for name in each.co_names}
         for each in sorted(set().union(*(at_once for at_once, _ in needed)) - {name}):
