@@ -58,6 +58,24 @@ def test_spread(command: Command) -> None:
     assert run.code == 0
 
 
+def test_the_code_passes_names_where_the_command_does(command: Command) -> None:
+    inputs = '{"a": 1}\n' * 100
+    run = command("advise", "work:keywords", "--spread", "--jsonl", "-", "--code", stdin=inputs)
+    assert "from work import keywords" in run.out
+    (command.folder / "by_hand.py").write_text(
+        run.out.replace("sys.argv[1:]", '[{"a": 1}, {"a": 2, "b": 3}]')
+    )
+    by_hand = subprocess.run(
+        [sys.executable, "by_hand.py"],
+        cwd=command.folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert by_hand.stdout == "1\n5\n"
+
+
 def test_what_the_function_prints_is_no_advice(command: Command) -> None:
     run = command("advise", "work:prints", "--expr", "range(3)", "--json")
     assert isinstance(json.loads(run.out), dict)

@@ -366,7 +366,6 @@ STUBBED = {
     "a variable without a value": (_never_set(), "value, which has no value yet"),
     "a changed global": (_changes_a_global(), "it changes the global WORDS"),
     "no source": (_without_source["built"], "no source of built"),
-    "two lambdas in a line": ((lambda x: x, lambda x: [x])[0], "cannot be told from others"),
     "a partial of an object": (functools.partial(operator.eq, object()), "object of type object"),
 }
 
@@ -382,6 +381,16 @@ def test_what_can_be_neither_imported_nor_written_out_is_a_stub_that_says_why(
     assert reason in program
     assert _lines(program, tmp_path) == []  # it runs; only a call has nothing to do
     with pytest.raises(AssertionError, match=r"NotImplementedError: put \w+ into a module"):
+        _lines(program, tmp_path, "a")
+
+
+def test_a_seed_is_not_written_out_and_the_stub_says_what_to_do(tmp_path: Path) -> None:
+    program = poolwise.map(read, WORDS, plan="process:2", seed=7).explain().code
+    assert "cannot be imported" not in program
+    assert "# seed=7 is not written out" in program
+    assert "# Have read take them from a random.Random of its own" in program
+    assert _lines(program, tmp_path) == []
+    with pytest.raises(AssertionError, match="NotImplementedError: seed random numbers in read"):
         _lines(program, tmp_path, "a")
 
 

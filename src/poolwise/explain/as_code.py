@@ -120,26 +120,38 @@ def _about_parts(plan: Plan) -> list[str]:
 def _program(
     plan: Plan, found: Reference, service: Seconds | None, total: int | None, notes: list[str]
 ) -> str:
-    template = f"{_template(plan)}\n{_MAIN}"
+    template, lines = _template(plan), found.lines
+    imports, _, rest = f"{template}\n{_MAIN}".strip("\n").partition("\n\n")
     for name in _NAMES:
-        if name in found.names:
-            template = re.sub(rf"\b{name}\b", f"{name}_", template)
-    filled = template.format(
+        if name in found.names and name not in found.usual:
+            other = _unused(name, found.names)
+            imports = re.sub(rf"\b{name}(?=,|$)", f"{name} as {other}", imports, flags=re.M)
+            rest = re.sub(rf"\b{name}\b", other, rest)
+            if name == "sys":
+                lines = tuple(re.sub(r"^sys(?=\.path\.insert\()", other, line) for line in lines)
+    lines = tuple(line for line in lines if line not in imports.split("\n"))
+    rest = rest.format(
         workers=plan.workers,
         threads_per_worker=plan.threads_per_worker,
         batch=_batch(plan, service, total),
         slice=_slice(plan, service, total),
     ).replace("CALL", found.call)
-    imports, _, rest = filled.strip("\n").partition("\n\n")
     title = f"# {plan}, by hand: the standard library is enough."
     return "\n".join(
-        [title, *notes, *found.future, imports, _set_apart(found), rest.lstrip("\n"), ""]
+        [title, *notes, *found.future, imports, _set_apart(lines), rest.lstrip("\n"), ""]
     )
 
 
-def _set_apart(found: Reference) -> str:
-    """Return the lines of `found` with the blank lines that belong around them."""
-    text = "\n".join(found.lines).strip("\n")
+def _unused(name: str, names: frozenset[str]) -> str:
+    """Return `name` with as many underscores behind it as make it none of `names`."""
+    while name in names:
+        name += "_"
+    return name
+
+
+def _set_apart(lines: tuple[str, ...]) -> str:
+    """Return the lines with the blank lines that belong around them."""
+    text = "\n".join(lines).strip("\n")
     if not text:
         return "\n"
     defines = text.startswith(("def ", "class ", "async ", "@", "#"))

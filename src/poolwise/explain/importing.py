@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import keyword
 import sys
 import sysconfig
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 
 from _poolwise_worker import script
+
+#: What a program by hand imports under its own name.
+USUAL = {
+    "sys": sys,
+    "ThreadPoolExecutor": ThreadPoolExecutor,
+    "ProcessPoolExecutor": ProcessPoolExecutor,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Lines that go before, and the expression that then is the function.
 
-    `names` are those that the lines bind. `future` are lines that must come first of all.
+    `names` are those that the lines bind. `future` are lines that must come first of all. `usual`
+    are those of the names that mean what `USUAL` says.
     """
 
     call: str
     lines: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     future: tuple[str, ...] = ()
+    usual: frozenset[str] = frozenset()
 
 
 class CannotWrite(Exception):
@@ -70,6 +81,53 @@ def by_import(thing: object, alias: str | None = None) -> Reference | None:
         lines.append(f"{alias} = {bound}{dot}{rest}")
     call = bound + dot + rest if alias is None else alias
     return Reference(call, tuple(lines), frozenset({bound, call.partition(".")[0]}))
+
+
+def import_module(name: str, module: ModuleType) -> tuple[str, ...]:
+    """Return the lines that import a module under a name.
+
+    Raises:
+        CannotWrite: it cannot be imported by its own.
+
+    """
+    own = module.__name__
+    if sys.modules.get(own) is not module or script.is_named(own):
+        raise CannotWrite(f"it uses the module {own}, which cannot be imported")
+    if not all(map(is_name, own.split("."))):
+        raise CannotWrite(f"it uses the module {own}, whose name is none")
+    file = getattr(module, "__file__", None)
+    package = hasattr(module, "__path__")
+    home = _Home(own, vars(module), Path(file) if isinstance(file, str) else None, package)
+    folder, found = _place(home)
+    lines = [] if folder is None else [f"sys.path.insert(0, {_quoted(str(folder))})"]
+    return *lines, f"import {name}" if found == name else f"import {found} as {name}"
+
+
+def way_to(module: str) -> tuple[str, ...]:
+    """Return the line that has a module found that a function imports, if there has to be one."""
+    top = module.partition(".")[0]
+    try:
+        spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return ()
+    if spec is None or not spec.has_location or spec.origin is None:
+        return ()
+    package = spec.submodule_search_locations is not None
+    folder, _ = _place(_Home(top, {}, Path(spec.origin), package))
+    return () if folder is None else (f"sys.path.insert(0, {_quoted(str(folder))})",)
+
+
+def by_its_owner(thing: object, alias: str) -> tuple[str, ...] | None:
+    """Return how to import a method of an object that a module has, as `random.randint` is."""
+    owner, name = getattr(thing, "__self__", None), getattr(thing, "__name__", None)
+    home = getattr(type(owner), "__module__", None)
+    if isinstance(owner, type | ModuleType) or not isinstance(name, str) or not is_name(name):
+        return None
+    if not isinstance(home, str) or script.is_named(home) or home == "builtins":
+        return None
+    if vars(sys.modules.get(home, sys)).get(name) is not thing:
+        return None
+    return (f"from {home} import {name}" + (f" as {alias}" if alias != name else ""),)
 
 
 def _named(alias: str, path: str) -> Reference:

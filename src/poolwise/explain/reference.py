@@ -8,14 +8,18 @@ from typing import Any
 
 from _poolwise_worker.seeded import Seeded
 from poolwise.explain.importing import CannotWrite, Reference, by_import, is_name
-from poolwise.explain.source import literal, written_out
+from poolwise.explain.literals import literal
+from poolwise.explain.source import written_out
+from poolwise.task import name_of
 
 
 def reference(function: Callable[..., object]) -> Reference:
     """Return the best reference there is: an import, else source, else a stub that says so."""
     if isinstance(function, Seeded):
-        return stub(function.func, "its random numbers are seeded for each call")
+        return _seeded_stub(function)
     try:
+        if _is_spread(function):
+            return _spread(vars(function)["func"])
         if isinstance(function, functools.partial):
             return _partial(function)
         return by_import(function) or written_out(function)
@@ -37,6 +41,35 @@ def stub(function: Callable[..., object], reason: str) -> Reference:
     return Reference(bound, ("", *lines), frozenset({bound}))
 
 
+def _seeded_stub(function: Seeded) -> Reference:
+    """Return a place for a function with ``seed=``, whether it can be imported or not."""
+    name = _one_line(name_of(function))
+    bound = stub(function.func, "").call
+    lines = (
+        f"# seed={function.seed} is not written out: poolwise seeds random numbers for each call.",
+        f"# Have {name} take them from a random.Random of its own, seeded by its input.",
+        f"def {bound}(*arguments):",
+        f'    raise NotImplementedError("seed random numbers in {bound}, and import it here")',
+    )
+    return Reference(bound, ("", *lines), frozenset({bound}))
+
+
+def _is_spread(function: object) -> bool:
+    """Whether the command wraps it around a function, to pass names; it is to the right of here."""
+    kind = type(function)
+    return (kind.__module__, kind.__qualname__) == ("poolwise.cli.call", "Spread")
+
+
+def _spread(function: Callable[..., object]) -> Reference:
+    """Return how to call `function` with a dict of arguments."""
+    inner = reference(function)
+    name = "with_names"
+    while name in inner.names:
+        name += "_"
+    lines = ("", "", f"def {name}(arguments):", f"    return {inner.call}(**arguments)")
+    return Reference(name, (*inner.lines, *lines), inner.names | {name}, inner.future, inner.usual)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
@@ -52,4 +85,5 @@ def _partial(function: functools.partial[Any]) -> Reference:
         ("from functools import partial", *inner.lines),
         inner.names | {"partial"},
         inner.future,
+        inner.usual,
     )
