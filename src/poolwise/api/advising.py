@@ -11,6 +11,7 @@ from poolwise.cost import Forecast
 from poolwise.executor.drive import Drive
 from poolwise.executor.naming import known_options
 from poolwise.executor.options import run_options
+from poolwise.executor.record import RunRecord
 from poolwise.explain import Explanation, explain_advice
 from poolwise.machine import this_machine
 from poolwise.plan import Plan
@@ -27,7 +28,6 @@ class Advice:
 
     def __init__(self, drive: Drive, forecasts: tuple[Forecast, ...]) -> None:
         self._drive = drive
-        self._closed = False
         self.forecasts = forecasts
 
     @property
@@ -42,7 +42,11 @@ class Advice:
 
     def explain(self) -> Explanation:
         """Return the advice as an explanation: text, JSON, equivalent code."""
-        return explain_advice(self._drive.record(), self.forecasts)
+        return explain_advice(self.record(), self.forecasts)
+
+    def record(self) -> RunRecord:
+        """Return what has been run so far, and what came of it."""
+        return self._drive.record()
 
     @property
     def code(self) -> str:
@@ -52,18 +56,13 @@ class Advice:
     def run(self) -> Run[Any]:
         """Go on: a run that yields the sampled results first, and then the rest under the plan.
 
-        No input runs twice. A second call returns a run of what the first left.
-
-        Raises:
-            RuntimeError: the advice is closed.
+        No input runs twice. A second call returns a run of what the first left; after `close` it is
+        one of what the sample has computed, and no more.
         """
-        if self._closed:
-            raise RuntimeError("this advice is closed, so it cannot go on: map, or advise anew")
         return new_run(self._drive)
 
     def close(self) -> None:
-        """Let go of the sampled results and of what runs."""
-        self._closed = True
+        """Let go of what runs. The sampled results can still be read."""
         self._drive.close()
 
     def __str__(self) -> str:

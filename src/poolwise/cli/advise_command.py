@@ -58,7 +58,7 @@ def _look_at_failures(advice: Advice) -> None:
     Raises:
         CommandError: all of them did.
     """
-    record = advice.run().record()
+    record = advice.record()
     if not record.failed:
         return
     first = next((each for each in advice.run() if isinstance(each, Exception)), None)
@@ -70,7 +70,7 @@ def _look_at_failures(advice: Advice) -> None:
 
 
 def _text(advice: Advice, arguments: Namespace) -> str:
-    explanation = explain_advice(advice.run().record(), advice.forecasts, for_command=True)
+    explanation = explain_advice(advice.record(), advice.forecasts, for_command=True)
     if arguments.json:
         return explanation.to_json()
     return explanation.code if arguments.code else str(explanation)
