@@ -34,13 +34,13 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
     return ticks
 
 
-@pytest.mark.parametrize("calls", [1, 63, 64, 65, 1_000, 8_000])
+@pytest.mark.parametrize("calls", [1, 31, 32, 33, 1_000, 8_000])
 def test_calls_that_come_to_last_end_their_batch_soon(ticks: Ticks, calls: int) -> None:
     works = [1e-7] * (calls // 2) + [1.0] * (calls - calls // 2)
     values, errors = run_loop(Batch(Task(ticks.lasts), (works,)))
     assert not errors
     assert values == works[: len(values)]
-    assert values.count(1.0) <= max(1, calls // 64 + 1)
+    assert values.count(1.0) <= max(1, calls // 32 + 1)
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -56,7 +56,7 @@ def test_what_a_batch_has_not_begun_is_returned(ticks: Ticks) -> None:
         kinds = [end.kind for end in pool.run(ticks.lasts, [1.0] * 200)]
     done = kinds.index("returned")
     assert kinds == ["done"] * done + ["returned"] * (200 - done)
-    assert 1 <= done <= 4
+    assert 1 <= done <= 7
 
 
 def test_errors_stand_where_they_belong_across_looks(ticks: Ticks) -> None:
