@@ -147,11 +147,11 @@ def make_moody(value: int) -> Any:
 
 
 def make_too_much(value: int) -> Any:
-    """Return what there is memory for once, and not once more."""
+    """Return what there is memory for once, and not once more; for a little else there is."""
     result = bytearray(40 << 20)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 20), hard))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20), hard))
     return result
 
 
