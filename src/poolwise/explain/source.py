@@ -408,7 +408,9 @@ class _Pieces:
 
 def _names_in(code: CodeType) -> set[str]:
     parts = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
-    return {name for each in codes_in(code) for part in parts for name in getattr(each, part)}
+    # From Python 3.14 on the annotations of an inner function are a function, which nothing calls.
+    codes = [each for each in codes_in(code) if each.co_name != "__annotate__"]
+    return {name for each in codes for part in parts for name in getattr(each, part)}
 
 
 def _check_names(wanted: set[str], module: CodeType, own: str) -> None:
