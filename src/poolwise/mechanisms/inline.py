@@ -13,7 +13,7 @@ from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
-#: So often the clock is looked at in a batch, which takes 1 µs: 4 % of calls of 50 ns.
+#: So often the clock is looked at in a batch. 200,000 calls of 50 ns take 24.7 ms for it, not 23.
 _LOOKS = 32
 
 #: A batch that lasts for longer ends early. It was to take a fifth of that
