@@ -135,13 +135,13 @@ class Runner:
         del columns
         with self._lock:
             self._loaded = True
-            wanted = self._wanted
-        if wanted:
             # All but one, for which it has been read: where that takes longer than calls do, they
-            # would be wanted back again wherever they go, and go round for ever.
-            first = self._calls.popleft()
+            # would be wanted back again wherever they go, and go round for ever. Put aside before
+            # the reporter may take any: a second recall would leave none.
+            kept = [self._calls.popleft()] if self._wanted else []
+        if kept:
             self.give_back(frame.key)
-            self._calls.append(first)
+            self._calls.extend(kept)
         self._run_calls(call, frame.key, frame.first, singly=frame.kind == wire.SINGLY)
         self.flush(frame.key)
         with self._lock:

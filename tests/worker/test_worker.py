@@ -241,6 +241,35 @@ def test_of_what_is_wanted_back_before_it_is_read_one_call_runs() -> None:
     }
 
 
+def test_a_second_recall_as_soon_as_a_batch_is_read_leaves_the_one_call() -> None:
+    outbox = Kept()
+    runner = Runner(outbox, no_exchange(), memoryview(bytearray(8)).cast("Q"), 0)
+
+    class Lock:
+        """Has the reporter come when it is let go for the first time after the batch was read."""
+
+        def __init__(self) -> None:
+            self._lock, self._come = threading.Lock(), False
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *raised: object) -> None:
+            self._lock.release()
+            if runner._loaded and not self._come:
+                self._come = True
+                runner.give_back(1)
+
+    runner._lock = Lock()  # type: ignore[assignment]
+    payload = transfer.dumps(([1, 2, 3],))
+    runner.accept(wire.Frame(wire.RUN, 1, 7, 3, 0.0, 0.0, payload, []), same, True)
+    runner.run()
+    assert {(frame.kind, frame.count) for frame in outbox.frames} == {
+        (wire.DONE, 1),
+        (wire.RETURNED, 2),
+    }
+
+
 @pytest.mark.fault
 def test_a_worker_ends_when_the_caller_has_nothing_more(peer: Peer) -> None:
     batch = peer.send(same, [1, 2, 3])

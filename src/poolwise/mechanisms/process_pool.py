@@ -349,7 +349,10 @@ class ProcessPool:
         sent, batch = worker.sent[frame.key], frame.key
         if sent.at is not None:
             took = perf_counter() - sent.at - frame.service
-            self.sending, sent.at = _follow(self.sending, max(0.0, took)), None
+            # Shrinks at once: the user may have been away when they came.
+            more = took - self.sending
+            self.sending = max(0.0, self.sending + (0.25 * more if more > 0.0 else more))
+            sent.at = None
         sent.begin = frame.first + frame.count
         if sent.begin == sent.end:
             del worker.sent[batch]
