@@ -32,26 +32,31 @@ def stub(function: Callable[..., object], reason: str) -> Reference:
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     own = getattr(function, "__name__", "function")
     bound = own if isinstance(own, str) and is_name(own) else "function"
-    lines = (
-        f"# {_one_line(name)} cannot be imported: put it into a module, and import it here.",
-        f"# It is not written out as {_one_line(reason)}.",
-        f"def {bound}(*arguments):",
-        f'    raise NotImplementedError("put {bound} into a module, and import it here")',
+    return _place(
+        bound,
+        f"put {bound} into a module, and import it here",
+        f"{_one_line(name)} cannot be imported: put it into a module, and import it here.",
+        f"It is not written out as {_one_line(reason)}.",
     )
-    return Reference(bound, ("", *lines), frozenset({bound}))
+
+
+def _place(bound: str, to_do: str, *told: str) -> Reference:
+    """Return a function of that name which only says what is to be done, below what is told."""
+    body = f'    raise NotImplementedError("{to_do}")'
+    lines = ("", *(f"# {each}" for each in told), f"def {bound}(*arguments):", body)
+    return Reference(bound, lines, frozenset({bound}))
 
 
 def _seeded_stub(function: Seeded) -> Reference:
     """Return a place for a function with ``seed=``, whether it can be imported or not."""
     name = _one_line(name_of(function))
     bound = stub(function.func, "").call
-    lines = (
-        f"# seed={function.seed} is not written out: poolwise seeds random numbers for each call.",
-        f"# Have {name} take them from a random.Random of its own, seeded by its input.",
-        f"def {bound}(*arguments):",
-        f'    raise NotImplementedError("seed random numbers in {bound}, and import it here")',
+    return _place(
+        bound,
+        f"seed random numbers in {bound}, and import it here",
+        f"seed={function.seed} is not written out: poolwise seeds random numbers for each call.",
+        f"Have {name} take them from a random.Random of its own, seeded by its input.",
     )
-    return Reference(bound, ("", *lines), frozenset({bound}))
 
 
 def _is_spread(function: object) -> bool:
