@@ -193,14 +193,14 @@ def test_queueing_never_exceeds_the_lowest_ceiling(
     machine: MachineProfile, task: TaskProfile, plan: Plan, batch: int
 ) -> None:
     limits = ceilings(machine, task, plan, batch)
-    assert 0.0 < queued(task, plan, limits) <= limits.lowest
+    assert 0.0 < queued(machine, plan, limits) <= limits.lowest
 
 
 @pytest.mark.parametrize("plan", ["inline", "thread:4", "process:2x2"])
 @pytest.mark.parametrize("nothing", ["gil", "concurrency", "outside"])
 def test_what_lets_nothing_through_lets_nothing_through(plan: str, nothing: str) -> None:
     limits = replace(Ceilings(gil=1.0), **{nothing: 0.0})
-    assert queued(a_task(gil=1e-3), Plan.parse(plan), limits) == 0.0
+    assert queued(a_machine(2.0), Plan.parse(plan), limits) == 0.0
 
 
 @relaxed
@@ -209,7 +209,7 @@ def test_one_more_at_once_never_lowers_the_throughput(
     machine: MachineProfile, task: TaskProfile, plan: Plan
 ) -> None:
     def reached(plan: Plan) -> float:
-        return queued(task, plan, ceilings(machine, task, plan))
+        return queued(machine, plan, ceilings(machine, task, plan))
 
     assert nearly_at_most(reached(plan), reached(more_workers(plan)))
     if plan.mechanism == "process":
@@ -227,8 +227,13 @@ def test_queueing_is_no_worse_than_coming_last_every_time(
     at_once = plan.concurrency // gils
     service = gils / limits.gil
     alone = max(service, plan.concurrency / limits.concurrency)
-    worst = plan.concurrency / (alone + (at_once - 1) * service)
-    assert nearly_at_most(min(worst, limits.lowest), queued(task, plan, limits))
+    for_gil = plan.concurrency / (alone + (at_once - 1) * service)
+    cpus = machine.facts.usable_cpus
+    service = cpus / limits.cores
+    alone = max(service, plan.concurrency / limits.concurrency)
+    for_cpus = plan.concurrency / (alone + max(0.0, plan.concurrency / cpus - 1) * service)
+    worst = min(for_gil, for_cpus)
+    assert nearly_at_most(min(worst, limits.lowest), queued(machine, plan, limits))
 
 
 @pytest.mark.parametrize("gil", [1e-4, 1e-3, 5e-3])
@@ -238,7 +243,7 @@ def test_queueing_tends_to_the_lowest_ceiling(gil: Seconds) -> None:
     def share(threads: int) -> float:
         plan = Plan("thread", threads)
         limits = ceilings(machine, task, plan)
-        return queued(task, plan, limits) / limits.lowest
+        return queued(machine, plan, limits) / limits.lowest
 
     where_they_meet = round(task.wall / gil)
     assert share(1) == pytest.approx(1.0, rel=1e-2)
@@ -252,17 +257,34 @@ def test_queueing_for_the_gil_by_hand() -> None:
     machine, task = a_machine(8.0, replace(ROUND, thread_dispatch=0.0)), a_task(wait=1.0, gil=1.0)
     for threads, reached in ((1, 1 / 2), (2, 2 / 2.5), (3, 3 / 3.2)):
         plan = Plan("thread", threads)
-        assert queued(task, plan, ceilings(machine, task, plan)) == pytest.approx(reached)
+        assert queued(machine, plan, ceilings(machine, task, plan)) == pytest.approx(reached)
     two = Plan("process", 2, 2)
-    assert queued(task, two, ceilings(machine, task, two)) == pytest.approx(2 * 2 / 2.5)
+    assert queued(machine, two, ceilings(machine, task, two)) == pytest.approx(2 * 2 / 2.5)
 
 
-def test_nothing_queues_where_no_gil_is_held() -> None:
+def test_queueing_for_cpus_by_hand() -> None:
+    # Three calls, each one second of waiting and one of computing, on two CPUs: of 17 seconds none
+    # computes for 2, one for 6, two for 6 and all for 3.
+    free = replace(ROUND, thread_dispatch=0.0, call_overhead=0.0)
+    machine, task = a_machine(2.0, free), a_task(wait=1.0, free=1.0)
+    plan = Plan("thread", 3)
+    assert queued(machine, plan, ceilings(machine, task, plan)) == pytest.approx(24 / 17)
+
+
+@pytest.mark.parametrize("wait", [1e-6, 1e-3, 1.0])
+def test_many_calls_that_come_back_from_waiting_fill_all_cpus(wait: Seconds) -> None:
+    machine, task = a_machine(2.0), a_task(wait=wait, free=1e-3)
+    plan = Plan("thread", 10 * round(2 * (wait + 1e-3) / 1e-3))
+    limits = ceilings(machine, task, plan)
+    assert queued(machine, plan, limits) == pytest.approx(limits.lowest, rel=1e-3)
+
+
+def test_nothing_queues_where_there_is_a_cpu_for_each_and_no_gil_is_held() -> None:
     machine, task = a_machine(8.0, ROUND), a_task(wait=1.0, free=1.0)
     plan = Plan("thread", 4)
     limits = ceilings(machine, task, plan)
     assert limits.gil == math.inf
-    assert queued(task, plan, limits) == limits.lowest == pytest.approx(2.0)
+    assert queued(machine, plan, limits) == limits.lowest == pytest.approx(2.0)
 
 
 # ---- starting ----------------------------------------------------------------------------------

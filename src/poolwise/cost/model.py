@@ -77,15 +77,28 @@ def limited_by_cpu(task: TaskProfile, plan: Plan, limits: Ceilings) -> bool:
 #: A station that is at work for so much of the time gives as good as all it can.
 _FULL = 0.999
 
+#: Where the CPUs are what keeps calls from so many times their throughput, they are never idle.
+_CROWDED = 4.0
 
-def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
-    """Return the throughput that queueing for the GIL leaves of the ceilings.
+#: What is so many times as rare as all else does not count.
+_RARE = 1e9
+
+
+def queued(machine: MachineProfile, plan: Plan, limits: Ceilings) -> PerSecond:
+    """Return the throughput that queueing for the GIL and for the CPUs leaves of the ceilings.
 
     Near the point where two ceilings meet, none of them is reached: calls that come back from
-    waiting find the GIL taken. Mean value analysis of a closed network with one station (Reiser
-    and Lavenberg 1980); its exponential service times fit calls whose lengths differ widely.
+    waiting find the GIL taken, or all CPUs. Both are closed networks with one station; that its
+    service times are exponential fits calls whose lengths differ widely.
     """
-    if plan.mechanism == "inline" or math.isinf(limits.gil) or not limits.lowest:
+    if plan.mechanism == "inline" or not limits.lowest:
+        return limits.lowest
+    return min(_queued_for_gil(plan, limits), _queued_for_cpus(machine, plan, limits))
+
+
+def _queued_for_gil(plan: Plan, limits: Ceilings) -> PerSecond:
+    """One server for each address space: mean value analysis (Reiser and Lavenberg 1980)."""
+    if math.isinf(limits.gil):
         return limits.lowest
     stations = plan.workers if plan.mechanism == "process" else 1
     service = stations / limits.gil
@@ -98,6 +111,28 @@ def queued(task: TaskProfile, plan: Plan, limits: Ceilings) -> PerSecond:
             break
         queue = rate * response
     return min(rate * stations, limits.lowest)
+
+
+def _queued_for_cpus(machine: MachineProfile, plan: Plan, limits: Ceilings) -> PerSecond:
+    """As many servers as CPUs, a fraction under a quota: the machine repair model (Palm 1947),
+    from no call that computes to all of them.
+    """
+    cpus, calls = machine.facts.usable_cpus, plan.concurrency
+    if calls <= cpus or limits.concurrency > _CROWDED * limits.cores:
+        return limits.lowest
+    service = cpus / limits.cores
+    think = calls / limits.concurrency - service
+    if think <= 0.0:
+        return limits.lowest
+    # Of the time, in multiples of what so many calls compute for: all of it, and that of the CPUs.
+    total, busy = 1.0, 0.0
+    for computing in range(1, calls + 1):
+        at_work = min(float(computing), cpus)
+        likelier = (calls - computing + 1) * service / (think * at_work)
+        total, busy = total / likelier + 1.0, busy / likelier + at_work
+        if total > _RARE:  # more of them compute even less often
+            break
+    return min(busy / total / service, limits.lowest)
 
 
 def startup(machine: MachineProfile, plan: Plan, *, server_running: bool, idle: int = 0) -> Seconds:
@@ -136,7 +171,7 @@ def forecast(
     slots, so the concurrency ceiling counts only as many slots as there are calls.
     """
     limits = ceilings(machine, task, plan, batch)
-    modelled = correction * queued(task, plan, limits)
+    modelled = correction * queued(machine, plan, limits)
     rate = measured or modelled
     slots = plan.concurrency
     left = max(0.0, calls - startup * meanwhile)

@@ -91,7 +91,7 @@ def _full_rate(record: RunRecord, profile: TaskProfile, each: Forecast) -> PerSe
     """Return the rate with as many inputs as the plan has room for."""
     if each.measured is not None or calls_of(record) >= each.plan.concurrency:
         return each.rate
-    return queued(profile, each.plan, each.ceilings)
+    return queued(record.machine, each.plan, each.ceilings)
 
 
 def _with_other_inputs(
