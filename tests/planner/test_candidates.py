@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from cost.drawn import a_machine, a_task, machines, profiles
 from poolwise.machine import MachineProfile
 from poolwise.plan import MECHANISMS, Plan
-from poolwise.planner import Limits, candidates
+from poolwise.planner import Limits, candidates, evened
 from poolwise.probe import TaskProfile
 
 relaxed = settings(deadline=None)
@@ -19,6 +21,7 @@ all_limits = st.builds(
     max_workers=st.none() | st.integers(1, 100),
     threads_per_worker=st.none() | st.integers(1, 40),
 )
+numbers = st.just(math.inf) | st.integers(1, 200)
 
 WAITS = a_task(wait=20e-3, gil=1e-3)
 COMPUTES = a_task(gil=20e-3)
@@ -29,11 +32,11 @@ def specs(machine: MachineProfile, task: TaskProfile, limits: Limits) -> list[st
 
 
 @relaxed
-@given(machines, profiles(), all_limits)
+@given(machines, profiles(), all_limits, numbers)
 def test_candidates_come_simple_before_complex_and_once(
-    machine: MachineProfile, task: TaskProfile, limits: Limits
+    machine: MachineProfile, task: TaskProfile, limits: Limits, calls: float
 ) -> None:
-    plans = list(candidates(machine, task, limits))
+    plans = list(candidates(machine, task, limits, calls))
     keys = [
         (MECHANISMS.index(each.mechanism), each.workers, each.threads_per_worker) for each in plans
     ]
@@ -43,11 +46,11 @@ def test_candidates_come_simple_before_complex_and_once(
 
 
 @relaxed
-@given(machines, profiles(), all_limits)
+@given(machines, profiles(), all_limits, numbers)
 def test_no_candidate_exceeds_what_the_user_allows(
-    machine: MachineProfile, task: TaskProfile, limits: Limits
+    machine: MachineProfile, task: TaskProfile, limits: Limits, calls: float
 ) -> None:
-    for plan in candidates(machine, task, limits):
+    for plan in candidates(machine, task, limits, calls):
         assert plan.concurrency <= limits.max_concurrency
         assert limits.max_workers is None or plan.workers <= limits.max_workers
         if plan.mechanism == "process" and limits.threads_per_worker is not None:
@@ -78,6 +81,34 @@ def test_two_cpus_and_calls_that_compute() -> None:
     assert found == ["inline", "thread:2", "process:2"]
     found = specs(a_machine(2.0), a_task(free=20e-3), Limits(16))
     assert found == ["inline", "thread:2", "thread:4", "process:2"]
+
+
+def test_few_calls_may_all_run_at_once() -> None:
+    """Or in rounds of as many as leave no CPU idle in the last one."""
+    few = [plan.spec for plan in candidates(a_machine(2.0), COMPUTES, Limits(16), 5)]
+    assert few == ["inline", "thread:2", "process:2", "process:3"]
+    few = [plan.spec for plan in candidates(a_machine(2.0), a_task(free=1.0), Limits(16), 3)]
+    assert few == ["inline", "thread:2", "thread:3", "thread:4", "process:2", "process:3"]
+    few = [plan.spec for plan in candidates(a_machine(2.0), COMPUTES, Limits(16, 2), 5)]
+    assert few[-1] == "process:2"
+
+
+@relaxed
+@given(st.integers(1, 100), st.integers(1, 16))
+def test_evened_rounds_are_never_longer_and_need_less_than_two_calls_for_each_cpu(
+    calls: int, cpus: int
+) -> None:
+    def lasts(slots: int) -> float:
+        left, took = calls, 0.0
+        while left > 0:
+            took += max(1.0, min(left, slots) / cpus)
+            left -= slots
+        return took
+
+    slots = evened(calls, cpus)
+    assert cpus <= slots < max(2, 2 * cpus)
+    assert lasts(slots) <= lasts(cpus)
+    assert slots == cpus or lasts(slots) < lasts(cpus)
 
 
 def test_eight_cpus_and_calls_that_wait() -> None:

@@ -22,6 +22,10 @@ from poolwise.units import PerSecond, Seconds
 _DONE_BESIDE = 0.5
 
 
+#: So many rounds of calls end as rounds; in more of them lengths that differ have made up for it.
+_FEW_ROUNDS = 3
+
+
 def _wall(task: TaskProfile, plan: Plan) -> Seconds:
     """Return how long a call takes that runs alone under such a plan."""
     return task.wall - task.paging if plan.mechanism == "process" else task.wall
@@ -149,6 +153,13 @@ def startup(machine: MachineProfile, plan: Plan, *, server_running: bool, idle: 
     return again + (server if new else 0.0) + new * (costs.process_start + threads)
 
 
+def _rounds(calls: int, slots: int, rate: PerSecond, wall: Seconds) -> Seconds:
+    """Return how long so few calls take that are about as long, in rounds of one for each slot."""
+    full, rest = divmod(calls, slots)
+    last = max(wall, rest / rate) if rest else 0.0
+    return full * max(wall, slots / rate) + last
+
+
 def forecast(
     machine: MachineProfile,
     task: TaskProfile,
@@ -167,8 +178,9 @@ def forecast(
     run already, the makespan follows the throughput `measured` instead.
 
     While workers start, calls go on at the rate `meanwhile`. The straggler is half a call for
-    every slot but one: on average the last calls do not end together. Few calls cannot fill all
-    slots, so the concurrency ceiling counts only as many slots as there are calls.
+    every slot but one: on average the last calls do not end together. Of a few rounds it is what
+    the last one leaves idle. Few calls cannot fill all slots, so the concurrency ceiling counts
+    only as many slots as there are calls.
     """
     limits = ceilings(machine, task, plan, batch)
     modelled = correction * queued(machine, plan, limits)
@@ -177,6 +189,10 @@ def forecast(
     left = max(0.0, calls - startup * meanwhile)
     wall = _wall(task, plan)
     straggler = 0.5 * wall * (slots - 1) / slots
+    if left <= slots:
+        straggler = 0.0
+    elif left <= _FEW_ROUNDS * slots and rate > 0.0:
+        straggler = _rounds(math.ceil(left), slots, rate, wall) - math.ceil(left) / rate
     if left < slots:
         # One round of at most `left` calls side by side.
         most = _per(max(left, 1.0), wall)
@@ -188,6 +204,6 @@ def forecast(
         predicted=modelled,
         startup=startup,
         straggler=straggler,
-        makespan=startup + running + (straggler if left > slots else 0.0),
+        makespan=startup + running + straggler,
         measured=measured,
     )

@@ -289,7 +289,7 @@ class Choice:
 
     def _plans(self, task: TaskProfile, now: Situation) -> list[Plan]:
         """Return the candidates, and among them what runs now: to leave it, it is compared with."""
-        plans = list(candidates(self._machine, task, self._limits))
+        plans = list(candidates(self._machine, task, self._limits, now.expected))
         if now.plan is not None and now.plan.concurrency > 1 and now.plan not in plans:
             insort(plans, now.plan, key=_order)
         return plans

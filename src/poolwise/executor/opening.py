@@ -24,7 +24,7 @@ from poolwise.executor.reserve import Reserve
 from poolwise.executor.widening import FIRST_WIDTH, MOST_AT_FIRST
 from poolwise.machine import Facts
 from poolwise.plan import Plan
-from poolwise.planner import Limits
+from poolwise.planner import Limits, evened
 from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import HELPED, Demand
@@ -60,6 +60,10 @@ _FEW = 256
 #: calls to make up for one that ran alone. It cannot be while that one runs, and costs some 4 ms,
 #: with the pages that are copied after a fork: too much for more calls, which may be short.
 _FEW_FOR_A_CPU = 2
+
+#: Of up to so many, a first call that lasts very long is worth an executed server, which needs no
+#: fork: of six calls of half a second on two CPUs it takes a sixth of the time.
+_SOME_FOR_A_CPU = 8
 
 #: Where they took less in an earlier run, all of them, they are not worth it: it is what the fork
 #: costs, twice. Should they be long this time, workers come from an executed server, later.
@@ -133,8 +137,9 @@ class Opening:
             return
         self._before = Before(strangers, count_children())
         dispatch = self._dispatch
-        if self._few_for_processes:
-            self._reserve.prepare(fork=not self._known_short)
+        if self._could_be_in_processes:
+            few = self._left < _FEW_FOR_A_CPU * self._cpus
+            self._reserve.prepare(few=few, fork=few and not self._known_short)
         if self._known_long and self._reserve.at_once:
             self._reserve.start()
         dispatch.keep_specimen = True
@@ -191,7 +196,8 @@ class Opening:
             self._current.adopt(lane)
             yield from self._in_threads(lane, max(MOST_AT_FIRST, self._width))
         elif shown == "lets go":
-            self._width, lookout = self._cpus, Lookout(dispatch.clock)
+            self._width = evened(dispatch.remaining or 1, self._cpus)
+            lookout = Lookout(dispatch.clock)
             self._current.adopt(lane)
             yield from self._in_threads(lane, MOST_AT_FIRST)
             demand = lookout.look()
@@ -217,13 +223,16 @@ class Opening:
         return prepared is not None and nothing_can_change(*prepared)
 
     @property
-    def _few_for_processes(self) -> bool:
+    def _left(self) -> int:
+        """Calls but for the first, which is drawn already."""
         left = self._dispatch.workload.remaining
         assert left is not None  # or nothing would be done here
-        few = (
-            self._cpus > 1 and not self._cautious and left < _FEW_FOR_A_CPU * self._cpus
-        )  # one is drawn already
-        return few and self._choice.refusal("process") is None
+        return left
+
+    @property
+    def _could_be_in_processes(self) -> bool:
+        some = self._cpus > 1 and not self._cautious and self._left < _SOME_FOR_A_CPU * self._cpus
+        return some and self._choice.refusal("process") is None
 
     def _in_threads(self, first: Lane, most: int) -> Iterator[None]:
         """Let others begin until one has ended, then let go on who knows more.
@@ -259,7 +268,7 @@ class Opening:
         return queued if math.isfinite(queued) else 0.0
 
     def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:
-        """Run the others in workers, one for each CPU that the first call leaves."""
+        """Run the others in workers."""
         dispatch = self._dispatch
         beside.width = beside.plan.concurrency
         while not dispatch.finished and beside.active:

@@ -49,8 +49,8 @@ class Memory:
         chosen = record.finished or record.forecasts  # else it was left while learning
         if profile is None or not (told and chosen) or (record.elapsed < _TELLS and not dear):
             return False
-        if record.failed > record.done:  # as where a server is down: those are other calls
-            return False
+        if record.failed > record.done and profile.payload.carried:
+            return False  # as where a server is down: those are other calls
         entry = wisdom.Entry(
             subject=wisdom.subject_of(self._task.function),
             machine=fingerprint_of(self._facts).short,

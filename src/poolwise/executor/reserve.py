@@ -8,7 +8,7 @@ from poolwise.executor.choice import Choice
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.plan import Plan
-from poolwise.planner import Limits
+from poolwise.planner import Limits, evened
 from poolwise.task import Refusal
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
@@ -17,12 +17,16 @@ from poolwise.units import Seconds
 #: which is some 80 ms while a call holds the GIL.
 _COMPUTED_ALONE: Seconds = 100e-3
 
+#: Of more than a few it is one after so long: this process can be forked as soon as it has ended,
+#: and for the others less is lost.
+_COMPUTED_BEFORE_SOME: Seconds = 150e-3
+
 #: So long quick turns help these to start; on a slow disk it may take seconds.
 _STARTS_WITHIN: Seconds = 0.3
 
 
 class Reserve:
-    """Worker processes, one for each CPU that the first call leaves. Used by the owner only."""
+    """Worker processes for what runs beside the first call. Used by the owner only."""
 
     def __init__(self, dispatch: Dispatch, choice: Choice, limits: Limits, cpus: int) -> None:
         self.at_once = False  # whether they can be had in a few milliseconds
@@ -33,12 +37,14 @@ class Reserve:
         self._limits = limits
         self._cpus = cpus
         self._lane: Lane | None = None
+        self._patience = _COMPUTED_ALONE
 
-    def prepare(self, *, fork: bool) -> None:
+    def prepare(self, *, few: bool, fork: bool) -> None:
         """Fork this process, if that is wanted and safe now, and open a lane for workers.
 
         Both before the first call: what that one changes for a while is none of theirs.
         """
+        self._patience = _COMPUTED_ALONE if few else _COMPUTED_BEFORE_SOME
         dispatch, workers = self._dispatch, self._workers
         if workers > 0:
             process = dispatch.mechanism("process")
@@ -52,10 +58,11 @@ class Reserve:
 
     @property
     def _workers(self) -> int:
-        workers = min(self._cpus - 1, self._dispatch.workload.remaining or 0)
+        calls = 1 + (self._dispatch.workload.remaining or 0)
+        most = min(calls, evened(calls, self._cpus), self._limits.max_concurrency)
         if self._limits.max_workers is not None:
-            workers = min(workers, self._limits.max_workers - 1)
-        return workers
+            most = min(most, self._limits.max_workers)
+        return most - 1
 
     def start(self) -> None:
         """Start workers, if there is a lane for any; most likely beside the first call."""
@@ -89,7 +96,7 @@ class Reserve:
         """
         dispatch, clock = self._dispatch, self._dispatch.clock
         with QuickTurns():
-            until = first.opened_at + _COMPUTED_ALONE
+            until = first.opened_at + self._patience
             while first.in_flight and (left := until - clock.now()) > 0.0:
                 dispatch.wait(left)
             if first.in_flight:
