@@ -245,6 +245,7 @@ class SimulatedPool:
     """Workers of any mechanism; what ends within a millisecond comes back together."""
 
     largest_batch = ANY_SIZE
+    queued = 0.0
     sending = 0.0
     idle = 0
 

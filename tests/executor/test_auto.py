@@ -400,6 +400,14 @@ def test_calls_that_turn_from_computing_to_waiting_are_noticed() -> None:
     assert result.plan.concurrency >= 16, result.story
 
 
+def test_workers_get_threads_where_some_calls_wait_that_the_first_ones_did_not() -> None:
+    works = ([Work(gil=4e-3)] * 9 + [Work(wait=80e-3, gil=4e-3)]) * 40
+    result = simulate(works)
+    assert result.values == works
+    assert result.plan.threads_per_worker > 1, result.story
+    assert result.makespan <= 1.3, result.story  # in two processes 2.4 s, in threads 1.6
+
+
 def test_short_calls_that_become_long_leave_the_plain_loop() -> None:
     works = [Work(gil=20e-6)] * 200 + [Work(gil=20e-3)] * 200
     result = simulate(works)

@@ -28,6 +28,7 @@ class SlowToBegin:
     """
 
     largest_batch = ANY_SIZE
+    queued = 0.0
     sending = 0.0
     first_free = False
     idle = 0

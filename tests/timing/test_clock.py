@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import _thread
 import hashlib
+import os
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 
-from poolwise.timing.clock import SystemClock
+from poolwise.timing.clock import SystemClock, queued_of
 
 needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux'")
 
@@ -25,6 +27,24 @@ def test_the_queue_that_is_watched_is_that_of_the_thread_that_watches() -> None:
 
 
 @needs_linux
+def test_what_another_process_queues_for_is_known() -> None:
+    """Both on one CPU: each keeps the other from it."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(ours)})
+    try:
+        other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            end = time.monotonic() + 30
+            while queued_of(other.pid) < 20e-3:
+                assert time.monotonic() < end
+        finally:
+            other.kill()
+            other.wait()
+    finally:
+        os.sched_setaffinity(0, ours)
+    assert queued_of(other.pid) == 0.0
+
+
 def test_a_thread_that_has_ended_queues_no_more() -> None:
     clock, taken = SystemClock(), []
 

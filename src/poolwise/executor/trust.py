@@ -18,6 +18,10 @@ from poolwise.units import Seconds, duration
 #: each call than one.
 _LITTLE = 0.5
 
+#: Calls that compute, and wait for such a part of their time, leave CPUs idle that threads in
+#: workers would use.
+_WAIT_AS_WELL = 0.25
+
 #: CPUs that threads use at least whose calls compute, on a machine that has one for them.
 _IN_TURN = 0.7
 
@@ -90,6 +94,21 @@ class Trust:
         if task is None or not have_come_to_wait(sample, task, turns):
             return False
         self._dispatch.note(self._findings.begin_anew(sample))
+        return True
+
+    def wait_as_well(self, plan: Plan, alone: Sample) -> bool:
+        """Whether calls in workers of one thread wait for a part of their time that none of the
+        first ones did: one in ten that asks a server, say. `alone`: without what they queued for.
+        """
+        task = self._findings.profile
+        if task is None or plan.mechanism != "process" or plan.threads_per_worker > 1:
+            return False
+        recent = task.seen(plan.mechanism, alone.cpu / alone.calls)
+        waiting = (alone.service - alone.cpu) / alone.calls
+        if waiting - task.waiting < _WAIT_AS_WELL * alone.service / alone.calls:
+            return False
+        self._findings.profile = replace(recent, wall=recent.wall - recent.waiting + waiting)
+        self._dispatch.note(f"calls wait as well: {duration(waiting)} on average")
         return True
 
     def drifted(self, plan: Plan, sample: Sample) -> bool:

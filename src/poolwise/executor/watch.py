@@ -42,7 +42,7 @@ class Watch:
     def begin(self, now: LaneReading) -> None:
         """Look at what comes from now on."""
         self._looked = self._before = now
-        self._queued = self._queued_by_now
+        self._queued = self._lane.pool.queued  # on a busy machine calls only seem to wait
         self._away: Seconds = 0.0
 
     def leave(self) -> None:
@@ -67,20 +67,18 @@ class Watch:
         if now.at - looked.at < LOOK_AFTER or ended < _FEW:
             return False
         lane, sample = self._lane, looked.until(now, self._lane.width)
-        unqueued = sample.service - (self._queued_by_now - self._queued)
-        if self._trust.wait_now(lane.plan, replace(sample, service=max(sample.cpu, unqueued))):
+        unqueued = sample.service - (lane.pool.queued - self._queued)
+        alone = replace(sample, service=max(sample.cpu, unqueued))
+        if self._trust.wait_now(lane.plan, alone):
             return True
         if ended < _SOME or self._dispatch.nothing_left:  # who is done uses nothing
             return False
+        if self._trust.wait_as_well(lane.plan, alone):
+            return True
         if self._trust.drifted(lane.plan, sample) or self._settles(now):
             return True
         self.begin(now)
         return False
-
-    @property
-    def _queued_by_now(self) -> Seconds:
-        """For how long calls here had no CPU: on a busy machine they only seem to wait."""
-        return self._dispatch.clock.queued() if self._lane.inline else 0.0
 
     def _settles(self, now: LaneReading) -> bool:
         """Whether threads at work have answered what was left open."""

@@ -37,6 +37,11 @@ class InlinePool:
         self._closed = False
         self.workers = 0
 
+    @property
+    def queued(self) -> Seconds:
+        """For how long this thread has had no CPU."""
+        return self._clock.queued()
+
     def grow(self, workers: int) -> None:
         """Be ready at once; the initializer runs here.
 

@@ -33,6 +33,7 @@ from poolwise.mechanisms.side_door import SideDoor
 from poolwise.mechanisms.surroundings import Surroundings
 from poolwise.mechanisms.worker_link import Sent, WorkerLink
 from poolwise.task import Batch, BatchId, EndReason, Exit, Task
+from poolwise.timing.clock import queued_of
 from poolwise.units import Seconds
 
 #: The bytes in an arena that a batch should need at most. A batch lasts some milliseconds; calls
@@ -81,6 +82,12 @@ class ProcessPool:
     def largest_batch(self) -> int:
         """So many calls that what they send and return stays in memory that is in use already."""
         return max(1, int(_BATCH_BYTES / max(1.0, self._sent_bytes + self._returned_bytes)))
+
+    @property
+    def queued(self) -> Seconds:
+        """For how long workers of one thread have had no CPU: 20 µs each to ask."""
+        alone = self._options.threads_per_worker == 1
+        return sum(queued_of(each.pid) for each in self._workers.values() if alone and each.pid)
 
     @property
     def idle(self) -> int:

@@ -135,6 +135,13 @@ class Pool(Protocol):
         ...
 
     @property
+    def queued(self) -> Seconds:
+        """For how long workers of one call at a time have had no CPU, of those that there are; 0
+        where not known.
+        """
+        ...
+
+    @property
     def idle(self) -> int:
         """Workers that are ready and have nothing, where others may have what nobody can take from
         them; else 0.

@@ -200,6 +200,16 @@ def _read(path: str) -> bytes:
         os.close(file)
 
 
+def queued_of(process: int) -> Seconds:
+    """Return for how long the main thread of a process was ready to run but had no CPU (Linux); 0
+    where not known, or if it is gone.
+    """
+    try:
+        return _queued(f"/proc/{process}")
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def cpu_of(process: int) -> Seconds:
     """Return the CPU time that a process has used, whoever started it (Linux): 1 µs.
 
