@@ -92,6 +92,8 @@ class Lane:
         self.calls = 0
         self.service = 0.0
         self.cpu = 0.0
+        self._widened_at = self.opened_at
+        self._slot_time: Seconds = 0.0  # of all slots, up to then
         self.busy_since: Seconds | None = None
         self.busy_for: Seconds = 0.0
         self.mean_service: Seconds | None = None  # of recent calls
@@ -150,6 +152,11 @@ class Lane:
         return _DEPTH_OF_ALL if self.pool.first_free else _DEPTH
 
     @property
+    def slot_time(self) -> Seconds:
+        """How long there has been room for calls at once, summed over it."""
+        return self._slot_time + self.width * (self._dispatch.clock.now() - self._widened_at)
+
+    @property
     def mean_rate(self) -> PerSecond:
         """Calls a second over the life of the lane."""
         reading = self.observe(self._dispatch.clock.now())
@@ -157,6 +164,8 @@ class Lane:
 
     def widen(self, plan: Plan) -> None:
         """Become a plan of more (or fewer) threads."""
+        self._slot_time = self.slot_time
+        self._widened_at = self._dispatch.clock.now()
         if plan.workers > self.pool.workers:
             self.pool.grow(plan.workers - self.pool.workers)
         self.plan, self.width = plan, plan.concurrency
