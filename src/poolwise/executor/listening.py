@@ -20,6 +20,7 @@ from poolwise.probe.contention import (
     after_listening,
     after_progress,
     is_divided,
+    keep_each_other,
     progress,
 )
 from poolwise.probe.likeness import have_come_to_wait
@@ -185,14 +186,15 @@ class Listening:
             if dispatch.finished:
                 return
             demand = meter.demand
-            if demand.at_once or dispatch.clock.now() > until:
+            kept = keep_each_other(task, lane.width, demand)
+            if demand.at_once or kept or dispatch.clock.now() > until:
                 break
             if self._choice.dearer(task, self._current.situation) <= _NOT_DEARER:
                 break
         self._findings.profile = after_confirming(task, lane.width, demand)
         word = "run at once"
         if self._findings.profile.gil_low > task.gil_low:
-            word = "take turns" if demand.in_turn else "are hidden by other load"
+            word = "take turns" if kept or demand.in_turn else "are hidden by other load"
         dispatch.note(f"{threads} threads {word}: they use {demand.used:.1f} CPUs")
 
     def _see_progress(self, lane: Lane, task: TaskProfile) -> Iterator[None]:

@@ -124,7 +124,17 @@ def after_confirming(task: TaskProfile, threads: int, demand: Demand) -> TaskPro
     if not demand.in_turn and _costs_much_to_send(task):
         return task  # a wrong process costs more than its start
     low, high = demand.share()
+    if keep_each_other(task, threads, demand):
+        high = 1.0 / max(1.0, demand.used)
+        low = _HELD * high
     return task.with_gil(low * task.cpu, high * task.cpu)
+
+
+def keep_each_other(task: TaskProfile, threads: int, demand: Demand) -> bool:
+    """Whether so many calls certainly keep each other: they want clearly less of the CPUs than they
+    would use alone, and whom other load keeps wants as much.
+    """
+    return not (demand.at_once or _all_at_work(task, demand.wanted, threads))
 
 
 def is_divided(task: TaskProfile) -> bool:
