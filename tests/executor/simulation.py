@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +30,10 @@ _FORK = 3e-3
 _STRIDE, _LATE = 4, 20e-3
 
 
+#: Calls that rub are on a CPU for so much of the time.
+_POLLS = 0.7
+
+
 @dataclass(frozen=True)
 class Work:
     """What one call does, in seconds; `outside` waits need a slot on the other side."""
@@ -41,7 +45,7 @@ class Work:
 
 @dataclass(eq=False)
 class Running:
-    """A call under way: what is left of each phase."""
+    """A call under way: what is left of each phase, and the CPU time that it has used."""
 
     work: Work
     space: object
@@ -49,6 +53,7 @@ class Running:
     ended: Callable[[float], None]
     left: list[float] = field(default_factory=list)
     in_slot: bool = False
+    used: float = 0.0
 
     def __post_init__(self) -> None:
         self.left = [self.work.wait, self.work.gil, self.work.free]
@@ -59,12 +64,15 @@ class Running:
 
 
 class World:
-    """Time, CPUs, GILs and the other side."""
+    """Time, CPUs, GILs and the other side. With `friction` calls that compute without the GIL take
+    so many times as long beside others of the same address space, and now and then sleep meanwhile.
+    """
 
-    def __init__(self, cpus: float = 2.0, slots: int | None = None) -> None:
+    def __init__(self, cpus: float = 2.0, slots: int | None = None, friction: float = 1.0) -> None:
         self.time = 0.0
         self.cpus = cpus
         self.slots = slots
+        self.friction = friction
         self.calls: list[Running] = []
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.inline_cpu = 0.0
@@ -111,11 +119,23 @@ class World:
                 rates[call] = share
         return rates
 
+    def _rubbing(self) -> set[Running]:
+        """Return the calls that compute without the GIL beside others in their address space."""
+        if self.friction == 1.0:
+            return set()
+        computing = [call for call in self.calls if call.phase == 2]
+        spaces = Counter(call.space for call in computing)
+        return {call for call in computing if spaces[call.space] > 1}
+
     def step(self, until: float = math.inf) -> bool:
         """Go to the next event, at most to `until`; false if nothing will ever happen."""
-        rates = self._rates()
+        rates, rubbing = self._rates(), self._rubbing()
         delay = min(
-            (call.left[call.phase] / rate for call, rate in rates.items() if rate > 0.0),
+            (
+                call.left[call.phase] / rate * (self.friction if call in rubbing else 1.0)
+                for call, rate in rates.items()
+                if rate > 0.0
+            ),
             default=math.inf,
         )
         timer = self.timers[0][0] if self.timers else math.inf
@@ -127,9 +147,12 @@ class World:
         finished = []
         for call, rate in rates.items():
             phase = call.phase
-            call.left[phase] -= passed * rate
+            call.left[phase] -= passed * (rate / self.friction if call in rubbing else rate)
+            used = passed * rate * (_POLLS if call in rubbing else 1.0)
+            if phase > 0:
+                call.used += used
             if phase > 0 and call.space is self:
-                self.process_cpu += passed * rate
+                self.process_cpu += used
             if call.phase > 0:
                 call.in_slot = False
             if phase == 1 and call.phase > 1 and self._gil.get(call.space) is call:
@@ -331,7 +354,7 @@ class SimulatedPool:
             if self.closed:
                 return
             value = batch.task.function(work)
-            done = kept.with_one(value, now - begin, work.gil + work.free)
+            done = kept.with_one(value, now - begin, running.used)
             last = position + 1 == batch.calls
             if last or done.service >= _FLUSH_AFTER:
                 first = position + 1 - len(done.values)
@@ -344,7 +367,7 @@ class SimulatedPool:
             else:
                 self._run_call(batch, position + 1, space, done)
 
-        self.world.start(work, space, ended)
+        running = self.world.start(work, space, ended)
 
     def kill(self, batch: BatchId, /) -> None:
         """Nothing is killed in this world."""

@@ -65,8 +65,9 @@ def simulate(
     idle: int = 0,
     ended: bool = False,
     mechanism: type[SimulatedMechanism] = SimulatedMechanism,
+    friction: float = 1.0,
 ) -> Result:
-    world = World(cpus, slots)
+    world = World(cpus, slots, friction)
     world.idle, world.ended = idle, ended
     inbox = SimulatedInbox(world)
     clock = SimulatedClock(world)
@@ -409,6 +410,15 @@ def test_the_first_to_end_of_calls_that_began_together_do_not_tell_for_all(
     ratio, auto, best = regret([work] * calls)
     assert auto.plan.mechanism == "process", auto.story
     assert ratio <= 1.3, f"{ratio:.2f} × {best}"  # it was 1.4 to 1.9
+
+
+def test_threads_that_compute_for_longer_beside_each_other_are_left_for_processes() -> None:
+    """They use more than one CPU, but do no more than one: they poll for a lock, say."""
+    works = [Work(gil=1e-4, free=5e-3)] * 200
+    result = simulate(works, friction=2.5)
+    assert result.values == works
+    assert result.plan.mechanism == "process", result.story
+    assert result.makespan <= 0.8, result.story  # in threads 1.25 s
 
 
 def test_workers_get_threads_where_some_calls_wait_that_the_first_ones_did_not() -> None:

@@ -19,6 +19,7 @@ from poolwise.probe.contention import (
     after_progress,
     after_widening,
     are_helped,
+    computes_in_vain,
     is_divided,
     progress,
 )
@@ -203,6 +204,12 @@ def test_a_while_finds_a_lock_that_nobody_hears() -> None:
     assert share(kept) == (pytest.approx(0.56, abs=0.01), pytest.approx(0.62, abs=0.01))
     beside_others = after_a_while(SEEMS_FREE, Demand(1.6, 2.0), 2)
     assert beside_others.gil_high == 0.0
+
+
+def test_threads_that_compute_for_much_longer_than_one_do_so_in_vain() -> None:
+    many = Sample(10, 2, wall=0.1, service=0.2, cpu=0.16)
+    assert computes_in_vain(unknown(cpu=10e-3), many)
+    assert not computes_in_vain(unknown(cpu=12e-3), many)
 
 
 def test_threads_that_use_what_calls_use_alone_have_nothing_to_confess() -> None:

@@ -101,7 +101,7 @@ class Auto:
         self._survey = Survey(
             dispatch, self._current, self._findings, self._choice, machine, limits
         )
-        self._trust = Trust(dispatch, self._current, self._findings)
+        self._trust = Trust(dispatch, self._current, self._findings, machine.facts.usable_cpus)
 
     @property
     def plan(self) -> Plan:

@@ -125,12 +125,14 @@ class Listening:
 
     def _see_more(self, sample: Sample) -> None:
         """Believe these calls where the first one was alone: it fills caches, and takes memory that
-        others have again.
+        others have again. But not that they compute for longer, if some ran beside others.
         """
         task = self._findings.profile
         assert task is not None
         if task.calls == 1 and sample.calls >= _LATER:
-            self._findings.profile = task.with_cpu(sample.cpu / sample.calls)
+            cpu = sample.cpu / sample.calls
+            beside = self._current.plan.concurrency > 1
+            self._findings.profile = task.with_cpu(min(cpu, task.cpu) if beside else cpu)
 
     def go_on_from(self, held: float) -> Iterator[None]:
         """Learn from what the first call alone has told, and see what those are like that have

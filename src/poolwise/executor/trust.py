@@ -10,7 +10,14 @@ from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.widening import FIRST_WIDTH
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
-from poolwise.probe.contention import Demand, after_a_while, is_open
+from poolwise.probe.contention import (
+    Demand,
+    after_a_while,
+    after_progress,
+    computes_in_vain,
+    is_open,
+    progress,
+)
 from poolwise.probe.likeness import SEVERAL, alike, have_come_to_wait, near, same_kind
 from poolwise.units import Seconds, duration
 
@@ -22,6 +29,10 @@ _LITTLE = 0.5
 #: workers would use.
 _WAIT_AS_WELL = 0.25
 
+#: Who uses so much of the CPUs uses all of them, and is not kept by a lock: calls that compute for
+#: longer then do more.
+_ALL = 0.85
+
 #: CPUs that threads use at least whose calls compute, on a machine that has one for them.
 _IN_TURN = 0.7
 
@@ -29,8 +40,11 @@ _IN_TURN = 0.7
 class Trust:
     """Takes up what is known, and drops it where calls say otherwise."""
 
-    def __init__(self, dispatch: Dispatch, current: CurrentLane, findings: Findings) -> None:
+    def __init__(
+        self, dispatch: Dispatch, current: CurrentLane, findings: Findings, cpus: float
+    ) -> None:
         self._dispatch = dispatch
+        self._cpus = cpus
         self._current = current
         self._findings = findings
 
@@ -153,12 +167,21 @@ class Trust:
             task is not None and plan.mechanism == "thread" and plan.workers > 1 and is_open(task)
         )
 
-    def settled(self, plan: Plan, demand: Demand) -> bool:
-        """Whether threads at work, by their demand, have answered what was left open."""
+    def settled(self, plan: Plan, demand: Demand, sample: Sample) -> bool:
+        """Whether threads at work, by their demand and what they do, have answered what was left
+        open.
+        """
         task = self._findings.profile
         assert task is not None
-        self._findings.profile = after_a_while(task, demand, plan.workers)
+        told = f"threads use {demand.used:.1f} CPUs, whatever else runs here"
+        full = min(self._cpus, plan.workers)
+        if demand.used < _ALL * full and computes_in_vain(task, sample):
+            gained = progress(task, sample)
+            told = f"{told}, and do {gained:.1f} times as much as one"
+            self._findings.profile = after_progress(task, gained, plan.workers)
+        else:
+            self._findings.profile = after_a_while(task, demand, plan.workers)
         if self._findings.profile == task:
             return False
-        self._dispatch.note(f"threads use {demand.used:.1f} CPUs, whatever else runs here")
+        self._dispatch.note(told)
         return True

@@ -8,6 +8,7 @@ from poolwise.executor.demand import Lookout
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane, LaneReading
 from poolwise.executor.trust import Trust
+from poolwise.probe import Sample
 from poolwise.units import Seconds
 
 #: Between two looks, at least.
@@ -75,15 +76,15 @@ class Watch:
             return False
         if self._trust.wait_as_well(lane.plan, alone):
             return True
-        if self._trust.drifted(lane.plan, sample) or self._settles(now):
+        if self._trust.drifted(lane.plan, sample) or self._settles(now, sample):
             return True
         self.begin(now)
         return False
 
-    def _settles(self, now: LaneReading) -> bool:
+    def _settles(self, now: LaneReading, sample: Sample) -> bool:
         """Whether threads at work have answered what was left open."""
         if self._lookout is None:
             return False
         demand = self._lookout.look()
         idle = self._dispatch.workload.pace or self._away >= _AWAY * (now.at - self._looked.at)
-        return not idle and self._trust.settled(self._lane.plan, demand)
+        return not idle and self._trust.settled(self._lane.plan, demand, sample)

@@ -31,6 +31,11 @@ _FULL = 0.85
 #: was in their way, 0.81 to 0.86 where a lock of SQLite's was.
 _NOT_KEPT = 0.9
 
+#: Of what calls compute in threads, at least so much is what they compute alone: caches and memory
+#: that are shared take less. With SQLite, of which each thread filled a database of its own, it was
+#: half, and two threads did 1.1 times as much as one.
+_USEFUL = 0.7
+
 #: Throughput that grows by less than this when threads are doubled does not grow.
 _GROWS = 1.3
 
@@ -151,6 +156,13 @@ def progress(task: TaskProfile, sample: Sample) -> float:
     """
     alone = task.with_cpu(min(task.cpu, sample.cpu / sample.calls))
     return sample.steady_rate * alone.wall
+
+
+def computes_in_vain(task: TaskProfile, sample: Sample) -> bool:
+    """Whether calls in threads compute for clearly longer than alone: they poll for a lock, say,
+    and all CPUs are in use though one would do.
+    """
+    return task.cpu * sample.calls < _USEFUL * sample.cpu
 
 
 def after_progress(task: TaskProfile, gained: float, threads: int) -> TaskProfile:
