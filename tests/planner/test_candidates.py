@@ -108,7 +108,7 @@ def test_evened_rounds_are_never_longer_and_need_less_than_two_calls_for_each_cp
     slots = evened(calls, cpus)
     assert cpus <= slots < max(2, 2 * cpus)
     assert lasts(slots) <= lasts(cpus)
-    assert slots == cpus or lasts(slots) < lasts(cpus)
+    assert slots == cpus or lasts(slots) < 0.9 * lasts(cpus)  # each takes memory
 
 
 def test_eight_cpus_and_calls_that_wait() -> None:

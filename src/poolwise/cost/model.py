@@ -23,7 +23,7 @@ _DONE_BESIDE = 0.5
 
 
 #: So many rounds of calls end as rounds; in more of them lengths that differ have made up for it.
-_FEW_ROUNDS = 3
+FEW_ROUNDS = 3
 
 
 def _wall(task: TaskProfile, plan: Plan) -> Seconds:
@@ -191,7 +191,7 @@ def forecast(
     straggler = 0.5 * wall * (slots - 1) / slots
     if left <= slots:
         straggler = 0.0
-    elif left <= _FEW_ROUNDS * slots and rate > 0.0:
+    elif left <= FEW_ROUNDS * slots and rate > 0.0:
         straggler = _rounds(math.ceil(left), slots, rate, wall) - math.ceil(left) / rate
     if left < slots:
         # One round of at most `left` calls side by side.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from poolwise.cost.model import FEW_ROUNDS
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
@@ -38,9 +39,9 @@ class Limits:
         return min(self.max_concurrency, self.max_workers or self.max_concurrency)
 
 
-#: A round less is worth it for so few rounds; of more calls it is too small a part, and their
-#: lengths, which are never equal, have made up for it.
-_FEW_ROUNDS = 6
+#: More workers than CPUs have to end all calls in such a part of the time: each of them takes
+#: memory.
+_SOONER = 0.9
 
 
 def evened(calls: float, cpus: int) -> int:
@@ -51,16 +52,17 @@ def evened(calls: float, cpus: int) -> int:
     not twice.
 
     >>> [evened(calls, 2) for calls in (2, 3, 4, 5, 6, 7)], evened(9, 8), evened(15, 8)
-    ([2, 3, 2, 3, 2, 2], 9, 15)
+    ([2, 3, 2, 3, 2, 2], 9, 8)
     """
-    if not cpus < calls <= _FEW_ROUNDS * cpus:
+    if not cpus < calls <= FEW_ROUNDS * cpus:
         return cpus
 
     def lasts(slots: int) -> float:
         full, rest = divmod(math.ceil(calls), slots)
         return full * max(1.0, slots / cpus) + (max(1.0, rest / cpus) if rest else 0.0)
 
-    return min(range(cpus, 2 * cpus), key=lasts)
+    best = min(range(cpus, 2 * cpus), key=lasts)
+    return best if lasts(best) < _SOONER * lasts(cpus) else cpus
 
 
 def candidates(
