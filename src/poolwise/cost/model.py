@@ -192,7 +192,8 @@ def forecast(
     if left <= slots:
         straggler = 0.0
     elif left <= FEW_ROUNDS * slots and rate > 0.0:
-        straggler = _rounds(math.ceil(left), slots, rate, wall) - math.ceil(left) / rate
+        whole = math.ceil(left)
+        straggler = max(0.0, _rounds(whole, slots, rate, wall) - whole / rate)  # but for rounding
     if left < slots:
         # One round of at most `left` calls side by side.
         most = _per(max(left, 1.0), wall)
