@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Finished outcomes wait at most about this long for their neighbours, in seconds. Sending costs
 #: some 10 µs, so shorter would spend more than 1 % on it; longer would delay a finished call, and
-#: lose more of them if this process dies.
+#: lose more of them if this process dies. Behind a call that lasts they wait until it is recalled.
 FLUSH_AFTER = 1e-3
 
 #: Those of calls so short that many end meanwhile wait for as long as a batch takes: the caller has

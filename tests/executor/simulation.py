@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -77,6 +77,7 @@ class World:
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.inline_cpu = 0.0
         self.process_cpu = 0.0  # of all calls in the caller's address space
+        self.used_cpu = 0.0  # of all calls but those of a plain loop
         self.threads = 0  # in the caller's address space, beside its own
         self.forked = False  # a server that is a copy of the caller
         self.idle = 0  # workers of an earlier run
@@ -151,6 +152,7 @@ class World:
             used = passed * rate * (_POLLS if call in rubbing else 1.0)
             if phase > 0:
                 call.used += used
+                self.used_cpu += used
             if phase > 0 and call.space is self:
                 self.process_cpu += used
             if call.phase > 0:
@@ -207,6 +209,10 @@ class SimulatedClock:
 
     def children_cpu(self) -> float:
         return 0.0
+
+    def idle_cpu(self) -> float:
+        world = self._world
+        return world.cpus * world.time - world.used_cpu - world.inline_cpu
 
     def queued(self) -> float:
         return 0.0
@@ -268,7 +274,7 @@ class SimulatedPool:
     """Workers of any mechanism; what ends within a millisecond comes back together."""
 
     largest_batch = ANY_SIZE
-    queued = 0.0
+    queued: Mapping[int, float] | None = {}
     sending = 0.0
     idle = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pickle import PicklingError
@@ -410,6 +410,39 @@ def test_the_first_to_end_of_calls_that_began_together_do_not_tell_for_all(
     ratio, auto, best = regret([work] * calls)
     assert auto.plan.mechanism == "process", auto.story
     assert ratio <= 1.3, f"{ratio:.2f} × {best}"  # it was 1.4 to 1.9
+
+
+class Restless(SimulatedPool):
+    """Nobody can tell for how long calls had no CPU: a worker has come and another gone."""
+
+    numbers = itertools.count()
+
+    @property
+    def queued(self) -> Mapping[int, float]:  # type: ignore[override]
+        return {next(self.numbers): 0.0}
+
+
+class WithRestless(SimulatedMechanism):
+    def open(self, options: WorkerOptions, sink: Sink, inbox: SimulatedInbox, /) -> SimulatedPool:
+        return Restless(self.world, inbox, self.name, options, sink)
+
+
+def test_calls_that_may_only_have_queued_for_a_cpu_get_no_threads_in_workers() -> None:
+    works = ([Work(gil=4e-3)] * 9 + [Work(wait=80e-3, gil=4e-3)]) * 40
+    result = simulate(works, mechanism=WithRestless)
+    assert result.values == works
+    assert result.plan == Plan("process", 2), result.story
+
+
+@pytest.mark.parametrize(("calls", "most"), [(6, 1.2), (16, 2.4)])
+def test_a_very_long_first_call_does_not_tell_what_the_others_are_like(
+    calls: int, most: float
+) -> None:
+    """It may import and connect for them all. Two at once to the end take 1.4 s and 2.8."""
+    works = [Work(gil=0.5)] + [Work(wait=0.3, gil=1e-4)] * (calls - 1)
+    result = simulate(works)
+    assert result.values == works
+    assert result.makespan <= most, result.story
 
 
 def test_threads_that_compute_for_longer_beside_each_other_are_left_for_processes() -> None:

@@ -28,7 +28,7 @@ class SlowToBegin:
     """
 
     largest_batch = ANY_SIZE
-    queued = 0.0
+    queued = None
     sending = 0.0
     first_free = False
     idle = 0
@@ -37,7 +37,7 @@ class SlowToBegin:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.queued: dict[BatchId, Batch] = {}
+        self.waiting: dict[BatchId, Batch] = {}
         self.recalls = 0
 
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
@@ -66,14 +66,14 @@ class SlowToBegin:
         if batch.columns[0] == [AT_ONCE]:
             self.inbox.post(run)
             return
-        self.queued[batch.id] = batch
+        self.waiting[batch.id] = batch
         self.world.at(max(self.world.time, LATE), lambda: self.inbox.post(run))
 
     def take_back(self, batch: BatchId, /) -> None:
-        if batch in self.queued:
+        if batch in self.waiting:
             self.recalls += 1
             self.world.timers.clear()  # nothing else will wake the owner
-            self.sink.returned(batch, 0, self.queued.pop(batch).calls)
+            self.sink.returned(batch, 0, self.waiting.pop(batch).calls)
 
     def kill(self, batch: BatchId, /) -> None:
         pass

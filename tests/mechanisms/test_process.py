@@ -211,6 +211,19 @@ def test_what_waited_for_a_dead_worker_is_returned(pipe: str) -> None:
         assert kinds(pool.sink.ends_of(waiting)) == ["returned", "returned"]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux'")
+def test_what_workers_of_one_thread_queue_for_is_known_of_each() -> None:
+    with opened(workers=2) as pool:
+        before = pool.pool.queued
+        assert before is not None
+        assert set(before) == {each.pid for each in pool.pool._workers.values()}  # type: ignore[attr-defined]
+        after = pool.pool.queued
+        assert after is not None
+        assert all(0.0 <= before[pid] <= after[pid] for pid in before)
+    with opened(threads=4) as pool:
+        assert pool.pool.queued is None  # main threads there run no calls
+
+
 def test_nothing_is_sent_to_a_worker_that_is_known_to_be_dead() -> None:
     with opened(workers=2) as pool:
         dead, alive = pool.pool._workers.values()  # type: ignore[attr-defined]

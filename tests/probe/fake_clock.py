@@ -41,6 +41,9 @@ class FakeClock:
     def process_cpu(self) -> Seconds:
         return self._read() + self._process
 
+    def idle_cpu(self) -> Seconds:
+        return 0.0
+
     def children_cpu(self) -> Seconds:
         return self._read() + self._children
 

@@ -35,16 +35,37 @@ def test_what_another_process_queues_for_is_known() -> None:
         other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
             end = time.monotonic() + 30
-            while queued_of(other.pid) < 20e-3:
+            while (queued_of(other.pid) or 0.0) < 20e-3:
                 assert time.monotonic() < end
         finally:
             other.kill()
             other.wait()
     finally:
         os.sched_setaffinity(0, ours)
-    assert queued_of(other.pid) == 0.0
+    assert queued_of(other.pid) is None
 
 
+@needs_linux
+def test_a_cpu_that_computes_is_not_idle() -> None:
+    """Of one CPU: it cannot have been idle for longer than nobody computed on it."""
+    clock, ours = SystemClock(), os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(ours)})
+    try:
+        idle, began, used = clock.idle_cpu(), clock.now(), clock.thread_cpu()
+        while clock.thread_cpu() - used < 0.2:
+            pass
+        computed, took = clock.thread_cpu() - used, clock.now() - began
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        assert 0.0 <= clock.idle_cpu() - idle <= took - computed + 2 * tick
+        end = clock.now() + 30
+        while clock.idle_cpu() - idle < 5 * tick:
+            assert clock.now() < end
+            time.sleep(tick)
+    finally:
+        os.sched_setaffinity(0, ours)
+
+
+@needs_linux
 def test_a_thread_that_has_ended_queues_no_more() -> None:
     clock, taken = SystemClock(), []
 

@@ -23,6 +23,7 @@ from worker_calls import (
     wait_for,
 )
 
+from _poolwise_worker import runner as runner_module
 from _poolwise_worker import transfer, wire
 from _poolwise_worker.exchange import Exchange
 from _poolwise_worker.outbox import Outbox
@@ -211,6 +212,31 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
     assert first.service >= 0.01
     assert 0.02 <= first.service + second.service <= wall
     assert marks[0] == wire.mark(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("lasts", "together"),
+    [(2e-3, 1), (1.1e-3, 1), (0.4e-3, 3), (0.3e-3, 4), (0.21e-3, 20), (0.051e-3, 79)],
+)
+def test_outcomes_of_short_calls_gather_for_a_millisecond_and_of_very_short_ones_for_four(
+    lasts: float, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def call(number: int) -> int:
+        nonlocal now
+        now += lasts
+        return number
+
+    monkeypatch.setattr(runner_module, "perf_counter", lambda: now)
+    outbox = Kept()
+    runner = Runner(outbox, no_exchange(), memoryview(bytearray(8)).cast("Q"), 0)
+    payload = transfer.dumps((list(range(160)),))
+    runner.accept(wire.Frame(wire.RUN, 1, 7, 160, 0.0, 0.0, payload, []), call, False)
+    runner.run()
+    counts = [frame.count for frame in outbox.frames]
+    assert sum(counts) == 160
+    assert set(counts[:-1]) == {together}, counts
 
 
 def test_a_recall_between_two_batches_is_forgotten() -> None:

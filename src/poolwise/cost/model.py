@@ -122,7 +122,8 @@ def _queued_for_cpus(machine: MachineProfile, plan: Plan, limits: Ceilings) -> P
     from no call that computes to all of them.
     """
     cpus, calls = machine.facts.usable_cpus, plan.concurrency
-    if calls <= cpus or limits.concurrency > _CROWDED * limits.cores:
+    crowded = limits.concurrency > _CROWDED * limits.cores
+    if calls <= cpus or crowded or math.isinf(limits.cores):
         return limits.lowest
     service = cpus / limits.cores
     think = calls / limits.concurrency - service
@@ -153,8 +154,14 @@ def startup(machine: MachineProfile, plan: Plan, *, server_running: bool, idle: 
     return again + (server if new else 0.0) + new * (costs.process_start + threads)
 
 
-def _rounds(calls: int, slots: int, rate: PerSecond, wall: Seconds) -> Seconds:
-    """Return how long so few calls take that are about as long, in rounds of one for each slot."""
+def rounds(calls: int, slots: int, rate: PerSecond, wall: Seconds) -> Seconds:
+    """Return how long so few calls take that are about as long, in rounds of one for each slot.
+
+    One alone takes `wall`, and `rate` of them end a second where all slots are full.
+
+    >>> rounds(3, slots=2, rate=2.0, wall=1.0), rounds(3, slots=3, rate=2.0, wall=1.0)
+    (2.0, 1.5)
+    """
     full, rest = divmod(calls, slots)
     last = max(wall, rest / rate) if rest else 0.0
     return full * max(wall, slots / rate) + last
@@ -193,7 +200,7 @@ def forecast(
         straggler = 0.0
     elif left <= FEW_ROUNDS * slots and rate > 0.0:
         whole = math.ceil(left)
-        straggler = max(0.0, _rounds(whole, slots, rate, wall) - whole / rate)  # but for rounding
+        straggler = max(0.0, rounds(whole, slots, rate, wall) - whole / rate)  # but for rounding
     if left < slots:
         # One round of at most `left` calls side by side.
         most = _per(max(left, 1.0), wall)

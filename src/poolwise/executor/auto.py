@@ -155,7 +155,8 @@ class Auto:
                 self._unseen = self._unpiloted = known.plan.mechanism == "thread"
                 yield
                 return
-            self._resuming.start_workers(known, self.inputs)
+            if not self._opening.begins_beside(known):
+                self._resuming.start_workers(known, self.inputs)
             self._prepare(known.profile)
         self._findings.strangers = strangers = self._dispatch.clock.others_running()
         if self._current.begun is None:

@@ -259,10 +259,14 @@ class Choice:
         """Whether processes do less of the calls' work per second than threads did before.
 
         Work is CPU time, so neither longer calls nor other load that came meanwhile is blamed on
-        the processes.
+        the processes; nor that calls wait, if more is lost by that than between two calls.
         """
         threads = self._work.get("thread")
-        return threads is not None and sample.cpu / sample.wall < _LESS * threads
+        if threads is None or not sample.service:
+            return False
+        computing = sample.cpu / sample.service
+        in_calls = sample.service / (sample.concurrency * sample.wall)
+        return in_calls < computing and sample.cpu / sample.wall < _LESS * threads
 
     def _forecasts(self, task: TaskProfile, now: Situation) -> list[Forecast]:
         task = self._as_it_is_now(task)

@@ -312,8 +312,14 @@ class Drive(Iterator[Iterator[object]]):
         if not self._teaches:
             return
         auto = self.auto
-        dear = auto.unsendable or auto.in_vain
-        if self._memory.keep(record, inputs=auto.inputs, learned=auto.learned, dear=dear):
+        kept = self._memory.keep(
+            record,
+            inputs=auto.inputs,
+            learned=auto.learned,
+            in_vain=auto.in_vain,
+            unsendable=auto.unsendable,
+        )
+        if kept:
             self.ended.record = replace(record, kept=True)
 
     def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from poolwise.probe import Payload, Sample, TaskProfile
 from poolwise.task import Refusal
-from poolwise.units import duration
+from poolwise.units import Seconds, duration
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Findings:
     need not; not `conclusive` where they were too few to learn from. `strangers` are other threads
     that ran before any call did: OpenBLAS lets its own poll for 0.1 s after it was loaded, and what
     they use is not used for calls. `crowded`: threads are in each other's way, and how much. `gil`:
-    whether there is one.
+    whether there is one. `alone`: how long calls compute that run alone.
     """
 
     gil: bool
@@ -30,12 +30,13 @@ class Findings:
     conclusive: bool = True
     strangers: int = 0
     crowded: str = ""
+    alone: Seconds | None = None
 
     def begin_anew(self, sample: Sample) -> str:
         """Know only this of calls that have come to wait; return what to say of it."""
         assert self.profile is not None
         profile = self.profile = TaskProfile.of(sample, self.profile.payload, gil=self.gil)
-        self.learned, self.crowded = False, ""
+        self.learned, self.crowded, self.alone = False, "", None
         return f"calls have changed: they wait {duration(profile.waiting)} now"
 
     def first_profile(self, sample: Sample, payload: Payload | None = None) -> TaskProfile:

@@ -153,7 +153,7 @@ class Lane:
 
     @property
     def slot_time(self) -> Seconds:
-        """How long there has been room for calls at once, summed over it."""
+        """How long there has been room for calls, summed over it, as far as `widen` has made it."""
         return self._slot_time + self.width * (self._dispatch.clock.now() - self._widened_at)
 
     @property

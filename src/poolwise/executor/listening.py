@@ -97,6 +97,8 @@ class Listening:
         if self._begin_anew(sample):
             return
         self._see_later_ones(sample)
+        if threads == 1 and sample.calls and self._findings.alone is not None:
+            self._findings.alone = max(self._findings.alone, sample.cpu / sample.calls)
         yield from self.hear(beat.held, threads)
         self._see_more(start.until(lane.observe(dispatch.clock.now()), threads))
 
@@ -125,14 +127,12 @@ class Listening:
 
     def _see_more(self, sample: Sample) -> None:
         """Believe these calls where the first one was alone: it fills caches, and takes memory that
-        others have again. But not that they compute for longer, if some ran beside others.
+        others have again.
         """
         task = self._findings.profile
         assert task is not None
         if task.calls == 1 and sample.calls >= _LATER:
-            cpu = sample.cpu / sample.calls
-            beside = self._current.plan.concurrency > 1
-            self._findings.profile = task.with_cpu(min(cpu, task.cpu) if beside else cpu)
+            self._findings.profile = task.with_cpu(sample.cpu / sample.calls)
 
     def go_on_from(self, held: float) -> Iterator[None]:
         """Learn from what the first call alone has told, and see what those are like that have
@@ -175,7 +175,7 @@ class Listening:
         if is_divided(task) or _COUNTED * task.wall < _CONFIRMS_FOR:
             yield from self._see_progress(lane, task)
             return
-        until = dispatch.clock.now() + _CONFIRMS_AT_MOST
+        until, kept = dispatch.clock.now() + _CONFIRMS_AT_MOST, False
         for _ in range(_CONFIRMS):
             meter = DemandMeter(dispatch.clock)
             while not dispatch.finished and (left := _CONFIRMS_FOR - meter.elapsed) > 0.0:
@@ -188,8 +188,9 @@ class Listening:
             if dispatch.finished:
                 return
             demand = meter.demand
-            kept = keep_each_other(task, lane.width, demand)
-            if demand.at_once or kept or dispatch.clock.now() > until:
+            before, kept = kept, keep_each_other(task, lane.width, demand)
+            # A thread that began late keeps nobody: not one look alone says so.
+            if demand.at_once or (before and kept) or dispatch.clock.now() > until:
                 break
             if self._choice.dearer(task, self._current.situation) <= _NOT_DEARER:
                 break

@@ -111,6 +111,7 @@ class Opening:
         self._most: float = _FEW
         self._known_long = self._known_alone = self._known_short = False
         self._looked = False
+        self._few = False  # so few calls that they end where they begin
         self._cautious = False
         self._before = Before(threads=0, children=0)
         self._width = FIRST_WIDTH
@@ -138,7 +139,8 @@ class Opening:
         self._before = Before(strangers, count_children())
         dispatch = self._dispatch
         if self._could_be_in_processes:
-            few = self._left < _FEW_FOR_A_CPU * self._cpus
+            self._few = self._left < _FEW_FOR_A_CPU * self._cpus
+            few = self._few or (known is not None and self.begins_beside(known))
             self._reserve.prepare(few=few, fork=few and not self._known_short)
         if self._known_long and self._reserve.at_once:
             self._reserve.start()
@@ -147,6 +149,13 @@ class Opening:
             yield from self._first_call()
         finally:
             dispatch.keep_specimen = False
+
+    def begins_beside(self, known: Entry) -> bool:
+        """Whether workers begin beside a first call that is known to be long, and are not only
+        started beside it.
+        """
+        long = known.profile.wall >= _LONG and known.plan.mechanism == "process"
+        return long and (self._dispatch.remaining or 0) <= _SOME_FOR_A_CPU * self._cpus
 
     def beside_workers(self, strangers: int = 0) -> Iterator[None]:
         """Run the first call in a thread, and only that, while workers start for the others."""
@@ -181,6 +190,7 @@ class Opening:
         long = lane.in_flight and computes
         if long and (beside := reserve.beside(lane)) is not None:
             yield from self._in_processes(lane, beside)
+            self.held = first.held
             return
         self.in_vain = reserve.forked and not lane.in_flight
         reserve.let_go()
@@ -268,10 +278,12 @@ class Opening:
         return queued if math.isfinite(queued) else 0.0
 
     def _in_processes(self, first: Lane, beside: Lane) -> Iterator[None]:
-        """Run the others in workers."""
-        dispatch = self._dispatch
+        """Run the others in workers: a few to the end, more until the first one has ended. It may
+        have been unlike the others.
+        """
+        dispatch, few = self._dispatch, self._few
         beside.width = beside.plan.concurrency
-        while not dispatch.finished and beside.active:
+        while not dispatch.finished and beside.active and (few or not first.calls):
             # What starts workers is many system calls, each of which gives the GIL away.
             with QuickTurns() if beside.all_ready_at is None else nullcontext():
                 dispatch.fill()

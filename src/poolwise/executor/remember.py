@@ -36,11 +36,19 @@ class Memory:
         return wisdom.recall(self._task.function, self._facts, inputs)
 
     def keep(
-        self, record: RunRecord, *, learned: bool, inputs: str = "", dear: bool = False
+        self,
+        record: RunRecord,
+        *,
+        learned: bool,
+        inputs: str = "",
+        in_vain: bool = False,
+        unsendable: bool = False,
     ) -> bool:
         """Remember what a run has taught; false if it was nothing. What a run has paid for is worth
-        it, however short it was, if it was `dear`: processes were begun with, and no good.
+        it, however short it was: processes were begun with `in_vain`, or something was found to be
+        `unsendable`.
         """
+        dear = in_vain or unsendable
         if record.remembered is not None and not _as_remembered(record):
             wisdom.drop(record.remembered)  # also if this run is too short to tell what is right
         profile = record.profile
@@ -49,7 +57,7 @@ class Memory:
         chosen = record.finished or record.forecasts  # else it was left while learning
         if profile is None or not (told and chosen) or (record.elapsed < _TELLS and not dear):
             return False
-        if record.failed > record.done and profile.payload.carried:
+        if record.failed > record.done and not unsendable:
             return False  # as where a server is down: those are other calls
         entry = wisdom.Entry(
             subject=wisdom.subject_of(self._task.function),

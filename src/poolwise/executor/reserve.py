@@ -40,7 +40,8 @@ class Reserve:
         self._patience = _COMPUTED_ALONE
 
     def prepare(self, *, few: bool, fork: bool) -> None:
-        """Fork this process, if that is wanted and safe now, and open a lane for workers.
+        """Fork this process, if that is wanted and safe now, and open a lane for workers. That they
+        can be had at once counts for a `few` calls only: of more the first may be unlike the rest.
 
         Both before the first call: what that one changes for a while is none of theirs.
         """
@@ -51,7 +52,7 @@ class Reserve:
             before = process.readiness(dispatch.workers).server
             if fork:
                 process.prepare(dispatch.workers.tasks)
-            self.at_once = process.readiness(dispatch.workers).server
+            self.at_once = few and process.readiness(dispatch.workers).server
             self.forked = self.at_once and not before
             self._lane = dispatch.add(Plan("process", workers))
             self._lane.width = 0  # nothing yet

@@ -109,6 +109,7 @@ class Survey:
         if self.unsendable:
             payload = replace(payload, carried=False)
         task = self._findings.profile = self._findings.first_profile(sample, payload)
+        self._findings.alone = task.cpu if sample.concurrency == 1 else None
         self._paging = None if dispatch.nothing_left else PagingMeter(dispatch.clock)
         text = f"{where}: {plural(sample.calls, 'call')} of {duration(task.wall)}"
         if task.waiting > 0.02 * task.wall:

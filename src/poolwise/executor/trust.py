@@ -29,9 +29,9 @@ _LITTLE = 0.5
 #: workers would use.
 _WAIT_AS_WELL = 0.25
 
-#: Who uses so much of the CPUs uses all of them, and is not kept by a lock: calls that compute for
-#: longer then do more.
-_ALL = 0.85
+#: CPUs that threads leave, at least, if a lock keeps them from these: two that fill a database each
+#: leave 0.6, two that compress next to nothing.
+_LEFT = 0.3
 
 #: CPUs that threads use at least whose calls compute, on a machine that has one for them.
 _IN_TURN = 0.7
@@ -97,7 +97,7 @@ class Trust:
         assert self._findings.profile is not None
         recent = replace(self._findings.profile.with_cpu(cpu), outside=None)
         self._findings.profile = recent.with_gil(0.0, recent.cpu if self._findings.gil else 0.0)
-        self._findings.learned = False
+        self._findings.learned, self._findings.alone = False, None
         self._dispatch.note("the plan does not reach what was remembered: all is learnt anew")
         self._begin_narrow()
 
@@ -110,16 +110,17 @@ class Trust:
         self._dispatch.note(self._findings.begin_anew(sample))
         return True
 
-    def wait_as_well(self, plan: Plan, alone: Sample) -> bool:
+    def wait_as_well(self, plan: Plan, unqueued: Sample) -> bool:
         """Whether calls in workers of one thread wait for a part of their time that none of the
-        first ones did: one in ten that asks a server, say. `alone`: without what they queued for.
+        first ones did: one in ten that asks a server, say. `unqueued` is without what they queued
+        for.
         """
         task = self._findings.profile
         if task is None or plan.mechanism != "process" or plan.threads_per_worker > 1:
             return False
-        recent = task.seen(plan.mechanism, alone.cpu / alone.calls)
-        waiting = (alone.service - alone.cpu) / alone.calls
-        if waiting - task.waiting < _WAIT_AS_WELL * alone.service / alone.calls:
+        recent = task.seen(plan.mechanism, unqueued.cpu / unqueued.calls)
+        waiting = (unqueued.service - unqueued.cpu) / unqueued.calls
+        if waiting - task.waiting < _WAIT_AS_WELL * unqueued.service / unqueued.calls:
             return False
         self._findings.profile = replace(recent, wall=recent.wall - recent.waiting + waiting)
         self._dispatch.note(f"calls wait as well: {duration(waiting)} on average")
@@ -157,8 +158,22 @@ class Trust:
         else:
             self._findings.profile = recent.with_gil(0.0, recent.cpu if self._findings.gil else 0.0)
             self._findings.learned = False
+        self._findings.alone = None
         self._dispatch.note(f"calls have changed: they compute {duration(recent.cpu)} now")
         return True
+
+    def _as_alone(self, task: TaskProfile, sample: Sample) -> TaskProfile | None:
+        """Return what calls are like alone, if they compute in vain beside each other."""
+        cpu = self._findings.alone
+        alone = None if cpu is None else task.with_cpu(cpu)
+        return alone if alone is not None and computes_in_vain(alone, sample) else None
+
+    def _leave_idle(self, plan: Plan, demand: Demand, idle: float) -> bool:
+        """Whether CPUs that so many threads could use are idle: then it is no other load that keeps
+        them.
+        """
+        left = min(self._cpus, plan.workers) - demand.used
+        return left > _LEFT and idle > left / 2
 
     def wonders(self, plan: Plan) -> bool:
         """Whether threads at work could answer what was left open."""
@@ -167,18 +182,18 @@ class Trust:
             task is not None and plan.mechanism == "thread" and plan.workers > 1 and is_open(task)
         )
 
-    def settled(self, plan: Plan, demand: Demand, sample: Sample) -> bool:
+    def settled(self, plan: Plan, demand: Demand, sample: Sample, idle: float) -> bool:
         """Whether threads at work, by their demand and what they do, have answered what was left
-        open.
+        open; so many CPUs were `idle` meanwhile.
         """
         task = self._findings.profile
         assert task is not None
         told = f"threads use {demand.used:.1f} CPUs, whatever else runs here"
-        full = min(self._cpus, plan.workers)
-        if demand.used < _ALL * full and computes_in_vain(task, sample):
-            gained = progress(task, sample)
-            told = f"{told}, and do {gained:.1f} times as much as one"
-            self._findings.profile = after_progress(task, gained, plan.workers)
+        alone = self._as_alone(task, sample)
+        if alone is not None and self._leave_idle(plan, demand, idle):
+            gained = progress(alone, sample)
+            told = f"threads use {demand.used:.1f} CPUs, and do {gained:.1f} times as much as one"
+            self._findings.profile = after_progress(alone, gained, plan.workers)
         else:
             self._findings.profile = after_a_while(task, demand, plan.workers)
         if self._findings.profile == task:

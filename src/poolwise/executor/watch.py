@@ -20,6 +20,9 @@ _SOME = 8
 #: The same for calls that wait where they computed, five times as long as other load could explain.
 _FEW = 3
 
+#: Calls that do not compute for so much of their time may wait, or queue for a CPU.
+_SEEM_TO_WAIT = 0.2
+
 #: A step of a plain loop takes some 4 ms. One that takes several times as long may be the first of
 #: calls that have come to last: what ran before it is not like them.
 _SLOW_STEP: Seconds = 15e-3
@@ -43,7 +46,8 @@ class Watch:
     def begin(self, now: LaneReading) -> None:
         """Look at what comes from now on."""
         self._looked = self._before = now
-        self._queued = self._lane.pool.queued  # on a busy machine calls only seem to wait
+        self._queued = self._lane.pool.queued
+        self._idle = self._dispatch.clock.idle_cpu() if self._lookout is not None else 0.0
         self._away: Seconds = 0.0
 
     def leave(self) -> None:
@@ -68,18 +72,30 @@ class Watch:
         if now.at - looked.at < LOOK_AFTER or ended < _FEW:
             return False
         lane, sample = self._lane, looked.until(now, self._lane.width)
-        unqueued = sample.service - (lane.pool.queued - self._queued)
-        alone = replace(sample, service=max(sample.cpu, unqueued))
-        if self._trust.wait_now(lane.plan, alone):
+        unqueued = self._without_queueing(sample)
+        if self._trust.wait_now(lane.plan, sample if unqueued is None else unqueued):
             return True
         if ended < _SOME or self._dispatch.nothing_left:  # who is done uses nothing
             return False
-        if self._trust.wait_as_well(lane.plan, alone):
+        if unqueued is not None and self._trust.wait_as_well(lane.plan, unqueued):
             return True
         if self._trust.drifted(lane.plan, sample) or self._settles(now, sample):
             return True
         self.begin(now)
         return False
+
+    def _without_queueing(self, sample: Sample) -> Sample | None:
+        """Take off for how long workers had no CPU: on a busy machine calls only seem to wait.
+        ``None`` if that is not known, as when workers have come or gone. Not asked where calls do
+        not even seem to wait.
+        """
+        if sample.service - sample.cpu < _SEEM_TO_WAIT * sample.service:
+            return sample
+        before, now = self._queued, self._lane.pool.queued
+        if before is None or now is None or before.keys() != now.keys():
+            return None
+        queued = sum(now.values()) - sum(before.values())
+        return replace(sample, service=max(sample.cpu, sample.service - queued))
 
     def _settles(self, now: LaneReading, sample: Sample) -> bool:
         """Whether threads at work have answered what was left open."""
@@ -87,4 +103,7 @@ class Watch:
             return False
         demand = self._lookout.look()
         idle = self._dispatch.workload.pace or self._away >= _AWAY * (now.at - self._looked.at)
-        return not idle and self._trust.settled(self._lane.plan, demand, sample)
+        if idle:
+            return False
+        unused = (self._dispatch.clock.idle_cpu() - self._idle) / (now.at - self._looked.at)
+        return self._trust.settled(self._lane.plan, demand, sample, unused)

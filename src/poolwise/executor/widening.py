@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
-from poolwise.executor.lane import Lane
 from poolwise.executor.lanes import CurrentLane
 from poolwise.executor.sampling import patience, sample_of
 from poolwise.machine import MachineProfile
@@ -75,12 +74,14 @@ class Widening:
             before = min(before, width)
             if lane.in_flight > 2 * width:  # more are at work, which had begun before
                 before = lane.in_flight
-            sample = yield from sample_of(dispatch, lane, width, before, at_most=limit)
+            together = not before and lane.calls < width  # the opening has begun them
+            calls = width - lane.calls if together else width
+            sample = yield from sample_of(
+                dispatch, lane, calls, before, at_most=limit, together=together
+            )
             if not sample.calls or dispatch.nothing_left:
                 return
             sample = self._without_strangers(sample)
-            if not before:
-                sample = _with_those_under_way(lane, sample)
             if are_helped(task, sample):
                 self._findings.profile = after_helping(task, sample)
                 dispatch.note("the calls do not wait: threads of libraries compute for them")
@@ -117,16 +118,6 @@ class Widening:
         start = self._current.thread_start or self._machine.costs.thread_start
         cost = 2.0 * start * (wider - width)
         return left is None or left * task.wall * (1 / width - 1 / wider) > cost
-
-
-def _with_those_under_way(lane: Lane, sample: Sample) -> Sample:
-    """Count the time of calls that have not ended as well, where all began together.
-
-    The first that end are the short ones, or the first to get the GIL: 32 calls that wait for 10 ms
-    and hold it for 2 took 43 ms on average, and in the long run 64.
-    """
-    each = lane.slot_time / lane.calls
-    return replace(sample, service=max(sample.service, sample.calls * each))
 
 
 def _grew(narrow: Sample, wide: Sample) -> bool:

@@ -38,9 +38,9 @@ class InlinePool:
         self.workers = 0
 
     @property
-    def queued(self) -> Seconds:
+    def queued(self) -> dict[int, Seconds]:
         """For how long this thread has had no CPU."""
-        return self._clock.queued()
+        return {os.getpid(): self._clock.queued()}
 
     def grow(self, workers: int) -> None:
         """Be ready at once; the initializer runs here.

@@ -84,10 +84,17 @@ class ProcessPool:
         return max(1, int(_BATCH_BYTES / max(1.0, self._sent_bytes + self._returned_bytes)))
 
     @property
-    def queued(self) -> Seconds:
-        """For how long workers of one thread have had no CPU: 20 µs each to ask."""
-        alone = self._options.threads_per_worker == 1
-        return sum(queued_of(each.pid) for each in self._workers.values() if alone and each.pid)
+    def queued(self) -> dict[int, Seconds] | None:
+        """For how long each worker of one thread has had no CPU: 20 µs each to ask."""
+        if self._options.threads_per_worker > 1:
+            return None
+        found: dict[int, Seconds] = {}
+        for process in [each.pid for each in self._workers.values() if each.pid]:
+            queued = queued_of(process)
+            if queued is None:
+                return None
+            found[process] = queued
+        return found
 
     @property
     def idle(self) -> int:

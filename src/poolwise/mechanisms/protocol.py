@@ -7,7 +7,7 @@ inside one of these calls or from inside `Inbox.wait`. So neither side needs a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -135,9 +135,9 @@ class Pool(Protocol):
         ...
 
     @property
-    def queued(self) -> Seconds:
-        """For how long workers of one call at a time have had no CPU, of those that there are; 0
-        where not known.
+    def queued(self) -> Mapping[int, Seconds] | None:
+        """For how long each worker of one call at a time has had no CPU, by process; ``None`` where
+        not known.
         """
         ...
 

@@ -43,7 +43,7 @@ class ThreadPool:
 
     largest_batch = ANY_SIZE
     sending: Seconds = 0.0
-    queued: Seconds = 0.0  # to ask each thread takes more turns of the GIL than it is worth
+    queued = None  # to ask each thread takes more turns of the GIL than it is worth
     first_free = True
     idle = 0
 

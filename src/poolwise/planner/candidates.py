@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from poolwise.cost.model import FEW_ROUNDS
+from poolwise.cost.model import FEW_ROUNDS, rounds
 from poolwise.machine import MachineProfile
 from poolwise.plan import Plan
 from poolwise.probe import TaskProfile
@@ -58,8 +58,7 @@ def evened(calls: float, cpus: int) -> int:
         return cpus
 
     def lasts(slots: int) -> float:
-        full, rest = divmod(math.ceil(calls), slots)
-        return full * max(1.0, slots / cpus) + (max(1.0, rest / cpus) if rest else 0.0)
+        return rounds(math.ceil(calls), slots, rate=cpus, wall=1.0)
 
     best = min(range(cpus, 2 * cpus), key=lasts)
     return best if lasts(best) < _SOONER * lasts(cpus) else cpus
