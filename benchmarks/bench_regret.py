@@ -12,6 +12,7 @@ of a shortfall is the time that learning took.
     python benchmarks/bench_regret.py                          # some ten minutes
     python benchmarks/bench_regret.py --wisdom                 # poolwise after a first run of each
     python benchmarks/bench_regret.py --limits                 # with poolwise's plans, pinned
+    python benchmarks/bench_regret.py --second                 # the second set of workloads
     python benchmarks/bench_regret.py --only sleep HTTP --explain
 """
 
@@ -32,7 +33,7 @@ from typing import Any
 
 from _regret_trial import CONTESTANTS, PINNED
 from _report import begin, interleaved, options, table
-from _workloads import MODULES, NAMES, load
+from _workloads import MODULES, NAMES, SECOND, load
 
 from poolwise.units import duration
 
@@ -227,6 +228,7 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__, rounds=3)
     parser.add_argument("--only", nargs="+", choices=[*MODULES], metavar="WORKLOAD")
+    parser.add_argument("--second", action="store_true", help="take the second set of workloads")
     parser.add_argument("--contestants", nargs="+", choices=[*CONTESTANTS], metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0, help="inputs, as a multiple (1)")
     parser.add_argument("--wisdom", action="store_true", help="measure poolwise's second run")
@@ -236,7 +238,8 @@ def main() -> None:
     given = begin(parser)
     usual = [each for each in CONTESTANTS if given.limits or each not in PINNED]
     contestants = given.contestants or (_IN_SMOKE if given.smoke else usual)
-    names = given.only or ([each[0] for each in NAMES.values()] if given.smoke else [*MODULES])
+    suite = (SECOND if given.second else NAMES).values()
+    names = given.only or [name for each in suite for name in (each[:1] if given.smoke else each)]
     names = [name for name in names if can_run(name)]
     with tempfile.TemporaryDirectory() as cache:
         seconds, stories = measure(names, contestants, given, cache if given.wisdom else None)
