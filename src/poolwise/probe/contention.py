@@ -159,8 +159,8 @@ def progress(task: TaskProfile, sample: Sample) -> float:
 
 
 def computes_in_vain(task: TaskProfile, sample: Sample) -> bool:
-    """Whether calls in threads compute for clearly longer than alone: they poll for a lock, say,
-    and all CPUs are in use though one would do.
+    """Whether calls in threads compute for clearly longer than alone, as who polls for a lock does:
+    more CPUs are in use than do anything.
     """
     return task.cpu * sample.calls < _USEFUL * sample.cpu
 

@@ -97,17 +97,9 @@ class SystemClock:
         """Read the lines of this process's CPUs in ``/proc/stat`` (Linux): some 0.1 ms. It counts
         in ticks, of 10 ms mostly.
         """
-        idle = 0.0
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            ours = {b"cpu%d" % each for each in os.sched_getaffinity(0)}
-            with open("/proc/stat", "rb") as lines:
-                for line in lines:
-                    if not line.startswith(b"cpu"):
-                        break
-                    name, *ticks = line.split()
-                    if name in ours:
-                        idle += int(ticks[3]) + int(ticks[4])  # idle, and waiting for a disk
-            return idle / os.sysconf("SC_CLK_TCK")
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                return _idle_ticks() / os.sysconf("SC_CLK_TCK")
         return 0.0
 
     def queued(self) -> Seconds:
@@ -180,6 +172,19 @@ def _cpu_of_threads() -> Seconds:
             with contextlib.suppress(OSError, TypeError):  # it has ended, or not yet begun
                 cpu += time.clock_gettime(_clock_of(thread.native_id))
     return cpu
+
+
+def _idle_ticks() -> int:
+    """Return for how many ticks the CPUs of this process have had nothing to do (Linux)."""
+    ours, idle = {b"cpu%d" % each for each in os.sched_getaffinity(0)}, 0
+    with open("/proc/stat", "rb") as lines:
+        for line in lines:
+            if not line.startswith(b"cpu"):
+                break
+            name, *ticks = line.split()
+            if name in ours:
+                idle += int(ticks[3]) + int(ticks[4])  # the latter while someone waits for a disk
+    return idle
 
 
 def _clock_of(thread: int | None) -> int:
