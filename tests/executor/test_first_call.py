@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from poolwise.executor import first_call
 from poolwise.executor.first_call import Before, FirstCall, Patience
 from poolwise.probe.contention import Demand
-from poolwise.timing.children import count_children
+from poolwise.timing.children import children
 from probe.fake_clock import FakeClock
 
 
@@ -94,6 +95,49 @@ def test_a_call_that_waits_for_another_program_is_not_light(
         assert not call.is_light
     finally:
         program.communicate()
+
+
+@pytest.mark.parametrize(
+    ("busy", "held", "shown"),
+    [
+        (1.0, 0.0, "lets go"),
+        (1.0, 0.5, "computes"),  # the call itself did, before that
+        (0.6, 0.0, "computes"),
+        (0.1, 0.0, "waits"),
+    ],
+)
+def test_a_call_that_waits_for_a_program_does_what_that_does(
+    busy: float, held: float, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program keeps so much of a CPU `busy`."""
+    meter = Metered(Demand(0.0, 0.0))
+    call = watched(meter, Heard(held))
+    clock = call._dispatch.clock
+    call._foreign = Foreign(meter, 0.0)  # type: ignore[assignment]
+
+    def watch(until: float) -> None:
+        clock.spend(wait=until - meter.elapsed)  # type: ignore[attr-defined]
+        meter.elapsed = until
+
+    monkeypatch.setattr(call, "_watch", watch)
+    monkeypatch.setattr(first_call, "children", lambda: frozenset({1}) | call._before.children)
+    monkeypatch.setattr(first_call, "cpu_of_families", lambda ids: {1: busy * clock.now()})
+    assert call.shows(Patience(2e-3, 20e-3)) == shown
+    assert call.programs
+    assert not call.is_light
+
+
+def test_workers_that_start_are_no_programs_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = Metered(Demand(0.0, 0.0))
+    call = watched(meter)
+    call._reserve.started = True
+
+    def watch(until: float) -> None:
+        meter.elapsed = until
+
+    monkeypatch.setattr(call, "_watch", watch)
+    monkeypatch.setattr(first_call, "children", lambda: pytest.fail("workers are children"))
+    assert call.shows(Patience(2e-3, 20e-3)) == "waits"
 
 
 def test_looks_that_take_longer_than_they_should_are_no_waiting(
@@ -241,9 +285,9 @@ def watched(meter: Metered, heard: Heard | None = None) -> FirstCall:
     """One that is running, on two CPUs, and no workers can be had at once."""
     call = object.__new__(FirstCall)
     call.lane = SimpleNamespace(in_flight=1)  # type: ignore[assignment]
-    call.is_light = False
+    call.is_light = call.programs = False
     call._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
     call._reserve = SimpleNamespace(at_once=False, started=False)  # type: ignore[assignment]
-    call._before, call._cpus = Before(threads=0, children=count_children()), 2
+    call._before, call._cpus = Before(0, children(), cpu=0.0), 2
     call._meter, call._beat = meter, heard or Heard(None)  # type: ignore[assignment]
     return call

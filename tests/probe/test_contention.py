@@ -61,7 +61,15 @@ COMPUTES = unknown(cpu=1e-3)
         ("releases it, and one beat was late", COMPUTES, 0.17, 1, 0.0, 0.17),
         ("holds it for some of the time", COMPUTES, 0.4, 1, 0.4, 1.0),
         ("two that wait for half of their time", unknown(1e-3, 1e-3), 0.9, 2, 0.9, 1.0),
-        ("the library computes elsewhere", unknown(cpu=1e-3, helpers=1e-3), 0.5, 1, 0.0, 0.0),
+        ("a program computes meanwhile", unknown(cpu=1e-3, helpers=1e-3), 0.45, 1, 0.9, 1.0),
+        (
+            "the library computes elsewhere",
+            replace(unknown(cpu=1e-3, helpers=1e-3), wall=1e-3),
+            0.5,
+            1,
+            0.0,
+            0.0,
+        ),
     ],
 )
 def test_what_is_heard_beside_a_call(

@@ -328,7 +328,7 @@ class Choice:
             return slower * took, now.rate
         took += _FORK + (_FORK_OF_LIBRARIES if ready.libraries else 0.0)
         # What starts them has to share the CPUs with threads that compute for calls.
-        took *= slower * (1.0 + min(1.0, task.helpers / max(task.cpu, 1e-9)))
+        took *= slower * (1.0 + min(1.0, task.beside / max(task.cpu, 1e-9)))
         if not draining or now.left is None:  # of many to come it is paid some time, and only grows
             return took, now.rate
         # No call begins before the last one in a thread has ended, and then one at a time.

@@ -10,7 +10,7 @@ from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.reserve import Reserve
 from poolwise.probe.contention import HARDLY
-from poolwise.timing.children import count_children
+from poolwise.timing.children import children, cpu_of_families, used_between
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
@@ -32,6 +32,9 @@ _FOR_NOBODY = 0.1
 #: hardly any CPU, many may begin.
 _ONCE_MORE: Seconds = 1e-3
 
+#: Programs that a call has started are watched for so long: do they compute?
+_PROGRAMS: Seconds = 1e-3
+
 #: What a call has shown while it was watched. Those that have ended compute.
 Shown: TypeAlias = Literal["waits", "lets go", "computes"]
 
@@ -44,10 +47,13 @@ class Patience(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What is not the first call's: threads that ran before it, and child processes."""
+    """What is not the first call's: threads that ran before it, and child processes, by id; and
+    what those had used that were waited for.
+    """
 
     threads: int
-    children: int
+    children: frozenset[int]
+    cpu: Seconds
 
 
 class FirstCall:
@@ -59,6 +65,7 @@ class FirstCall:
         clock = dispatch.clock
         self.lane = lane
         self.is_light = False  # it waits, and does next to nothing else
+        self.programs = False  # it has started some, and waits for them
         self._dispatch = dispatch
         self._reserve = reserve
         self._before = before
@@ -108,11 +115,13 @@ class FirstCall:
             if share < _WAITS:  # did it have no CPU? To find that out takes ten turns
                 already, queued = queued, meter.demand.wanted * ended - used
                 share += (queued - already) / max(ended - began, 1e-9)
+            if share < _WAITS and not reserve.started:  # whose workers are children, too
+                share += self._share_of_programs()
             if share < _WAITS:
                 if began and share >= _LIGHT:  # in a part of the stretch it has computed
                     own = self._watch_for(ended + _ONCE_MORE)
                     share = (meter.used - used - own) / max(meter.elapsed - ended, 1e-9)
-                self.is_light = share < _LIGHT and count_children() <= self._before.children
+                self.is_light = share < _LIGHT and not self.programs
                 return "waits"
             if share > _ONLY and ended >= _MAY_BE_LONG and self._lets_go():
                 return "lets go"
@@ -126,6 +135,19 @@ class FirstCall:
             elif ended >= computed or not self.lane.in_flight:
                 return "computes"
             began, before = ended, used
+
+    def _share_of_programs(self) -> float:
+        """Return how much of a CPU the programs use that it has started: it only seems to wait for
+        one that computes.
+        """
+        clock = self._dispatch.clock
+        ours = children() - self._before.children
+        if not ours:
+            return 0.0
+        self.programs, before, began = True, cpu_of_families(ours), clock.now()
+        self._watch_for(self._meter.elapsed + _PROGRAMS)
+        after = cpu_of_families(children() - self._before.children)
+        return used_between(before, after) / max(clock.now() - began, 1e-9)
 
     def _watch_for(self, until: Seconds) -> Seconds:
         """Watch it until the meter has run for so long; return the CPU time that watching takes,

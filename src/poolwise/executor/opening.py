@@ -29,7 +29,7 @@ from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import HELPED, Demand
 from poolwise.probe.payload import measure_payload
-from poolwise.timing.children import count_children
+from poolwise.timing.children import children, cpu_of_families, used_between
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
@@ -113,8 +113,9 @@ class Opening:
         self._looked = False
         self._few = False  # so few calls that they end where they begin
         self._cautious = False
-        self._before = Before(threads=0, children=0)
+        self._before = Before(threads=0, children=frozenset(), cpu=0.0)
         self._width = FIRST_WIDTH
+        self._programs = False  # the first call has started some
 
     def steps(self, known: Entry | None = None, strangers: int = 0) -> Iterator[None]:
         """Run the first call, and others beside it if it is a long one.
@@ -136,12 +137,12 @@ class Opening:
                 self._width = max(FIRST_WIDTH, known.plan.workers)
         if not self._is_for_this():
             return
-        self._before = Before(strangers, count_children())
         dispatch = self._dispatch
         if self._could_be_in_processes:
             self._few = self._left < _FEW_FOR_A_CPU * self._cpus
             few = self._few or (known is not None and self.begins_beside(known))
             self._reserve.prepare(few=few, fork=few and not self._known_short)
+        self._before = Before(strangers, children(), dispatch.clock.children_cpu())
         if self._known_long and self._reserve.at_once:
             self._reserve.start()
         dispatch.keep_specimen = True
@@ -186,6 +187,7 @@ class Opening:
         first = FirstCall(dispatch, lane, reserve, self._before, self._cpus)
         first.begin()
         shown = first.shows(self._patience)
+        self._programs = first.programs
         computes = shown == "computes" and (self._known_alone or first.is_by_itself())
         long = lane.in_flight and computes
         if long and (beside := reserve.beside(lane)) is not None:
@@ -203,6 +205,8 @@ class Opening:
         elif shown == "waits":
             if first.is_light:
                 self._width = max(self._width, MOST_AT_FIRST)
+            elif first.programs and not self._known_long:  # they may compute most of the time
+                self._width = evened(dispatch.remaining or 1, self._cpus)
             self._current.adopt(lane)
             yield from self._in_threads(lane, max(MOST_AT_FIRST, self._width))
         elif shown == "lets go":
@@ -211,7 +215,7 @@ class Opening:
             self._current.adopt(lane)
             yield from self._in_threads(lane, MOST_AT_FIRST)
             demand = lookout.look()
-            self._note(lane, self._queued_each(lane, demand))
+            self._note(lane, self._queued_each(lane, demand), self._others_beside(lane))
             self.held = first.held if demand.at_once else None  # it may have wanted the GIL later
         else:
             queued = first.queued
@@ -259,16 +263,28 @@ class Opening:
             if first.plan.workers < width:  # no more can be started soon
                 most = width = first.plan.workers
             self._current.plan = first.plan
-            began, used = clock.now(), clock.process_cpu()
+            began, used, programs = clock.now(), clock.process_cpu(), self._cpu_of_programs()
             while not first.calls and (width == most or clock.now() - began < period):
                 dispatch.fill()
                 dispatch.wait(None if width == most else period)
                 yield
-            if clock.process_cpu() - used > _COMPUTE * (clock.now() - began):
+            used = clock.process_cpu() - used + used_between(programs, self._cpu_of_programs())
+            if used > _COMPUTE * (clock.now() - began):
                 period *= 2  # perhaps they come to wait
             else:
                 width, period = min(2 * width, most), _WATCHED
-        self._note(first)
+        self._note(first, others=self._others_beside(first))
+
+    def _cpu_of_programs(self) -> dict[int, Seconds]:
+        """Return what programs have used that calls have started: they do what calls wait for."""
+        return cpu_of_families(children() - self._before.children) if self._programs else {}
+
+    def _others_beside(self, lane: Lane) -> Seconds:
+        """Return what `cpu_of_others` would be for the calls of a lane that have ended, if they had
+        run alone: what the programs have used that they have waited for.
+        """
+        clock = self._dispatch.clock
+        return lane.observe(clock.now()).cpu + clock.children_cpu() - self._before.cpu
 
     def _queued_each(self, lane: Lane, demand: Demand) -> float:
         """Return for what share of its time a call had no CPU, if that is known: who starts beside

@@ -113,13 +113,13 @@ class Trust:
     def wait_as_well(self, plan: Plan, unqueued: Sample) -> bool:
         """Whether calls in workers of one thread wait for a part of their time that none of the
         first ones did: one in ten that asks a server, say. `unqueued` is without what they queued
-        for.
+        for; programs that they wait for compute, as those of the first ones did.
         """
         task = self._findings.profile
         if task is None or plan.mechanism != "process" or plan.threads_per_worker > 1:
             return False
         recent = task.seen(plan.mechanism, unqueued.cpu / unqueued.calls)
-        waiting = (unqueued.service - unqueued.cpu) / unqueued.calls
+        waiting = (unqueued.service - unqueued.cpu) / unqueued.calls - task.helpers
         if waiting - task.waiting < _WAIT_AS_WELL * unqueued.service / unqueued.calls:
             return False
         self._findings.profile = replace(recent, wall=recent.wall - recent.waiting + waiting)

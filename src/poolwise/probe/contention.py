@@ -92,14 +92,15 @@ def after_listening(task: TaskProfile, held: float, threads: int = 1) -> TaskPro
     calls held the GIL, where hardly two of them computed at once.
 
     A library that computes in threads of its own does so without the GIL, and may keep the
-    listener from a CPU: then it is not in question.
+    listener from a CPU: then it is not in question. A program that calls wait for is no such thing:
+    nothing of it is beside the call.
 
     Where it is divided, no more than the lower bound is known: whoever lets go of the GIL and wants
     it back soon waits for a turn of the others each time.
     """
     if not task.cpu:
         return task
-    if task.helpers > HELPED * task.cpu:
+    if task.beside > HELPED * task.cpu:
         return task.with_gil(0.0, max(0.0, task.cpu - task.helpers))
     share = min(1.0, held / min(1.0, threads * task.cpu / task.wall))
     if share >= MOSTLY:
