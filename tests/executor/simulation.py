@@ -27,7 +27,7 @@ MACHINE = MachineProfile(Facts("CPython 3.13", True, 2.0, "affinity", None), cos
 _FORK = 3e-3
 
 #: A plain loop looks at the clock after so many calls, and ends a batch that lasts for longer.
-_STRIDE, _LATE = 4, 20e-3
+_LOOKS, _LATE = 32, 20e-3
 
 
 #: Calls that rub are on a CPU for so much of the time.
@@ -328,6 +328,7 @@ class SimulatedPool:
 
     def _run_inline(self, batch: Batch) -> None:
         begin, cpu, values = self.world.time, 0.0, []
+        stride = look = 1
         for place, work in enumerate(batch.columns[0], 1):
             assert isinstance(work, Work)
             done: list[float] = []
@@ -336,8 +337,11 @@ class SimulatedPool:
                 self.world.step()
             cpu += work.gil + work.free
             values.append(batch.task.function(work))
-            if place % _STRIDE == 0 and self.world.time - begin > _LATE:
-                break
+            if place == look:
+                if self.world.time - begin > _LATE:
+                    break
+                stride = min(2 * stride, -(-batch.calls // _LOOKS))
+                look += stride
         self.world.inline_cpu += cpu
         self.sink.done(batch.id, 0, Outcomes(values, {}, self.world.time - begin, cpu))
         if len(values) < batch.calls:

@@ -356,6 +356,23 @@ def test_few_long_calls_that_compute_run_at_once_soon(inputs: int) -> None:
     assert result.makespan <= 0.5 * rounds + 0.05, result.story
 
 
+def test_calls_that_are_soon_over_end_before_anything_is_known_of_them() -> None:
+    works = [Work(gil=1e-6)] * 200
+    result = simulate(works)
+    assert result.values == works
+    assert result.plan == Plan("inline")
+    assert [use.calls for use in result.uses] == [1, 199] or result.uses[0].calls == 199
+    assert any("soon over: 199 calls" in line for line in result.story), result.story
+    assert not any("pilot" in line for line in result.story), result.story
+
+
+def test_calls_that_last_after_a_short_first_one_run_at_once_all_the_same() -> None:
+    works = [Work(gil=1e-6), *[Work(wait=20e-3, gil=1e-4)] * 99]
+    result = simulate(works)
+    assert result.values == works
+    assert result.makespan <= 0.3, result.story  # in a loop 2 s
+
+
 @pytest.mark.parametrize("inputs", [2, 8, 32])
 def test_long_waits_begin_while_the_first_still_lasts(inputs: int) -> None:
     works = [Work(wait=0.5, gil=1e-4)] * inputs

@@ -165,10 +165,14 @@ class Auto:
             yield from self._opening.beside_workers(strangers)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
         self._survey.held = self._opening.held
-        if sample is None or (self._opening.brief and not self._survey.is_clear(sample, expected)):
+        brief, where = self._opening.brief, "begun in a thread"
+        if sample is not None and brief and self._survey.is_soon_over(sample):
+            sample, where = self._survey.run_the_rest(sample), "soon over"
+            brief = not self._dispatch.nothing_left
+        if sample is None or (brief and not self._survey.is_clear(sample, expected)):
             self._pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
-            self._survey.begin_with(sample, "begun in a thread")
+            self._survey.begin_with(sample, where)
         if known is not None:
             self._take_up(known)
         yield
