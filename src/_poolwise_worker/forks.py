@@ -1,7 +1,7 @@
 """What a process lets go of once it has been forked: one hook for all.
 
 Each hook that Python calls in a child touches, and so copies, pages that it shares with its parent:
-without those of eleven modules, and with what it runs imported at one go, a worker of a map has
+without those of eleven modules, and with what it runs imported at one go, a worker of a map had
 2.06 MB of its own instead of 2.24 (`benchmarks/bench_dispatch.py`).
 """
 

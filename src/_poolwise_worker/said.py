@@ -8,11 +8,10 @@ warnings are always sent, so that the caller's handlers and filters have them.
 
 from __future__ import annotations
 
-import os
 import sys
 from _thread import get_ident
 
-from _poolwise_worker import surroundings, transfer, wire
+from _poolwise_worker import forks, surroundings, transfer, wire
 from _poolwise_worker.whole import Outlet
 
 TYPE_CHECKING = False
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 _send: Callable[[bytes], None] | None = None
 
 _outlet = Outlet()
+
+#: Whether this process, or the server that it was forked from, has done `stand_between`.
+_stands_between = False
 
 
 class Lines:
@@ -88,10 +90,19 @@ def _standard(number: int) -> Any:
 def begin(send: Callable[[bytes], None]) -> None:
     """Send what calls say from here on."""
     global _send
+    if not _stands_between:
+        stand_between()
     _send = send
+
+
+def stand_between() -> None:
+    """Stand between what calls say and where it would go, in a worker, or in the server that it is
+    forked from: what that has done already, no worker copies pages for. Nothing is sent yet.
+    """
+    global _stands_between
+    _stands_between = True
     sys.stdout = Lines(sys.stdout, 1)
     sys.stderr = Lines(sys.stderr, 2)
-    os.register_at_fork(after_in_child=_stop)
     import warnings
 
     warnings.showwarning = _show_warning
@@ -104,9 +115,13 @@ def begin(send: Callable[[bytes], None]) -> None:
 
 def _stop() -> None:
     """In a process that a call has forked: the socket is not its own, nor is what others began."""
-    global _send, _outlet
+    global _send, _outlet, _stands_between
     _send = None
     _outlet = Outlet()
+    _stands_between = False  # the next to stand there has not what these have begun
+
+
+forks.in_child(_stop)
 
 
 # ---- warnings ------------------------------------------------------------------------------------

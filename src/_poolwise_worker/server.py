@@ -38,7 +38,7 @@ from _socket import (
 from errno import EMFILE
 from marshal import loads as unmarshal
 
-from _poolwise_worker import forks, script, sockets, transfer
+from _poolwise_worker import forks, said, script, sockets, transfer
 from _poolwise_worker.front_door import (
     DESCRIPTORS,
     ENDED,
@@ -53,6 +53,7 @@ from _poolwise_worker.front_door import (
     SPAWN,
     STARTED,
 )
+from _poolwise_worker.lives import die_with
 from _poolwise_worker.outbox import leave
 from _poolwise_worker.parting import part_from_caller
 from _poolwise_worker.worker import ignore, run_worker, saying_what_lacks
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from _socket import socket
 
     from _poolwise_worker.guard import Guard
+
+#: Where the life pipe is among the descriptors of a worker, the keeper being the first.
+_LIFE = 3
 
 
 class Server:
@@ -179,6 +183,7 @@ class Server:
             if guard is not None:
                 guard.pid = pid
                 self._guards[pid] = guard
+            die_with(descriptors[_LIFE], pid)  # not waited for yet, so the id is its own
             _reply(keeper, STARTED, pid)
         for descriptor in descriptors[1:]:
             os.close(descriptor)
@@ -338,6 +343,7 @@ def _execute(threads: int, descriptors: list[int], *, guarded: bool) -> None:
 
 def be_worker(threads: int, descriptors: list[int], *, guarded: bool) -> None:
     """Be a worker in an interpreter of its own."""
+    _handle_signals()
     script.have_both_names()
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
@@ -352,6 +358,7 @@ def be_worker(threads: int, descriptors: list[int], *, guarded: bool) -> None:
 
 
 def _handle_signals() -> None:
+    """Leave both to the caller. Workers that are forked have these handlers from their server."""
     signal(SIGINT, ignore)
     signal(SIGTERM, ignore)
 
@@ -364,6 +371,7 @@ def main(front_fd: int) -> None:
     script.have_both_names()
     # What every worker needs for its first task.
     _preload(["warnings", "_poolwise_worker.apply", "_poolwise_worker.state"])
+    said.stand_between()
     _serve(front_fd)
 
 
@@ -391,8 +399,10 @@ def _serve(front_fd: int) -> None:
         front.close()
 
 
-def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
-    """Run the server in a process that was just forked from the caller. Never returns."""
+def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool], share: bytes) -> None:
+    """Run the server in a process that was just forked from the caller. Never returns. Workers have
+    such a `share` of the machine, if one is given.
+    """
     from _poolwise_worker import surroundings
 
     code = 1
@@ -403,6 +413,9 @@ def serve_as_fork(front_fd: int, plain_output: tuple[bool, bool]) -> None:
         _handle_signals()
         pthread_sigmask(SIG_SETMASK, [])  # the caller has blocked all
         surroundings.begin_as_fork(plain_output)
+        if share:
+            surroundings.take_part(share)
+        said.stand_between()
         transfer.to_caller = transfer.BETWEEN_FORKS
         _serve(front_fd)
         code = 0

@@ -68,12 +68,12 @@ def receive(sock: socket) -> tuple[bytearray, list[int]] | None:
 
 def main(descriptor: int, life: int) -> None:
     """Run the call that comes through `descriptor`; killed when the other end of `life` closes."""
-    from _poolwise_worker.worker import die_with
+    from _poolwise_worker.lives import die_with
 
     script.have_both_names()
     os.set_inheritable(descriptor, False)
     os.set_inheritable(life, False)
-    die_with(life)
+    die_with(life, os.getpid())
     sock = sockets.of(descriptor)
     received = receive(sock)
     if received is None:

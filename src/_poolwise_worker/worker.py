@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
 import sys
 from _signal import (  # type: ignore[import-not-found]
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
     SIGINT,
-    SIGKILL,
     SIGTERM,
     default_int_handler,
     getsignal,
@@ -46,12 +44,12 @@ if TYPE_CHECKING:
 
 
 def run_worker(threads: int, descriptors: list[int], *, guarded: bool = False) -> None:
-    """Serve batches, as a process forked or executed for it, until told to stop."""
-    signal(SIGINT, ignore)
-    signal(SIGTERM, ignore)
-    data_fd, control_fd, life_fd, marks_fd = descriptors
+    """Serve batches, as a process forked or executed for it, until told to stop. Ctrl-C and SIGTERM
+    are the caller's to answer: `ignore` handles both here already.
+    """
+    # The third, for as long as this process has it open, is how the kernel finds it: see `lives`.
+    data_fd, control_fd, _, marks_fd = descriptors
     with saying_what_lacks(data_fd):
-        die_with(life_fd)
         marks = memoryview(mmap.mmap(marks_fd, 0)).cast("Q")  # all of it
         os.close(marks_fd)
         data = sockets.of(data_fd)
@@ -104,26 +102,6 @@ def _errno_of(error: BaseException | None) -> int:
 
 def ignore(signum: int, frame: object) -> None:
     """Do nothing. A handler, not SIG_IGN, because that would be inherited by what calls start."""
-
-
-def die_with(life: int) -> None:
-    """Ask the kernel for SIGKILL as soon as the other end of the pipe is closed.
-
-    It arrives within milliseconds even inside C code that holds the GIL. Not PR_SET_PDEATHSIG,
-    which fires when the *thread* that forked ends. Where the kernel cannot do it, the reporter
-    thread notices the end of the control socket instead, as soon as it gets the GIL.
-    """
-    import fcntl
-
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life, fcntl.F_SETSIG, SIGKILL)
-        flags = fcntl.fcntl(life, fcntl.F_GETFL)
-        fcntl.fcntl(life, fcntl.F_SETFL, flags | os.O_ASYNC)
-        poll = select.poll()  # not `select.select`, which ends at descriptor 1024
-        poll.register(life, select.POLLIN)
-        if poll.poll(0):
-            leave(0)  # closed before we asked
 
 
 def _report(gate: LockType, control: socket, intake: Intake, runners: list[Runner]) -> None:

@@ -96,6 +96,25 @@ assert threads(0) == alone
 
 
 @METHODS
+def test_a_share_that_a_server_took_on_for_its_first_workers_is_not_that_of_others(
+    method: str, tmp_path: Path
+) -> None:
+    program = """
+def variable(_): return os.environ.get("OMP_NUM_THREADS")
+os.environ.pop("OMP_NUM_THREADS", None)
+share = str(max(1, len(os.sched_getaffinity(0)) // 2))
+for _ in range(2):
+    assert mapped(variable, [0], "process:1") == [None]
+    assert mapped(variable, range(4), "process:2") == [share] * 4
+    os.environ["OMP_NUM_THREADS"] = "7"  # the user's own
+    for plan in "process:2", "process:1":
+        assert set(mapped(variable, range(4), plan)) == {"7"}
+    del os.environ["OMP_NUM_THREADS"]
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
 def test_a_map_over_maps_in_threads(method: str, tmp_path: Path) -> None:
     program = """
 import threading

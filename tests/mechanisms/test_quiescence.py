@@ -259,10 +259,10 @@ def test_threads_that_stay_are_not_waited_for_twice() -> None:
 import os, time
 from poolwise.mechanisms import quiescence, servers
 native_thread()
-assert servers._forked_safely([]) is None
+assert servers._forked_safely([], b"") is None
 assert servers._stay == {2}
 quiescence.threads_that_stay = servers.threads_that_stay = None
-assert servers._forked_safely([]) is None
+assert servers._forked_safely([], b"") is None
 os._exit(0)
 """
     )

@@ -7,7 +7,6 @@ order in which they are asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from poolwise.cost import Forecast
 from poolwise.executor.choice import CLEARLY_BETTER, SOON_OVER, Choice, Situation, last_ends
@@ -265,7 +264,8 @@ class Auto:
         much = self._spent + now.expected * known.cpu > _WORTH_PREPARING
         if much and known.gil_low > 0.0 and self._choice.could_pay(known, now):
             self._prepared = True
-            dispatch.mechanism("process").prepare(dispatch.workers.tasks)
+            workers = dispatch.workers.under(Plan("process", self._cpus))
+            dispatch.mechanism("process").prepare(workers)
 
     def _make_way(self, plan: Plan, task: TaskProfile) -> Iterator[None]:
         """Have the threads of this run end, if they soon can, so that this process can be forked:
@@ -273,9 +273,8 @@ class Auto:
         """
         lane, dispatch = self._current.lane, self._dispatch
         process = dispatch.mechanism("process")
-        ready = process.readiness(
-            replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
-        )
+        workers = dispatch.workers.under(plan)
+        ready = process.readiness(workers)
         if self._prepared or ready.server or ready.idle >= plan.workers:
             return
         if ready.threads != 1 + self._current.threads:  # there are others, which stay
@@ -286,7 +285,7 @@ class Auto:
             yield from self._current.back_to_loop(max(_ENDS_WITHIN, 2.0 * until_end))
             if not self._current.threads:
                 self._prepared = True
-                process.prepare(dispatch.workers.tasks)
+                process.prepare(workers)
 
     def _pilot(self, expected: TaskProfile | None = None) -> None:
         """Run some calls here; keep to the loop if each is seen to change what they share."""

@@ -99,11 +99,9 @@ class Lane:
         self.mean_service: Seconds | None = None  # of recent calls
         self._dispatch = dispatch
         self._one_call = dispatch.workers.one_call and not self.inline
-        options = replace(
-            dispatch.workers,
-            threads_per_worker=plan.threads_per_worker,
-            siblings=siblings or plan.workers,
-        )
+        options = dispatch.workers.under(plan)
+        if siblings is not None:
+            options = replace(options, siblings=siblings)
         self.pool: Pool = mechanism.open(options, self, dispatch.inbox)
 
     @property

@@ -48,13 +48,14 @@ class Reserve:
         self._patience = _COMPUTED_ALONE if few else _COMPUTED_BEFORE_SOME
         dispatch, workers = self._dispatch, self._workers
         if workers > 0:
-            process = dispatch.mechanism("process")
-            before = process.readiness(dispatch.workers).server
+            plan, process = Plan("process", workers), dispatch.mechanism("process")
+            options = dispatch.workers.under(plan)
+            before = process.readiness(options).server
             if fork:
-                process.prepare(dispatch.workers.tasks)
-            self.at_once = few and process.readiness(dispatch.workers).server
+                process.prepare(options)
+            self.at_once = few and process.readiness(options).server
             self.forked = self.at_once and not before
-            self._lane = dispatch.add(Plan("process", workers))
+            self._lane = dispatch.add(plan)
             self._lane.width = 0  # nothing yet
 
     @property

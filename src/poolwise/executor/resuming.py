@@ -9,7 +9,6 @@ function calls may have been edited since.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pickle import PicklingError
 
 from poolwise.executor.choice import Choice
@@ -74,8 +73,7 @@ class Resuming:
 
     def _readiness(self, plan: Plan) -> Readiness:
         dispatch = self._dispatch
-        options = replace(dispatch.workers, threads_per_worker=plan.threads_per_worker)
-        return dispatch.mechanism("process").readiness(options)
+        return dispatch.mechanism("process").readiness(dispatch.workers.under(plan))
 
     def _nothing_can_change(self, *, all_of_them: bool = False) -> bool:
         """Whether no call could change what it shares with the program, as far as can be told."""
@@ -95,7 +93,7 @@ class Resuming:
         took = self._choice.until_ready(plan, known.profile, current.situation)
         ready_at = dispatch.clock.now() + took
         if not self._workers_wait_for(plan):
-            dispatch.mechanism("process").prepare(dispatch.workers.tasks)
+            dispatch.mechanism("process").prepare(dispatch.workers.under(plan))
         try:
             lane = dispatch.add(plan)
             lane.width = 0  # nothing yet

@@ -18,7 +18,7 @@ from multiprocessing.context import ForkProcess
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
-from _poolwise_worker.worker import die_with
+from _poolwise_worker.lives import die_with
 from poolwise.machine.deadline import deadline
 from poolwise.mechanisms.signals import no_signals
 from poolwise.task import Exit
@@ -152,7 +152,7 @@ def _play_alone(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(other)
-    die_with(life)
+    die_with(life, os.getpid())
     _play(orders, parts)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from time import perf_counter
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.running import initialize, strip
-from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -140,7 +139,7 @@ class InlineMechanism:
         """Refuse nothing."""
         return None
 
-    def prepare(self, tasks: Sequence[Task], /) -> None:
+    def prepare(self, options: WorkerOptions, /) -> None:
         """Do nothing: there is nothing that cannot be done later."""
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:

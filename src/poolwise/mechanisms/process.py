@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 
 from _poolwise_worker.inner_threads import have_inner_threads
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import Pool, Readiness, Sink, WorkerOptions
-from poolwise.task import Refusal, Task, TaskTraits
+from poolwise.task import Refusal, TaskTraits
 
 if hasattr(os, "fork"):  # else there are none
     from poolwise.mechanisms import idle_workers, servers
     from poolwise.mechanisms.process_pool import ProcessPool
+    from poolwise.mechanisms.recruiting import share_of
 
 
 class ProcessMechanism:
@@ -32,9 +32,9 @@ class ProcessMechanism:
             return Refusal("worker processes need a POSIX system", "use threads")
         return traits.elsewhere
 
-    def prepare(self, tasks: Sequence[Task], /) -> None:
-        """Fork this process while that is safe, so that workers with these tasks start at once."""
-        servers.prepare(tasks)
+    def prepare(self, options: WorkerOptions, /) -> None:
+        """Fork this process while that is safe, so that such workers start at once."""
+        servers.prepare(options.tasks, share_of(options))
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
         """Return whether a server runs, the idle workers that would do, and who is in its way."""

@@ -8,10 +8,11 @@ inside one of these calls or from inside `Inbox.wait`. So neither side needs a l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from poolwise.ipc import Inbox
+from poolwise.plan import Plan
 from poolwise.task import Batch, BatchId, Exit, Outcomes, Refusal, Task, TaskTraits, WorkerId
 from poolwise.units import Bytes, Seconds
 
@@ -55,6 +56,10 @@ class WorkerOptions:
     def one_call(self) -> bool:
         """Whether a worker has at most one call: killing it for that costs no other."""
         return self.killable or self.call_timeout is not None or self.memory_limit is not None
+
+    def under(self, plan: Plan) -> WorkerOptions:
+        """Return what workers are like under `plan`."""
+        return replace(self, threads_per_worker=plan.threads_per_worker, siblings=plan.workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +205,10 @@ class Mechanism(Protocol):
         """Say why this mechanism cannot run such a task, or ``None``."""
         ...
 
-    def prepare(self, tasks: Sequence[Task], /) -> None:
-        """Do what can be done only while nothing else runs in this process; most need nothing."""
+    def prepare(self, options: WorkerOptions, /) -> None:
+        """Do for such workers what can be done only while nothing else runs in this process; most
+        need nothing.
+        """
         ...
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:

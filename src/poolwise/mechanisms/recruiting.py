@@ -14,6 +14,11 @@ from poolwise.task import Task
 from poolwise.units import Bytes, Seconds
 
 
+def share_of(options: WorkerOptions) -> bytes:
+    """Return what is the part of each of such workers, of the machine."""
+    return part(options.siblings, options.threads_per_worker, options.arena_limit)
+
+
 class Recruiter:
     """Gets the workers of one pool, and has the encoders for what is sent to them: one for each
     server that they come from. Belongs to the pool's owner.
@@ -42,9 +47,7 @@ class Recruiter:
         return self._surroundings or self._surroundings_now()
 
     def _surroundings_now(self) -> Surroundings:
-        options = self._options
-        share = part(options.siblings, options.threads_per_worker, options.arena_limit)
-        return Surroundings(looks(), share)
+        return Surroundings(looks(), share_of(self._options))
 
     def forget_beginning(self) -> None:
         """From now on workers look like this process when they are started."""
@@ -74,7 +77,9 @@ class Recruiter:
         """
         options = self._options
         spawned = options.start_method == "spawn"
-        server = self._fork or servers.server_for(options.start_method, options.tasks)
+        server = self._fork or servers.server_for(
+            options.start_method, options.tasks, share_of(options)
+        )
         encoder = self._encoder_for(server)
         if self.idle_timeout:
             idle = idle_workers.take(server, options, spawned=spawned)
@@ -117,7 +122,7 @@ class Recruiter:
         )
         worker.spawned = spawned
         if isinstance(server, Fork):
-            worker.told = Surroundings(server.looks, b"")
+            worker.told = server.surroundings
         return worker
 
     def _encoder_for(self, server: Server) -> Encoder:

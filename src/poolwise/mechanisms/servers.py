@@ -39,7 +39,7 @@ from poolwise.mechanisms.quiescence import (
     threads_that_stay,
 )
 from poolwise.mechanisms.signals import no_signals
-from poolwise.mechanisms.surroundings import looks, plain_output
+from poolwise.mechanisms.surroundings import Surroundings, looks, plain_output
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
 from poolwise.units import Bytes, Seconds
@@ -155,20 +155,25 @@ class Server:
 
 
 class Fork(Server):
-    """A copy of this process as it was at one moment."""
+    """A copy of this process as it was at one moment, which has taken on its workers' `share` of
+    the machine.
+
+    Each worker has it then, unless it is one of others: to set six variables and tell them to the
+    libraries wrote to 56 pages, of some 500 that a worker copies at all.
+    """
 
     is_fork = True
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], share: bytes = b"") -> None:
         self.tasks = {task.id for task in tasks}
-        self.looks = looks()
+        self.surroundings = Surroundings(looks(), share)
         self.definitions = Definitions.now()
         self._streams = sys.stdout, sys.stderr
         ours, theirs = sockets.pair()
         try:
             pid = _fork()
             if not pid:
-                _serve(ours, theirs, tasks)
+                _serve(ours, theirs, tasks, share)
         except BaseException:
             ours.close()
             raise
@@ -208,7 +213,7 @@ def _fork() -> int:
         return os.fork()
 
 
-def _serve(ours: socket, theirs: socket, tasks: Sequence[Task]) -> Never:
+def _serve(ours: socket, theirs: socket, tasks: Sequence[Task], share: bytes) -> Never:
     """Be a server, in the child."""
     import gc
 
@@ -216,7 +221,7 @@ def _serve(ours: socket, theirs: socket, tasks: Sequence[Task]) -> Never:
     try:
         ours.close()
         intake.inherited.update((task.id, task.function) for task in tasks)
-        serve_as_fork(theirs.fileno(), plain_output())
+        serve_as_fork(theirs.fileno(), plain_output(), share)
     except OSError:  # it may open no files; the caller finds it gone, and starts another
         pass
     except BaseException:
@@ -264,8 +269,9 @@ _stay: set[int] = set()
 _dismissed: list[Server] = []
 
 
-def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
-    """Return the server for workers that are to run `tasks`.
+def server_for(start_method: str | None, tasks: Sequence[Task], share: bytes = b"") -> Server:
+    """Return the server for workers that are to run `tasks`. If this process is forked for it, the
+    fork takes on their `share` of the machine.
 
     Raises:
         OSError: no server can be started here.
@@ -274,10 +280,10 @@ def server_for(start_method: str | None, tasks: Sequence[Task]) -> Server:
     with _lock:
         _wait_for_dismissed()
         if start_method == "fork":
-            return _forked(tasks)
+            return _forked(tasks, share)
         fork = standing(start_method, tasks)
         if fork is None and _may_be_forks(start_method, tasks):
-            fork = _forked_safely(tasks)
+            fork = _forked_safely(tasks, share)
         if fork is not None:
             return fork
         if _executed is not None and _executed.output != _output():
@@ -301,7 +307,7 @@ def _may_be_forks(start_method: str | None, tasks: Sequence[Task]) -> bool:
     return start_method is None and all(task.function is not apply for task in tasks)
 
 
-def _forked(tasks: Sequence[Task]) -> Fork:
+def _forked(tasks: Sequence[Task], share: bytes) -> Fork:
     global _fork_of_this
     if _fork_of_this is not None:
         if _fork_of_this.still_equals(tasks):
@@ -311,11 +317,11 @@ def _forked(tasks: Sequence[Task]) -> Fork:
     # A handler that raises would make a child go on as a second caller, and leave a child here of
     # which nobody knows.
     with no_signals():
-        _fork_of_this = Fork(tasks)
+        _fork_of_this = Fork(tasks, share)
     return _fork_of_this
 
 
-def _forked_safely(tasks: Sequence[Task]) -> Fork | None:
+def _forked_safely(tasks: Sequence[Task], share: bytes) -> Fork | None:
     """Fork if no other thread is there; ``None`` if one is."""
     global _fork_of_this
     count = threads()
@@ -326,7 +332,7 @@ def _forked_safely(tasks: Sequence[Task]) -> Fork | None:
     if count in _strangers or not is_quiescent(count) or is_large():
         return None
     with no_signals():  # nobody may find it before it is known to have been alone
-        fork = _forked(tasks)
+        fork = _forked(tasks, share)
         if is_alone():
             return fork
         _strangers.add(count)
@@ -340,12 +346,14 @@ def there_is() -> bool:
     return _fork_of_this is not None or _executed is not None
 
 
-def prepare(tasks: Sequence[Task]) -> None:
-    """Fork this process now, if that is safe: soon there will be other threads."""
+def prepare(tasks: Sequence[Task], share: bytes = b"") -> None:
+    """Fork this process now, if that is safe: soon there will be other threads. For `share` see
+    `server_for`.
+    """
     with _lock:
         if _fork_of_this is None or not _fork_of_this.still_equals(tasks):
             with suppress(OSError):
-                _forked_safely(tasks)
+                _forked_safely(tasks, share)
 
 
 def lost(server: Server) -> None:

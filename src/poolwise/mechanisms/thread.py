@@ -6,14 +6,13 @@ import contextvars
 import queue
 import threading
 import weakref
-from collections.abc import Sequence
 from functools import partial
 
 from poolwise.ipc import Inbox
 from poolwise.mechanisms.protocol import ANY_SIZE, Initializer, Readiness, Sink, WorkerOptions
 from poolwise.mechanisms.quiescence import note_joined
 from poolwise.mechanisms.running import Running, initialize, run_one
-from poolwise.task import Batch, BatchId, Outcomes, Refusal, Task, TaskTraits
+from poolwise.task import Batch, BatchId, Outcomes, Refusal, TaskTraits
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
@@ -313,7 +312,7 @@ class ThreadMechanism:
         """Refuse tasks that two threads must not run at once."""
         return traits.concurrent
 
-    def prepare(self, tasks: Sequence[Task], /) -> None:
+    def prepare(self, options: WorkerOptions, /) -> None:
         """Do nothing: there is nothing that cannot be done later."""
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
