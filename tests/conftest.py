@@ -148,9 +148,11 @@ def _let_go(kept: servers.Server) -> None:
         stays = servers._executed is kept and kept.lives()
         if stays:
             servers._executed = None
+            servers._servers.remove(kept)
         servers.dismiss_all()
         if stays:
             servers._executed = kept
+            servers._servers.append(kept)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -189,7 +189,9 @@ def _give_signals_back_to_children() -> None:
     masks: dict[int, set[int]] = {}  # by thread: each adds and takes out its own
 
     def block() -> None:
-        masks[get_ident()] = pthread_sigmask(SIG_BLOCK, [SIGINT, SIGTERM])
+        # Asked for first: to set it runs handlers of signals that have come, and they may raise.
+        masks[get_ident()] = pthread_sigmask(SIG_BLOCK, ())
+        pthread_sigmask(SIG_BLOCK, [SIGINT, SIGTERM])
 
     def unblock() -> None:
         pthread_sigmask(SIG_SETMASK, masks.pop(get_ident()))

@@ -59,6 +59,7 @@ class Server:
         self.is_up = False  # it has started a worker; any owner of a pool sets it, nobody unsets it
         self.output = _output()
         self._front = front
+        _servers.append(self)
 
     def lives(self) -> bool:
         """Whether it still listens."""
@@ -106,7 +107,6 @@ class Server:
     def dismiss(self) -> None:
         """Want no more workers of it. It ends when the last that it has does."""
         self.wanted = False
-        _dismissed.append(self)
         self._ask_no_more()
 
     def quit(self) -> None:
@@ -265,8 +265,9 @@ _executed: Server | None = None
 _strangers: set[int] = set()
 #: Numbers of threads of which some are not Python's and have not gone when they were waited for.
 _stay: set[int] = set()
-#: Servers that may still have workers; waited for when there is an occasion.
-_dismissed: list[Server] = []
+#: All that may not have ended: in here before anybody has them, and until they were waited for, so
+#: that none is lost wherever a handler raises. Those not wanted are waited for now and then.
+_servers: list[Server] = []
 
 
 def server_for(start_method: str | None, tasks: Sequence[Task], share: bytes = b"") -> Server:
@@ -370,30 +371,30 @@ def lost(server: Server) -> None:
 
 
 def _wait_for_dismissed() -> None:
-    _dismissed[:] = [server for server in _dismissed if not server.has_ended()]
+    _servers[:] = [server for server in _servers if server.wanted or not server.has_ended()]
 
 
 def dismiss_all() -> None:
     """Want no more workers of any server. Those without workers have ended when this returns."""
     global _fork_of_this, _executed
     with _lock:
-        for server in (_fork_of_this, _executed):
-            if server is not None:
-                server.dismiss()
         _fork_of_this = _executed = None
+        for server in _servers:
+            server.dismiss()
         if not worker_ends.there_are():
-            while _dismissed:
-                _dismissed.pop().wait()
+            while _servers:
+                _servers[-1].wait()
+                _servers.pop()
 
 
 def stop() -> None:
     """End all servers and all their workers now. The next pool starts another."""
     global _fork_of_this, _executed
     with _lock:
-        for server in (_fork_of_this, _executed):
-            if server is not None:
-                server.quit()
         _fork_of_this = _executed = None
+        for server in _servers:
+            if server.wanted:
+                server.quit()
         _wait_for_dismissed()
 
 
@@ -401,11 +402,10 @@ def _after_fork() -> None:
     """In a child of the user's: the servers are the parent's, and so is whoever held the lock."""
     global _lock, _fork_of_this, _executed
     _lock = threading.RLock()
-    for server in (_fork_of_this, _executed):
-        if server is not None:
-            server.forget()
     _fork_of_this = _executed = None
-    _dismissed.clear()
+    for server in _servers:
+        server.forget()
+    _servers.clear()
     _strangers.clear()
     _stay.clear()
 

@@ -21,8 +21,11 @@ def no_signals() -> Iterator[None]:
     Where there are other threads, the system may give a signal to one of them, and Python then runs
     its handler in the main thread all the same. Mostly there are none where this matters.
     """
-    mask = pthread_sigmask(SIG_BLOCK, _ALL)
+    # Asked for first: to set a mask runs the handlers of signals that have come by then, too, and
+    # one that raises would leave all of them blocked for ever.
+    mask = pthread_sigmask(SIG_BLOCK, ())
     try:
+        pthread_sigmask(SIG_BLOCK, _ALL)
         yield
     finally:
         pthread_sigmask(SIG_SETMASK, mask)

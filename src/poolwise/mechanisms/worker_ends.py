@@ -59,8 +59,9 @@ class WorkerEnds:
 
     def hand_over(self) -> None:
         """Close the worker's ends, because they have been sent, or never will be."""
-        while self.theirs:
-            os.close(self.theirs.pop())
+        with no_signals():  # nobody would know of one that was taken out and not closed
+            while self.theirs:
+                os.close(self.theirs.pop())
 
     def hold(self) -> None:
         """Be no garbage until `release`: called when they are in the hands of a pool.
