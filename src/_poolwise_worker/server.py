@@ -24,6 +24,7 @@ from _signal import (  # type: ignore[import-not-found]  # signal.py imports enu
     SIGINT,
     SIGKILL,
     SIGTERM,
+    getsignal,
     pthread_sigmask,
     set_wakeup_fd,
     signal,
@@ -183,7 +184,10 @@ class Server:
             if guard is not None:
                 guard.pid = pid
                 self._guards[pid] = guard
-            die_with(descriptors[_LIFE], pid)  # not waited for yet, so the id is its own
+            try:
+                die_with(descriptors[_LIFE], pid)  # not waited for yet, so the id is its own
+            except OSError:
+                pass  # its reporter notices the end of the caller, if later
             _reply(keeper, STARTED, pid)
         for descriptor in descriptors[1:]:
             os.close(descriptor)
@@ -205,6 +209,8 @@ class Server:
                 with saying_what_lacks(descriptors[0]):
                     _execute(threads, descriptors, guarded=guarded)
             _renew_random_streams()
+            if getsignal(SIGINT) is not ignore or getsignal(SIGTERM) is not ignore:
+                _handle_signals()  # a hook of the program's, or of a worker that this comes from
             run_worker(threads, descriptors, guarded=guarded)
             code = 0
         except BaseException:

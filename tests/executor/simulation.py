@@ -405,7 +405,7 @@ class SimulatedMechanism:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return self._refusals.get(self.name)
 
-    def prepare(self, tasks: object, /) -> None:
+    def prepare(self, options: WorkerOptions, /) -> None:
         if self.name == "process" and not self.world.forked and not self.world.threads:
             self.world.step(self.world.time + _FORK)
             self.world.forked = True

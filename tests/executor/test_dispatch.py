@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from executor.simulation import SimulatedClock, SimulatedInbox, World
@@ -43,7 +41,7 @@ class SlowToBegin:
     def refusal(self, traits: TaskTraits, /) -> Refusal | None:
         return None
 
-    def prepare(self, tasks: Sequence[Task], /) -> None:
+    def prepare(self, options: WorkerOptions, /) -> None:
         pass
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:

@@ -12,7 +12,7 @@ import pytest
 from poolwise.executor import first_call
 from poolwise.executor.first_call import Before, FirstCall, Patience
 from poolwise.probe.contention import Demand
-from poolwise.timing.children import children
+from poolwise.timing.children import programs
 from probe.fake_clock import FakeClock
 
 
@@ -83,7 +83,7 @@ def test_a_call_that_waits_for_another_program_is_not_light(
 ) -> None:
     """32 of these would take the CPUs from each other."""
     meter = Metered(Demand(0.0, 0.0))
-    call = watched(meter)  # which counts the children that there are
+    call = watched(meter)  # which notes the programs that there are
     program = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     try:
 
@@ -120,24 +120,11 @@ def test_a_call_that_waits_for_a_program_does_what_that_does(
         meter.elapsed = until
 
     monkeypatch.setattr(call, "_watch", watch)
-    monkeypatch.setattr(first_call, "children", lambda: frozenset({1}) | call._before.children)
-    monkeypatch.setattr(first_call, "cpu_of_families", lambda ids: {1: busy * clock.now()})
+    monkeypatch.setattr(first_call, "programs", lambda: frozenset({1}) | call._before.programs)
+    monkeypatch.setattr(first_call, "cpu_of_programs", lambda clock, but: busy * clock.now())
     assert call.shows(Patience(2e-3, 20e-3)) == shown
     assert call.programs
     assert not call.is_light
-
-
-def test_workers_that_start_are_no_programs_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    meter = Metered(Demand(0.0, 0.0))
-    call = watched(meter)
-    call._reserve.started = True
-
-    def watch(until: float) -> None:
-        meter.elapsed = until
-
-    monkeypatch.setattr(call, "_watch", watch)
-    monkeypatch.setattr(first_call, "children", lambda: pytest.fail("workers are children"))
-    assert call.shows(Patience(2e-3, 20e-3)) == "waits"
 
 
 def test_looks_that_take_longer_than_they_should_are_no_waiting(
@@ -288,6 +275,6 @@ def watched(meter: Metered, heard: Heard | None = None) -> FirstCall:
     call.is_light = call.programs = False
     call._dispatch = SimpleNamespace(clock=FakeClock())  # type: ignore[assignment]
     call._reserve = SimpleNamespace(at_once=False, started=False)  # type: ignore[assignment]
-    call._before, call._cpus = Before(0, children(), cpu=0.0), 2
+    call._before, call._cpus = Before(0, programs(), cpu=0.0), 2
     call._meter, call._beat = meter, heard or Heard(None)  # type: ignore[assignment]
     return call

@@ -96,6 +96,46 @@ assert threads(0) == alone
 
 
 @METHODS
+def test_workers_leave_signals_to_the_caller_whatever_hooks_there_are(
+    method: str, tmp_path: Path
+) -> None:
+    """Hooks of the worker that they come from, or the program's own, which run after a fork."""
+    program = """
+import signal
+numbers = signal.SIGINT, signal.SIGTERM
+def handlers(_): return [signal.getsignal(each).__name__ for each in numbers]
+def inner(_): return list(poolwise.map(handlers, range(2), plan="process:1", start_method=method))
+if method == "default":
+    method = None
+    for each in mapped(inner, range(2), "process:2"): assert each == [["ignore"] * 2] * 2, each
+    poolwise.shutdown()
+def usual():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+os.register_at_fork(after_in_child=usual)
+assert mapped(handlers, range(4), "process:2") == [["ignore"] * 2] * 4
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
+@NEEDS_NUMPY
+def test_what_limits_libraries_in_a_fork_is_not_undone_for_all_by_one_worker_that_has_no_limit(
+    method: str, tmp_path: Path
+) -> None:
+    program = """
+import numpy
+numpy.linalg.inv(numpy.eye(4))
+def loaded(_): return "threadpoolctl" in sys.modules
+cpus = len(os.sched_getaffinity(0))
+mapped(loaded, [0], "process:1")
+there = mapped(loaded, range(2 * cpus), f"process:{cpus}")
+assert method != "default" or "threadpoolctl" in sys.modules or not any(there), there
+"""
+    run(tmp_path, program, method)
+
+
+@METHODS
 def test_a_share_that_a_server_took_on_for_its_first_workers_is_not_that_of_others(
     method: str, tmp_path: Path
 ) -> None:

@@ -163,11 +163,11 @@ class Auto:
         elif known is not None and known.profile.wall > NOTICE_WITHIN:
             yield from self._opening.beside_workers(strangers)
         sample, self._survey.unsendable = self._opening.sample, self._opening.unsendable
-        self._survey.held = self._opening.held
+        self._survey.held, self._findings.programs = self._opening.held, self._opening.programs
         brief, where = self._opening.brief, "begun in a thread"
         if sample is not None and brief and self._survey.is_soon_over(sample):
-            sample, where = self._survey.run_the_rest(sample), "soon over"
-            brief = not self._dispatch.nothing_left
+            sample, brief = self._survey.run_the_rest(sample), not self._dispatch.nothing_left
+            where = "in the caller" if brief else "soon over"
         if sample is None or (brief and not self._survey.is_clear(sample, expected)):
             self._pilot(expected)
         if sample is not None and self.profile is None:  # nothing more may be drawn yet
@@ -302,7 +302,7 @@ class Auto:
         task, left = self.profile, self._dispatch.remaining
         if task is None or task.calls > 1 or task.waits or self.refused or self._findings.learned:
             return False
-        if task.helpers <= HELPED * task.cpu:
+        if task.beside <= HELPED * task.cpu:
             return False
         long = WARM_UP <= task.wall <= _FIRST_AT_MOST
         many = left is not None and left >= _MANY_FOR_A_CPU * self._cpus

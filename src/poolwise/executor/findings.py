@@ -19,7 +19,8 @@ class Findings:
     need not; not `conclusive` where they were too few to learn from. `strangers` are other threads
     that ran before any call did: OpenBLAS lets its own poll for 0.1 s after it was loaded, and what
     they use is not used for calls. `crowded`: threads are in each other's way, and how much. `gil`:
-    whether there is one. `alone`: how long calls compute that run alone.
+    whether there is one. `alone`: how long calls compute that run alone. `programs`: calls start
+    some, and wait for them; what these use no clock of this process shows.
     """
 
     gil: bool
@@ -31,6 +32,7 @@ class Findings:
     strangers: int = 0
     crowded: str = ""
     alone: Seconds | None = None
+    programs: bool = False
 
     def begin_anew(self, sample: Sample) -> str:
         """Know only this of calls that have come to wait; return what to say of it."""

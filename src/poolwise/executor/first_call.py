@@ -10,7 +10,7 @@ from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
 from poolwise.executor.reserve import Reserve
 from poolwise.probe.contention import HARDLY
-from poolwise.timing.children import children, cpu_of_families, used_between
+from poolwise.timing.children import cpu_of_programs, programs
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 
@@ -47,12 +47,12 @@ class Patience(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What is not the first call's: threads that ran before it, and child processes, by id; and
-    what those had used that were waited for.
+    """What is not the first call's: threads that ran before it, and programs, by id; and what those
+    had used by then that were waited for.
     """
 
     threads: int
-    children: frozenset[int]
+    programs: frozenset[int]
     cpu: Seconds
 
 
@@ -115,7 +115,7 @@ class FirstCall:
             if share < _WAITS:  # did it have no CPU? To find that out takes ten turns
                 already, queued = queued, meter.demand.wanted * ended - used
                 share += (queued - already) / max(ended - began, 1e-9)
-            if share < _WAITS and not reserve.started:  # whose workers are children, too
+            if share < _WAITS:
                 share += self._share_of_programs()
             if share < _WAITS:
                 if began and share >= _LIGHT:  # in a part of the stretch it has computed
@@ -140,14 +140,13 @@ class FirstCall:
         """Return how much of a CPU the programs use that it has started: it only seems to wait for
         one that computes.
         """
-        clock = self._dispatch.clock
-        ours = children() - self._before.children
-        if not ours:
+        clock, others = self._dispatch.clock, self._before.programs
+        if not programs() - others:
             return 0.0
-        self.programs, before, began = True, cpu_of_families(ours), clock.now()
+        self.programs, before, began = True, cpu_of_programs(clock, others), clock.now()
         self._watch_for(self._meter.elapsed + _PROGRAMS)
-        after = cpu_of_families(children() - self._before.children)
-        return used_between(before, after) / max(clock.now() - began, 1e-9)
+        used = cpu_of_programs(clock, others) - before
+        return max(0.0, used) / max(clock.now() - began, 1e-9)
 
     def _watch_for(self, until: Seconds) -> Seconds:
         """Watch it until the meter has run for so long; return the CPU time that watching takes,

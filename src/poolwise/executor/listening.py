@@ -172,7 +172,7 @@ class Listening:
         if threads < 2:
             return
         lane = yield from self._current.move(Plan("thread", threads), task)
-        if is_divided(task) or _COUNTED * task.wall < _CONFIRMS_FOR:
+        if is_divided(task) or self._findings.programs or _COUNTED * task.wall < _CONFIRMS_FOR:
             yield from self._see_progress(lane, task)
             return
         until, kept = dispatch.clock.now() + _CONFIRMS_AT_MOST, False

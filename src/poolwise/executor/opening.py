@@ -29,7 +29,7 @@ from poolwise.probe import Sample
 from poolwise.probe.changeable import nothing_can_change
 from poolwise.probe.contention import HELPED, Demand
 from poolwise.probe.payload import measure_payload
-from poolwise.timing.children import children, cpu_of_families, used_between
+from poolwise.timing.children import cpu_of_programs, programs
 from poolwise.timing.turns import QuickTurns
 from poolwise.units import Seconds
 from poolwise.wisdom import Entry
@@ -83,7 +83,8 @@ class Opening:
     `sample` is what is known of these calls in the end, ``None`` if there were none. It is `brief`
     where a pilot can tell more. `held` is for what share of its time the first one, a long one that
     computes, held the GIL, as far as it was heard. `in_vain`: this process was forked for calls
-    that were over before any worker was needed. `unsendable`: something of them does not pickle;
+    that were over before any worker was needed. `programs`: the first call has started some, and
+    waited for them. `unsendable`: something of them does not pickle;
     no call that can still be kept here goes to a process, and in the next run none before it is
     known to pickle.
     """
@@ -113,9 +114,9 @@ class Opening:
         self._looked = False
         self._few = False  # so few calls that they end where they begin
         self._cautious = False
-        self._before = Before(threads=0, children=frozenset(), cpu=0.0)
+        self._before = Before(threads=0, programs=frozenset(), cpu=0.0)
         self._width = FIRST_WIDTH
-        self._programs = False  # the first call has started some
+        self.programs = False
 
     def steps(self, known: Entry | None = None, strangers: int = 0) -> Iterator[None]:
         """Run the first call, and others beside it if it is a long one.
@@ -130,7 +131,7 @@ class Opening:
         if known is not None and known.profile.wall >= _LONG:
             self._known_long = True
             # What starts workers meanwhile is not the call's, and within 3 ms much of all.
-            self._known_alone = known.profile.helpers <= HELPED * known.profile.cpu
+            self._known_alone = known.profile.beside <= HELPED * known.profile.cpu
             self._patience = Patience(_CONFIRMED, _CONFIRMED)
             self._most = math.inf if known.profile.waits else _FEW
             if known.learned and known.plan.mechanism == "thread":
@@ -142,7 +143,7 @@ class Opening:
             self._few = self._left < _FEW_FOR_A_CPU * self._cpus
             few = self._few or (known is not None and self.begins_beside(known))
             self._reserve.prepare(few=few, fork=few and not self._known_short)
-        self._before = Before(strangers, children(), dispatch.clock.children_cpu())
+        self._before = Before(strangers, programs(), dispatch.clock.children_cpu())
         if self._known_long and self._reserve.at_once:
             self._reserve.start()
         dispatch.keep_specimen = True
@@ -187,7 +188,7 @@ class Opening:
         first = FirstCall(dispatch, lane, reserve, self._before, self._cpus)
         first.begin()
         shown = first.shows(self._patience)
-        self._programs = first.programs
+        self.programs = first.programs
         computes = shown == "computes" and (self._known_alone or first.is_by_itself())
         long = lane.in_flight and computes
         if long and (beside := reserve.beside(lane)) is not None:
@@ -263,28 +264,32 @@ class Opening:
             if first.plan.workers < width:  # no more can be started soon
                 most = width = first.plan.workers
             self._current.plan = first.plan
-            began, used, programs = clock.now(), clock.process_cpu(), self._cpu_of_programs()
+            began, used = clock.now(), clock.process_cpu() + self._cpu_of_programs()
             while not first.calls and (width == most or clock.now() - began < period):
                 dispatch.fill()
                 dispatch.wait(None if width == most else period)
                 yield
-            used = clock.process_cpu() - used + used_between(programs, self._cpu_of_programs())
+            used = clock.process_cpu() + self._cpu_of_programs() - used
             if used > _COMPUTE * (clock.now() - began):
                 period *= 2  # perhaps they come to wait
             else:
                 width, period = min(2 * width, most), _WATCHED
         self._note(first, others=self._others_beside(first))
 
-    def _cpu_of_programs(self) -> dict[int, Seconds]:
+    def _cpu_of_programs(self) -> Seconds:
         """Return what programs have used that calls have started: they do what calls wait for."""
-        return cpu_of_families(children() - self._before.children) if self._programs else {}
+        if not self.programs:
+            return 0.0
+        used = cpu_of_programs(self._dispatch.clock, self._before.programs) - self._before.cpu
+        return max(0.0, used)
 
     def _others_beside(self, lane: Lane) -> Seconds:
         """Return what `cpu_of_others` would be for the calls of a lane that have ended, if they had
-        run alone: what the programs have used that they have waited for.
+        run alone: of what programs have used, as much as these have of the time of all calls.
         """
-        clock = self._dispatch.clock
-        return lane.observe(clock.now()).cpu + clock.children_cpu() - self._before.cpu
+        reading = lane.observe(self._dispatch.clock.now())
+        part = min(1.0, reading.service / max(lane.slot_time, 1e-9))
+        return reading.cpu + part * self._cpu_of_programs()
 
     def _queued_each(self, lane: Lane, demand: Demand) -> float:
         """Return for what share of its time a call had no CPU, if that is known: who starts beside
@@ -313,7 +318,7 @@ class Opening:
             yield
         if beside.calls and not dispatch.remaining:
             self._current.plan = beside.plan
-        self._note(first)
+        self._note(first, others=self._others_beside(first))
         dispatch.retire(first)
         dispatch.retire(beside)
 

@@ -119,7 +119,8 @@ class Trust:
         if task is None or plan.mechanism != "process" or plan.threads_per_worker > 1:
             return False
         recent = task.seen(plan.mechanism, unqueued.cpu / unqueued.calls)
-        waiting = (unqueued.service - unqueued.cpu) / unqueued.calls - task.helpers
+        elsewhere = task.helpers - task.beside  # not those that compute beside the call
+        waiting = (unqueued.service - unqueued.cpu) / unqueued.calls - elsewhere
         if waiting - task.waiting < _WAIT_AS_WELL * unqueued.service / unqueued.calls:
             return False
         self._findings.profile = replace(recent, wall=recent.wall - recent.waiting + waiting)

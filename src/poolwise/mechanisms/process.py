@@ -18,7 +18,7 @@ from poolwise.task import Refusal, TaskTraits
 if hasattr(os, "fork"):  # else there are none
     from poolwise.mechanisms import idle_workers, servers
     from poolwise.mechanisms.process_pool import ProcessPool
-    from poolwise.mechanisms.recruiting import share_of
+    from poolwise.mechanisms.recruiting import share_for_server
 
 
 class ProcessMechanism:
@@ -34,7 +34,7 @@ class ProcessMechanism:
 
     def prepare(self, options: WorkerOptions, /) -> None:
         """Fork this process while that is safe, so that such workers start at once."""
-        servers.prepare(options.tasks, share_of(options))
+        servers.prepare(options.tasks, share_for_server(options))
 
     def readiness(self, options: WorkerOptions, /) -> Readiness:
         """Return whether a server runs, the idle workers that would do, and who is in its way."""

@@ -7,16 +7,16 @@ from poolwise.mechanisms.encoding import Encoder
 from poolwise.mechanisms.missing import Missing
 from poolwise.mechanisms.protocol import WorkerOptions
 from poolwise.mechanisms.servers import Fork, Server
-from poolwise.mechanisms.surroundings import Surroundings, looks, part
+from poolwise.mechanisms.surroundings import Surroundings, looks, part, part_for_server
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.mechanisms.worker_link import WorkerLink
 from poolwise.task import Task
 from poolwise.units import Bytes, Seconds
 
 
-def share_of(options: WorkerOptions) -> bytes:
-    """Return what is the part of each of such workers, of the machine."""
-    return part(options.siblings, options.threads_per_worker, options.arena_limit)
+def share_for_server(options: WorkerOptions) -> bytes:
+    """Return what a server takes on for such workers."""
+    return part_for_server(options.siblings, options.threads_per_worker, options.arena_limit)
 
 
 class Recruiter:
@@ -47,7 +47,9 @@ class Recruiter:
         return self._surroundings or self._surroundings_now()
 
     def _surroundings_now(self) -> Surroundings:
-        return Surroundings(looks(), share_of(self._options))
+        options = self._options
+        share = part(options.siblings, options.threads_per_worker, options.arena_limit)
+        return Surroundings(looks(), share)
 
     def forget_beginning(self) -> None:
         """From now on workers look like this process when they are started."""
@@ -78,7 +80,7 @@ class Recruiter:
         options = self._options
         spawned = options.start_method == "spawn"
         server = self._fork or servers.server_for(
-            options.start_method, options.tasks, share_of(options)
+            options.start_method, options.tasks, share_for_server(options)
         )
         encoder = self._encoder_for(server)
         if self.idle_timeout:

@@ -42,6 +42,7 @@ from poolwise.mechanisms.signals import no_signals
 from poolwise.mechanisms.surroundings import Surroundings, looks, plain_output
 from poolwise.mechanisms.worker_ends import WorkerEnds
 from poolwise.task import Task
+from poolwise.timing import children
 from poolwise.units import Bytes, Seconds
 
 _lock = threading.RLock()
@@ -60,6 +61,7 @@ class Server:
         self.output = _output()
         self._front = front
         _servers.append(self)
+        children.ours.add(pid)
 
     def lives(self) -> bool:
         """Whether it still listens."""
@@ -145,9 +147,12 @@ class Server:
 
     def _wait(self, options: int) -> bool:
         try:
-            return os.waitpid(self.pid, options)[0] != 0
+            ended = os.waitpid(self.pid, options)[0] != 0
         except ChildProcessError:  # somebody waits for children that are not his
-            return True
+            ended = True
+        if ended:
+            children.ours.discard(self.pid)
+        return ended
 
     def forget(self) -> None:
         """Let go of it in a process that the user forked from this one, which is its parent."""
@@ -406,6 +411,7 @@ def _after_fork() -> None:
     for server in _servers:
         server.forget()
     _servers.clear()
+    children.ours.clear()
     _strangers.clear()
     _stay.clear()
 

@@ -34,6 +34,16 @@ def part(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) -> bytes
     return marshal.dumps((siblings, arena_limit, _inner_threads(siblings * threads)), 2)
 
 
+def part_for_server(siblings: int, threads: int = 1, arena_limit: Bytes = 1 << 30) -> bytes:
+    """Return `part`, if a server may take it on for all its workers; else nothing.
+
+    Where libraries may have several threads, they would start these in the server, which is to have
+    one; and where they are free, the server would undo what spares its later workers 7 ms each.
+    """
+    limits = set(_inner_threads(siblings * own.siblings * threads).values())
+    return part(siblings, threads, arena_limit) if limits == {1} else b""
+
+
 def looks() -> bytes:
     """Return what this process looks like."""
     try:

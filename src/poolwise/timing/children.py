@@ -1,41 +1,42 @@
-"""Child processes of this one. Who waits for one uses no CPU, and keeps one busy (Linux)."""
+"""Programs that calls have started. Who waits for one uses no CPU, and keeps one busy (Linux)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from poolwise.timing.clock import cpu_of
+from poolwise.timing.clock import Clock, cpu_of
 from poolwise.units import Seconds
 
+#: Processes that this package has started, and not waited for: they are no programs of a call's.
+#: Whoever starts one, or has waited for it, says so here; a set's methods are atomic.
+ours: set[int] = set()
 
-def children() -> frozenset[int]:
-    """Return the ids of all child processes that have not been waited for; none where not known."""
-    return frozenset(_children_of("self"))
 
-
-def cpu_of_families(parents: Iterable[int]) -> dict[int, Seconds]:
-    """Return the CPU time of these processes, and of those that they have started, by id.
-
-    Those that have ended are left out once they were waited for.
+def programs() -> frozenset[int]:
+    """Return the ids of all child processes that have not been waited for, but for `ours`; none
+    where not known.
     """
-    used: dict[int, Seconds] = {}
-    some = list(parents)
-    while some:
-        process = some.pop()
-        if process not in used:
+    return frozenset(_children_of("self")) - ours
+
+
+def cpu_of_programs(clock: Clock, but: frozenset[int]) -> Seconds:
+    """Return what all programs have used so far that have run here, and what these have started;
+    without those that are there and named here.
+
+    It only grows: one that has been waited for counts as such. What a shell has waited for counts
+    when the shell itself has been.
+    """
+    used, families = clock.children_cpu(), list(programs() - but)  # in this order: nothing twice
+    seen: set[int] = set()
+    while families:
+        process = families.pop()
+        if process not in seen:
+            seen.add(process)
             with suppress(OSError):  # it is gone
-                used[process] = cpu_of(process)
-                some += _children_of(str(process))
+                used += cpu_of(process)
+                families += _children_of(str(process))
     return used
-
-
-def used_between(before: Mapping[int, Seconds], after: Mapping[int, Seconds]) -> Seconds:
-    """Return the CPU time that families have used between two looks: all of those that have come,
-    nothing of those that are gone.
-    """
-    return sum(max(0.0, used - before.get(process, 0.0)) for process, used in after.items())
 
 
 def _children_of(process: str) -> list[int]:
