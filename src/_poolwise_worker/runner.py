@@ -21,19 +21,24 @@ if TYPE_CHECKING:
     from _poolwise_worker.guard import Clock
     from _poolwise_worker.outbox import Outbox
 
-#: Finished outcomes wait at most about this long for their neighbours, in seconds. Sending costs
-#: some 10 µs, so shorter would spend more than 1 % on it; longer would delay a finished call, and
-#: lose more of them if this process dies. Behind a call that lasts they wait until it is recalled.
+#: The outcome of a call that has taken so long, in seconds, is sent at once. Sending costs some
+#: 10 µs, so shorter would spend more than 1 % on it; longer would delay a finished call, and lose
+#: more of them if this process dies.
 FLUSH_AFTER = 1e-3
 
-#: Those of calls so short that many end meanwhile wait for as long as a batch takes: the caller has
-#: to get a CPU to hear of them that workers use, and needs 0.1 ms. With 1 ms for all, calls of 20
-#: to 200 µs took 4 to 7 % longer.
-_FLUSH_SHORT_AFTER, _SHORT = 4e-3, 0.25e-3
+#: Outcomes of shorter ones wait for their neighbours for so long, about as long as a batch takes:
+#: the caller has to get a CPU to hear of them that workers use, and needs 0.1 ms. With 1 ms for
+#: all, calls of 20 to 200 µs took 4 to 7 % longer. Behind a call that lasts they wait until it is
+#: recalled.
+_GATHER_FOR = 8e-3
 
-#: Calls between two readings of the clock are doubled while they take less than this, in seconds;
-#: reading three clocks costs about 1 µs.
+#: Calls between two readings of the clock are doubled while they take less than this, in seconds:
+#: with all that is done then, it costs about 1 µs.
 STRIDE_FROM = 5e-5
+
+#: What calls take and compute is noted so often, in seconds: CPU time is a system call, of 0.6 µs,
+#: and there is a lock. Of calls of 50 µs each one for itself was 5 %.
+_NOTE_AFTER = 2e-4
 
 #: Unlike every decimal context.
 _UNTOLD = object()
@@ -173,10 +178,10 @@ class Runner:
         marks, slot = self._marks, self._slot
         mark = wire.mark(batch)
         stride = 1 if singly else self._strides.get(task, 1)
-        flushed_at = perf_counter()
+        cpu = thread_time()
+        begin = flushed_at = self._begun = perf_counter()
+        due = begin + _NOTE_AFTER
         while self._calls:
-            cpu, begin = thread_time(), perf_counter()
-            self._begun = begin
             for _ in range(min(stride, len(self._calls))):  # fewer, if some are given back
                 try:
                     argument = take()
@@ -195,26 +200,34 @@ class Runner:
                 leave_as(None)
             argument = None
             end = perf_counter()
-            elapsed = end - begin
-            with self._lock:
-                self._service += end - self._begun
-                self._begun = None
-                self._cpu += thread_time() - cpu
+            elapsed, begin = end - begin, end
             if elapsed < STRIDE_FROM and not singly:
                 stride = min(stride * 2, 1 << 16)
             elif elapsed > FLUSH_AFTER and stride > 1:
                 stride = max(1, int(stride * FLUSH_AFTER / (2 * elapsed)))
-            if singly or self._is_time(end - flushed_at):
+            if singly or elapsed >= FLUSH_AFTER or end - flushed_at >= _GATHER_FOR:
+                self._note(end, cpu, None)
                 self.flush(batch)
-                flushed_at = end
+                cpu = thread_time()
+                begin = flushed_at = self._begun = perf_counter()
+                due = begin + _NOTE_AFTER
+            elif end >= due:
+                cpu, due = self._note(end, cpu, end), end + _NOTE_AFTER
+        self._note(perf_counter(), cpu, None)
         if not singly:
             self._strides[task] = stride
 
-    def _is_time(self, since: float) -> bool:
-        """Whether to flush, so many seconds after the last time."""
-        if since < FLUSH_AFTER:
-            return False
-        return since >= _FLUSH_SHORT_AFTER or since >= _SHORT * len(self._values)
+    def _note(self, now: float, cpu: float, begun: float | None) -> float:
+        """Note what calls have taken until now, and computed since their thread had had so much CPU
+        time; the time from `begun` on has not been counted then. Return how much it has had by now.
+        """
+        used = thread_time()
+        with self._lock:
+            if self._begun is not None:
+                self._service += now - self._begun
+            self._begun = begun
+            self._cpu += used - cpu
+        return used
 
     def flush(self, batch: int) -> None:
         """Send the outcomes that have not been sent; by this thread or the reporter.

@@ -210,6 +210,50 @@ def test_inputs_of_unknown_number_get_workers_once_they_have_paid() -> None:
     assert result.plan.mechanism == "process"
 
 
+def test_what_the_code_tells_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    works = [Work(gil=2e-3)] * 100
+    listened_to = simulate(works)
+    assert any("heard beside a call" in line for line in listened_to.story)
+    monkeypatch.setattr(survey, "holds_the_gil", lambda task, columns: True)
+    result = simulate(works)
+    assert result.values == works
+    assert result.plan == Plan("process", 2)
+    assert not any("heard" in line or "1 thread" in line for line in result.story), result.story
+    assert result.makespan < listened_to.makespan
+
+
+def test_of_waiting_calls_the_code_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "holds_the_gil", lambda task, columns: True)
+    result = simulate([Work(wait=10e-3, gil=0.1e-3)] * 300)
+    assert result.plan.mechanism == "thread", result.story
+
+
+def test_nobody_is_in_the_way_of_workers_that_are_ready_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(survey, "holds_the_gil", lambda task, columns: True)
+    works = [Work(gil=0.5e-3)] * 300
+    result = simulate(works)
+    pilot = next(use.calls for use in result.uses if use.plan.mechanism == "inline")
+    assert pilot <= 11, result.story
+    # The next of them would keep the owner for long, and the workers with it.
+    works[12] = Work(gil=50e-3)
+    result = simulate(works)
+    assert result.makespan <= 1.15 * simulate(works, "process:2").makespan, result.story
+
+
+def test_where_two_threads_cannot_have_done_what_is_told_the_cpus_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Outcomes of short calls come together, so that many seem to end in a short time."""
+    monkeypatch.setattr(listening, "is_divided", lambda task: True)
+    monkeypatch.setattr(listening, "progress", lambda task, sample: 2.0)
+    result = simulate([Work(gil=0.19e-3, free=0.01e-3)] * 2000)
+    assert result.plan.mechanism == "process", result.story
+    told = next(line for line in result.story if "times as much as one" in line)
+    assert "2 threads do 1.1 times" in told or "2 threads do 1.0 times" in told
+
+
 def test_threads_that_do_less_than_one_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where each passes the GIL on again and again: no share of it says so."""
     monkeypatch.setattr(listening, "is_divided", lambda task: True)

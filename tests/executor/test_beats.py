@@ -111,6 +111,22 @@ def test_what_is_divided_is_listened_to_for_longer() -> None:
     assert not heartbeat.enough
 
 
+@pytest.mark.parametrize(
+    ("late", "enough"),
+    [("LOLO", True), ("OLOL", False), ("OLOLO", True), ("LOOO", False), ("OOOOO", False)],
+)
+def test_nobody_listens_on_where_it_does_not_matter_how_it_is_divided(
+    late: str, enough: bool
+) -> None:
+    clock = FakeClock()
+    heartbeat = Heartbeat(clock, 4)
+    for each in late:
+        beat = Late(clock, by=6e-4 if each == "L" else 1e-4)
+        with heartbeat.beating(beat) as wait:  # type: ignore[arg-type]
+            wait(BEAT)
+    assert heartbeat.enough == enough
+
+
 def test_listening_has_an_end_whatever_is_heard() -> None:
     assert heard(1, by=31e-3).enough
 

@@ -543,9 +543,9 @@ def test_short_calls_are_drawn_in_batches_of_one_function() -> None:
     world.move()
     queued.seen.mean = 1e-3
     queued.submit(10)
-    assert queued.draw("process", 50) == [0, 1, 2, 3]
+    assert queued.draw("process", 50) == [0, 1, 2, 3, 4, 5, 6, 7]
     queued.seen.mean = None
-    assert queued.draw("process", 50) == [4]
+    assert queued.draw("process", 50) == [8]
 
 
 def test_a_call_that_cannot_be_sent_runs_in_a_thread_after_all() -> None:

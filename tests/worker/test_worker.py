@@ -216,9 +216,9 @@ def test_what_the_reporter_sends_takes_its_service_along() -> None:
 
 @pytest.mark.parametrize(
     ("lasts", "together"),
-    [(2e-3, 1), (1.1e-3, 1), (0.4e-3, 3), (0.3e-3, 4), (0.21e-3, 20), (0.051e-3, 79)],
+    [(2e-3, 1), (1.1e-3, 1), (0.9e-3, 9), (0.3e-3, 27), (0.21e-3, 39), (0.051e-3, 157)],
 )
-def test_outcomes_of_short_calls_gather_for_a_millisecond_and_of_very_short_ones_for_four(
+def test_outcomes_of_long_calls_go_at_once_and_those_of_short_ones_gather_for_a_batch(
     lasts: float, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
@@ -237,6 +237,35 @@ def test_outcomes_of_short_calls_gather_for_a_millisecond_and_of_very_short_ones
     counts = [frame.count for frame in outbox.frames]
     assert sum(counts) == 160
     assert set(counts[:-1]) == {together}, counts
+
+
+def test_service_is_that_of_calls_alone_however_long_sending_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+
+    class Slow(Kept):
+        def send(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
+            nonlocal now
+            now += 0.5
+            super().send(frame, descriptors)
+
+    def call(number: float) -> float:
+        nonlocal now
+        now += number
+        return number
+
+    monkeypatch.setattr(runner_module, "perf_counter", lambda: now)
+    monkeypatch.setattr(runner_module, "thread_time", lambda: now / 2)
+    outbox, lengths = Slow(), [1e-5] * 100 + [3e-3] * 3 + [1e-4] * 50
+    runner = Runner(outbox, no_exchange(), memoryview(bytearray(8)).cast("Q"), 0)
+    payload = transfer.dumps((lengths,))
+    runner.accept(wire.Frame(wire.RUN, 1, 7, len(lengths), 0.0, 0.0, payload, []), call, False)
+    runner.run()
+    assert sum(frame.count for frame in outbox.frames) == len(lengths)
+    assert sum(frame.service for frame in outbox.frames) == pytest.approx(sum(lengths))
+    assert sum(frame.cpu for frame in outbox.frames) == pytest.approx(sum(lengths) / 2)
+    assert [frame.count for frame in outbox.frames] == [103, 50]
 
 
 def test_a_recall_between_two_batches_is_forgotten() -> None:

@@ -18,8 +18,11 @@ BEAT: Seconds = 5e-4
 
 #: Fewer beats say nothing; so many say enough, unless they are divided. Where so many of them, all
 #: but one, are late, it needs no more: of those beside calls that let go hardly any is.
-_LEAST, _ENOUGH, _DIVIDED = 3, 6, 16
+_LEAST, _ENOUGH, DIVIDED = 3, 6, 16
 _LATE_ENOUGH = 3
+
+#: So many late ones, and as many on time, are no accident.
+_SEVERAL = 2
 
 #: For how long a thread has queued for a CPU is read again after so long.
 _FRESH: Seconds = 2e-4
@@ -45,8 +48,9 @@ class Heartbeat:
     Used by the owner only.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, divided: int = DIVIDED) -> None:
         self._clock = clock
+        self._divided = divided  # beats that have to do where some of several were late
         self._began = clock.now()
         self._first = True
         self._beats = self._late = 0
@@ -102,12 +106,13 @@ class Heartbeat:
         """Whether more beats would tell no more."""
         if self._clock.now() - self._began > _LONG_ENOUGH:
             return True
+        held, on_time = self.held, self._beats - self._late
+        if self._beats >= self._divided and min(self._late, on_time) >= _SEVERAL:
+            return True
         if self._beats < _ENOUGH:
-            on_time = self._beats - self._late
-            return self._late >= _LATE_ENOUGH and on_time <= 1 and self.held is not None
-        held = self.held
+            return self._late >= _LATE_ENOUGH and on_time <= 1 and held is not None
         # Beside calls that leave it alone hardly any is late.
-        return held is None or not 0.0 < held < MOSTLY or self._beats >= _DIVIDED
+        return held is None or not 0.0 < held < MOSTLY or self._beats >= self._divided
 
     @property
     def held(self) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from poolwise.executor.beats import BEAT, Heartbeat
+from poolwise.executor.beats import BEAT, DIVIDED, Heartbeat
 from poolwise.executor.choice import Choice
-from poolwise.executor.demand import DemandMeter
+from poolwise.executor.demand import DemandMeter, cpu_of_others
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.findings import Findings
 from poolwise.executor.lane import Lane
@@ -16,6 +16,7 @@ from poolwise.executor.sampling import patience, sample_of
 from poolwise.plan import Plan
 from poolwise.probe import Sample, TaskProfile
 from poolwise.probe.contention import (
+    MOSTLY,
     after_confirming,
     after_listening,
     after_progress,
@@ -51,9 +52,14 @@ _NOT_DEARER: Seconds = 15e-3
 #: little: calls that run at once seemed to do between 1.1 and 1.9 times as much.)
 _COUNTED = 25
 
+#: Before they are counted nobody needs to know for what part they hold it: so many beats will do.
+_BEFORE_COUNTING = 4
 
 #: Later calls are clearly shorter that compute for less than such a part.
 _SHORTER = 0.85
+
+#: Who was heard to hold it for more than such a part is not given another chance.
+_HALF = 0.5
 
 #: Threads that do less than so many times as much as one are in each other's way.
 _CROWDED = 0.9
@@ -85,7 +91,8 @@ class Listening:
         threads = max(1, round(task.wall / (task.cpu + task.helpers)))
         threads = min(threads, self._most_threads())
         lane = yield from self._current.move(Plan("thread", threads), task)
-        start, beat = lane.observe(dispatch.clock.now()), Heartbeat(dispatch.clock)
+        start = lane.observe(dispatch.clock.now())
+        beat = Heartbeat(dispatch.clock, _BEFORE_COUNTING if _is_short(task) else DIVIDED)
         with beat.beating(dispatch.inbox) as wait:
             while not dispatch.finished and not beat.enough:
                 dispatch.fill()
@@ -155,7 +162,8 @@ class Listening:
         task = self._findings.profile = after_listening(task, held, threads)
         dispatch = self._dispatch
         dispatch.note(f"heard beside a call: the GIL is held {held:.0%} of the time")
-        if not dispatch.nothing_left and task.gil_low < 0.5 * task.cpu:
+        unsure = MOSTLY if _is_short(task) else _HALF
+        if not dispatch.nothing_left and task.gil_low < unsure * task.cpu:
             yield from self._confirm(task)
 
     def _confirm(self, task: TaskProfile) -> Iterator[None]:
@@ -172,7 +180,7 @@ class Listening:
         if threads < 2:
             return
         lane = yield from self._current.move(Plan("thread", threads), task)
-        if is_divided(task) or self._findings.programs or _COUNTED * task.wall < _CONFIRMS_FOR:
+        if is_divided(task) or self._findings.programs or _is_short(task):
             yield from self._see_progress(lane, task)
             return
         until, kept = dispatch.clock.now() + _CONFIRMS_AT_MOST, False
@@ -202,15 +210,25 @@ class Listening:
 
     def _see_progress(self, lane: Lane, task: TaskProfile) -> Iterator[None]:
         """Look how many calls end, of such as hold the GIL for a part, or again and again."""
-        width, limit = lane.width, patience(task.wall)
+        width, limit, clock = lane.width, patience(task.wall), self._dispatch.clock
+        used, busy = cpu_of_others(clock), lane.observe(clock.now()).busy
         sample = yield from sample_of(
             self._dispatch, lane, 2 * width, width, _CONFIRMS_FOR, at_most=limit
         )
         if not sample.calls or self._begin_anew(sample):
             return
         gained = progress(task, sample)
+        if not self._findings.programs:  # short calls are told of together, at odd times
+            busy = max(lane.observe(clock.now()).busy - busy, 1e-9)
+            used = (cpu_of_others(clock) - used) / busy
+            gained = min(gained, used * task.wall / (task.cpu + task.helpers))
         self._findings.profile = after_progress(task, gained, width)
         told = f"{width} threads do {gained:.1f} times as much as one"
         self._dispatch.note(told)
         if gained < _CROWDED:
             self._findings.crowded = told
+
+
+def _is_short(task: TaskProfile) -> bool:
+    """Whether calls are so short that they are counted."""
+    return _COUNTED * task.wall < _CONFIRMS_FOR

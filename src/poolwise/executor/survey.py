@@ -21,7 +21,8 @@ from poolwise.machine import MachineProfile
 from poolwise.planner import Limits
 from poolwise.probe import EffectWatch, Payload, Pilot, Sample, TaskProfile, measure_payload
 from poolwise.probe.changeable import nothing_can_change
-from poolwise.probe.contention import not_listened_to
+from poolwise.probe.contention import after_listening, not_listened_to
+from poolwise.probe.holding import holds_the_gil
 from poolwise.probe.likeness import alike
 from poolwise.task import Columns, Task
 from poolwise.units import Seconds, duration, plural
@@ -168,11 +169,20 @@ class Survey:
             held, self.held = self.held, None  # what is learnt anew later is heard anew
             if held is not None:
                 yield from self._listening.go_on_from(held)
+            elif self._holds_by_its_code():
+                self._findings.profile = after_listening(task, 1.0)
+                self._dispatch.note("its code holds the GIL whenever it computes")
             elif listen:
                 yield from self._listening.listen(task)
             else:
                 self._findings.profile = not_listened_to(task)
                 self._dispatch.note("no more learnt: processes do as well as threads could")
+
+    def _holds_by_its_code(self) -> bool:
+        """Whether no call needs to be listened to: what they reach never lets go of the GIL."""
+        self._dispatch.prepare(1)
+        prepared = self._dispatch.prepared
+        return prepared is not None and holds_the_gil(*prepared)
 
     def _payload(self) -> Payload:
         specimen, self._dispatch.specimen = self._dispatch.specimen, None

@@ -5,10 +5,14 @@ from __future__ import annotations
 from poolwise.plan import Plan
 from poolwise.units import Seconds
 
-#: A batch lasts about this long. Dispatch costs a worker some 60 µs and the caller as much, so
-#: shorter would waste more than 2 %; longer makes results late and stragglers long.
-#: ``benchmarks/bench_overhead.py`` prints the throughput by batch length.
+#: A batch lasts about this long. Handing it to a thread and back costs some 15 µs; longer makes
+#: results late and stragglers long. ``benchmarks/bench_overhead.py`` prints the throughput by batch
+#: length.
 _BATCH_FOR: Seconds = 4e-3
+
+#: The same for processes. Where these keep all CPUs busy, a batch costs some 0.15 ms there and as
+#: much in the caller, with the CPU that it has to get first: of 4 ms that is 4 to 7 %.
+_SENT_FOR: Seconds = 8e-3
 
 #: Before anything is known of the calls.
 _FIRST_BATCH = 1
@@ -51,7 +55,8 @@ def batch_size(plan: Plan, service: Seconds | None, remaining: int | None) -> in
     if service is None:
         return _FIRST_BATCH
     largest = _LARGEST_INLINE if plan.mechanism == "inline" else _LARGEST
-    size = largest if service <= 0.0 else int(_BATCH_FOR / service)
+    lasts = _SENT_FOR if plan.mechanism == "process" else _BATCH_FOR
+    size = largest if service <= 0.0 else int(lasts / service)
     if remaining is not None and plan.mechanism != "inline":
         size = min(size, remaining // (2 * plan.concurrency))
     return max(1, min(size, largest))
