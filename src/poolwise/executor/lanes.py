@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator
 from pickle import PicklingError
 
-from poolwise.executor.choice import Choice, Situation
+from poolwise.executor.choice import Choice, Situation, waits_for
 from poolwise.executor.conduct import opened, widen
 from poolwise.executor.dispatch import Dispatch
 from poolwise.executor.lane import Lane
@@ -26,16 +26,6 @@ _LONGER = 2.0
 #: more of them took 140 ms, and would have been in each other's way. (And on a busy machine, which
 #: is no reason; see `widen`.)
 START_WITHIN: Seconds = 1e-3
-
-#: Workers that should be ready in less than this share of a call, such as idle ones, are waited
-#: for, for as long as a call. If the owner ran one, they would wait longer for it; in a thread it
-#: would be in their way, and may be the last one to end.
-_WAIT_SHARE = 0.5
-
-#: So are those that should be ready so soon, as forks are, for as long at least: they start the
-#: sooner, and no call that takes long keeps the owner. 90 ms of regular expressions took 93 and not
-#: 95, 225 ms of calls with a long tail 237 and not 243.
-_SOON: Seconds = 15e-3
 
 
 class CurrentLane:
@@ -92,7 +82,8 @@ class CurrentLane:
             return old
         if begun is not None:
             startup = self.begun_ready_at - dispatch.clock.now()
-        patient = old.inline and startup < max(_WAIT_SHARE * task.wall, _SOON)
+        patience = waits_for(startup, task) if old.inline else 0.0
+        patient = patience > 0.0
         ready = begun is not None and begun.all_ready_at is not None
         if plan.mechanism == "process" and not (patient or ready):
             old = self._step_aside(old, task)
@@ -104,7 +95,7 @@ class CurrentLane:
             self._choice.refuse(plan.mechanism, Refusal(str(error), "use threads"))
             old.width = old.plan.concurrency
             return old
-        until = dispatch.clock.now() + (max(task.wall, _SOON) if patient else 0.0)
+        until = dispatch.clock.now() + patience
         while new.all_ready_at is None and new.active and not dispatch.finished:
             if patient and dispatch.clock.now() >= until:
                 old, patient = self._step_aside(old, task), False
