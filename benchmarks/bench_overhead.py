@@ -374,7 +374,7 @@ def shares(figures: Figures) -> list[list[str]]:
     for name, value, what, figure in (
         ("running._STRIDE_FROM", running._STRIDE_FROM, "reading", "three clocks"),
         ("thread._FLUSH_AFTER", thread._FLUSH_AFTER, "handing on", "thread: queue full"),
-        ("batching._BATCH_FOR", batching._BATCH_FOR, "sending", "process: in a map"),
+        ("batching._SENT_FOR", batching._SENT_FOR, "sending", "process: in a map"),
         ("batching._LONG_CALL", batching._LONG_CALL, "waiting", "process: round trip"),
     ):
         percents = [100.0 * each / value for each in figures[figure]]

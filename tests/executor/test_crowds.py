@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import poolwise
-from poolwise.executor.submissions import Submissions
+from poolwise.executor.offers import Offers
 
 WORKERS = 4
 
@@ -25,7 +25,7 @@ def step(wait_for: threading.Event | None = None, then: threading.Event | None =
 def crowds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tickets were sent together, for all batches of threads."""
     sent: list[int] = []
-    draw = Submissions._draw_for_threads
+    draw = Offers.draw
 
     def drawn(self, limit, queue):
         taken = draw(self, limit, queue)
@@ -33,7 +33,7 @@ def crowds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             sent.append(len(taken[1][0]))
         return taken
 
-    monkeypatch.setattr(Submissions, "_draw_for_threads", drawn)
+    monkeypatch.setattr(Offers, "draw", drawn)
     return sent
 
 

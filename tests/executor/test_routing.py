@@ -509,7 +509,7 @@ class Queued:
         for_processes = task is APPLY or isinstance(task.function, ApplyingOne)
         assert for_processes == (mechanism == "process")
         if mechanism == "thread":
-            return [self.submissions._offered.popleft() for _ in columns[0]]
+            return [self.submissions.offers.waiting.popleft() for _ in columns[0]]
         return [args[0] for args in columns[1]]
 
 
@@ -558,7 +558,7 @@ def test_a_call_that_cannot_be_sent_runs_in_a_thread_after_all() -> None:
     assert future.running()
     queued.submissions.add(0, Outcomes([None], {0: TransferError("no")}))
     assert queued.submissions.draw(1, "thread") is not None
-    assert queued.submissions._run_here(queued.seen) is None
+    assert queued.submissions.offers._run_next(queued.seen) is None
     assert future.result(0) == "squared"
     queued.submissions.add(1, Outcomes([None]))
     assert queued.submissions.exhausted

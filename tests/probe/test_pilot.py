@@ -97,8 +97,15 @@ def test_tiny_calls_are_not_measured_by_what_reading_the_clock_costs() -> None:
     inputs = Inputs(lambda number: clock.spend(cpu=5e-8))
     sample = pilot(inputs, clock)
     assert means(sample)[0] == pytest.approx(5e-8, rel=0.02)
-    assert inputs.ran > BUDGET / 5e-8 / 2
+    assert inputs.ran > pilot_module._WHILE / 5e-8 / 2
     assert clock.readings < 1_000
+
+
+@pytest.mark.parametrize(("each", "calls"), [(0.1e-3, 20), (0.3e-3, 16), (0.4e-3, 13), (2e-3, 3)])
+def test_many_short_calls_end_it_sooner_than_few_longer_ones(each: Seconds, calls: int) -> None:
+    clock = FakeClock()
+    inputs = Inputs(lambda number: clock.spend(cpu=each))
+    assert pilot(inputs, clock).calls == inputs.ran == calls
 
 
 def test_tiny_calls_behind_a_first_one_that_warms_up_do_not_prolong_the_pilot() -> None:

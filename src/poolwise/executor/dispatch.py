@@ -8,7 +8,6 @@ so nothing here is locked. A `Lane` is an open pool with its share of the calls.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from poolwise.executor import notices
@@ -19,6 +18,7 @@ from poolwise.executor.lane import Lane
 from poolwise.executor.losses import error_of, how_it_ended, met_a_limit
 from poolwise.executor.record import Phase, PlanUse
 from poolwise.executor.shortage import explained
+from poolwise.executor.supply import Drawn, Supply
 from poolwise.executor.suspects import Suspect, Suspects
 from poolwise.executor.workload import Workload
 from poolwise.ipc import Inbox
@@ -66,8 +66,8 @@ class Dispatch:
         self.lanes: list[Lane] = []
         self.uses: list[PlanUse] = []
         self.phases: list[Phase] = []
-        self.started_at: Seconds | None = None
-        self.sent = 0  # calls drawn and given a place in the output
+        room = self._room_for_results if bound_results else None
+        self.supply = Supply(workload, collector, clock, look_ahead, room)
         self.settled = 0
         self.longest: Seconds = 0.0  # a call has computed, as a mean of its batch; not the first
         self.failed_calls = 0
@@ -79,14 +79,12 @@ class Dispatch:
         self._look_ahead = look_ahead
         #: What is sent ahead cannot be cancelled any more: where users may, it is kept short.
         self.looks_ahead = look_ahead is not None
-        self._bound_results = bound_results  # by their size, too
         self.keeps_results = False  # nobody takes them now, as in a survey
         self._max_concurrency = max_concurrency
         self.keep_specimen = False
         self.specimen: tuple[Columns, list[object]] | None = None
         self._on_done = on_done
         self._flights = Flights(self.lanes, clock)
-        self._returned: deque[tuple[int, Task, Columns]] = deque()
 
     # ---- what the conductor reads ----------------------------------------------------------
 
@@ -98,7 +96,7 @@ class Dispatch:
     @property
     def nothing_left(self) -> bool:
         """Whether there is nothing more to send (as far as is known now)."""
-        return self.workload.exhausted and not self._returned and not self._suspects.waiting
+        return self.supply.exhausted and not self._suspects.waiting
 
     @property
     def in_flight(self) -> int:
@@ -109,12 +107,13 @@ class Dispatch:
     def remaining(self) -> int | None:
         """Calls that have no end yet, if that is known."""
         left = self.workload.remaining
-        return None if left is None else left + self.sent - self.settled
+        return None if left is None else left + self.supply.sent - self.settled
 
     @property
     def elapsed(self) -> Seconds:
         """Seconds since the first input was drawn."""
-        return 0.0 if self.started_at is None else self.clock.now() - self.started_at
+        began = self.supply.started_at
+        return 0.0 if began is None else self.clock.now() - began
 
     @property
     def cpu_per_call(self) -> Seconds:
@@ -187,7 +186,7 @@ class Dispatch:
             self._suspects.give_up()
         finally:  # an exception of a signal handler must not leave its descriptors open
             self._flights.clear()
-            self._returned.clear()
+            self.supply.clear()
             self.inbox.close()
 
     def _close_if_empty(self, lane: Lane) -> None:
@@ -212,12 +211,11 @@ class Dispatch:
     def send_next(self, lane: Lane, limit: int | None = None) -> int:
         """Send one batch down `lane`; returns how many calls it has, 0 if there are none now."""
         size = limit if limit is not None else self._size_for(lane)
-        taken = self._take(size, lane.plan.mechanism)
-        if taken is None:
+        drawn = self.supply.take(size, lane.plan.mechanism)
+        if drawn is None:
             return 0
-        first, task, columns = taken
-        self.launch(lane, first, Batch(task, columns))
-        return len(columns[0])
+        self.launch(lane, drawn.first, Batch(drawn.task, drawn.columns))
+        return drawn.calls
 
     def launch(self, lane: Lane, first: int, batch: Batch, suspect: Exit | None = None) -> None:
         """Send a batch; with `suspect` it is one call, whose last worker ended like this."""
@@ -233,23 +231,25 @@ class Dispatch:
 
     def was_sent(self, lane: Lane, batch: Batch, at: Seconds) -> None:
         """Note a batch of one call that somebody else has sent down a lane, at this time."""
-        self._note(Flight(lane, self.sent, batch, 1, at))
-        self.sent += 1
+        self._note(Flight(lane, self.supply.sent, batch, 1, at))
+        self.supply.sent += 1
 
     def prepare(self, calls: int) -> None:
         """Draw the next batch now, so that sending it waits for no input.
 
         Not while a result is ready and inputs come slowly: it would wait for them.
         """
-        if not self._returned and not (self.workload.pace and self.collector.ready):
-            taken = self._take(calls, "inline")
-            if taken is not None:
-                self._returned.append(taken)
+        ready = self.workload.pace and self.collector.ready
+        if self.supply.at_hand is None and not ready:
+            drawn = self.supply.take(calls, "inline")
+            if drawn is not None:
+                self.supply.put_back(drawn)
 
     @property
     def prepared(self) -> tuple[Task, Columns] | None:
         """The calls that would be sent next, if they have been drawn."""
-        return self._returned[0][1:] if self._returned else None
+        drawn = self.supply.at_hand
+        return None if drawn is None else (drawn.task, drawn.columns)
 
     def fill(self) -> None:
         """Send as much as the lanes have room for; a look-ahead that is used up stops it."""
@@ -261,7 +261,7 @@ class Dispatch:
             if self._flights:
                 self._flights.take_back_for_idle()
             # What no worker had begun is back at once, and nobody may be left to wake the owner.
-            if not self._returned:
+            if self.supply.at_hand is None:
                 for lane in self.lanes:
                     lane.pool.nothing_more()
                 return
@@ -273,7 +273,7 @@ class Dispatch:
     def _can_send(self, lane: Lane) -> bool:
         if self.workload.pace and self._result_may_go_out:  # it would wait for the next input
             return False
-        return (not self.workload.exhausted or bool(self._returned)) and self.room(lane) > 0
+        return not self.supply.exhausted and self.room(lane) > 0
 
     def pump(self) -> None:
         """Take in what has come and send what there is room for, without waiting.
@@ -314,9 +314,7 @@ class Dispatch:
         return self.collector.ready and not self.keeps_results
 
     def _size_for(self, lane: Lane) -> int:
-        left = self.workload.remaining
-        if left is not None and self._returned:
-            left += sum(len(columns[0]) for _, _, columns in self._returned)
+        left = self.supply.left
         if left == 1 or self.workers.one_call:
             return 1
         most = min(self.workers.calls_per_worker or ANY_SIZE, lane.pool.largest_batch)
@@ -330,31 +328,6 @@ class Dispatch:
             return lane.room
         # A batch that is sent ahead may run at once: here nothing is.
         return min(lane.room, self._max_concurrency - len(self._flights))
-
-    def _take(self, size: int, mechanism: str) -> tuple[int, Task, Columns] | None:
-        if self._returned:
-            first, task, columns = self._returned.popleft()
-            if len(columns[0]) > size:
-                rest = tuple(column[size:] for column in columns)
-                self._returned.appendleft((first + size, task, rest))
-                columns = tuple(column[:size] for column in columns)
-            return first, task, columns
-        if self._look_ahead is not None:
-            ahead = self._look_ahead
-            if self._bound_results:
-                ahead = min(ahead, self._room_for_results())
-            size = min(size, ahead - (self.sent - self.collector.delivered))
-        if size < 1:
-            return None
-        if self.started_at is None:
-            self.started_at = self.clock.now()
-        first = self.sent
-        drawn = self.workload.draw(size, mechanism)
-        if drawn is None:
-            return None
-        task, columns = drawn
-        self.sent += len(columns[0])
-        return first, task, columns
 
     def _room_for_results(self) -> int:
         """Return how many calls may be ahead of the results taken, so that large ones fit."""
@@ -422,7 +395,7 @@ class Dispatch:
 
     def _queue_again(self, flight: Flight, first: int, count: int) -> None:
         columns = tuple(column[first : first + count] for column in flight.batch.columns)
-        self._returned.append((flight.first + first, flight.batch.task, columns))
+        self.supply.put_back(Drawn(flight.first + first, flight.batch.task, columns))
 
     def lost(self, batch: BatchId, first: int, count: int, exit: Exit) -> None:
         """Fail calls whose worker died under them, or have them run again, each by itself."""
@@ -464,10 +437,7 @@ class Dispatch:
                 flight.cancelled = True
                 flight.lane.pool.kill(flight.batch.id)
                 return
-        waiting = [each for each in self._returned if each[0] == number]
-        for each in waiting:
-            self._returned.remove(each)
-        if waiting or self._suspects.drop(number):
+        if self.supply.drop(number) or self._suspects.drop(number):
             self._settle_cancelled(number)
 
     def _settle_cancelled(self, number: int) -> None:

@@ -261,7 +261,7 @@ class Dispatcher:
         # Two lanes that share a limit take turns, so one pass may leave slots free: what was sent,
         # or passed over, may have been what the other lane waited for.
         dispatch, gone = self._dispatch, -1
-        while gone != (gone := dispatch.sent + self._submissions.passed_over):
+        while gone != (gone := dispatch.supply.sent + self._submissions.passed_over):
             dispatch.fill()
             if len(dispatch.lanes) < 2:
                 return

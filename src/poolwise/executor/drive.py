@@ -344,7 +344,7 @@ class Drive(Iterator[Iterator[object]]):
             forecast=None if auto is None else auto.predicted,
             phases=tuple(dispatch.phases),
             uses=tuple(dispatch.all_uses()),
-            started=dispatch.sent,
+            started=dispatch.supply.sent,
             done=dispatch.settled - dispatch.failed_calls,
             failed=dispatch.failed_calls,
             lost_workers=dispatch.lost_workers,

@@ -161,7 +161,7 @@ class CurrentLane:
         if new.plan.mechanism == "process":
             assert new.all_ready_at is not None
             took = duration(new.all_ready_at - new.opened_at)
-            self._dispatch.note(f"moved to {new.plan} ({took} to start, while work went on)")
+            self._dispatch.note(f"moved to {new.plan} ({took} to start)")
         else:
             self._dispatch.note(str(new.plan))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from poolwise.plan import Plan
+from poolwise.task import Outcomes
 from poolwise.units import Seconds
 
 #: Times are counted in classes, so many for each doubling: a percentile is right within 9 %.
@@ -104,6 +105,12 @@ class Tally:
         self.running: object = None  # what the thread runs
         self.waits = Times()
         self.service = Times()
+
+    def count_service(self, outcomes: Outcomes) -> None:
+        """Count how long calls took that ended together; not those that did not run."""
+        if outcomes.service:
+            calls = len(outcomes.values)
+            self.service.add(outcomes.service / calls, calls)
 
 
 class Tallies:

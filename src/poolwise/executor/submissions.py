@@ -18,8 +18,8 @@ from poolwise.errors import (
 )
 from poolwise.executor.again import Retries
 from poolwise.executor.carried import APPLY
-from poolwise.executor.fault import own_fault
 from poolwise.executor.functions import Functions, Seen
+from poolwise.executor.offers import Offers
 from poolwise.executor.routing import Router
 from poolwise.executor.specimen import can_be_pickled
 from poolwise.executor.stats import Tallies, Tally
@@ -28,32 +28,18 @@ from poolwise.task import Columns, Outcomes, Task
 from poolwise.timing.clock import SystemClock
 from poolwise.units import Seconds
 
-#: When the call that is next has not started for so long, threads that are idle get tickets of
-#: their own. It is what a call may lose because the one before it, in the same thread, waits.
-_OVERDUE: Seconds = 5e-3
-
 #: When no call has come back from the processes for so long, and for several times as long as the
 #: next one should take, a thread that is idle takes it: all that run may wait for it. They would
 #: not where calls stay in threads, of which there are more.
 _STUCK: Seconds = 0.1
 _STUCK_MEANS = 4
 
-#: Returned by a ticket that ran no call, or one of another function than expected.
-_UNLIKE = object()
-
 
 class Submissions:
     """Workload and collector in one: what is drawn here ends in its future here.
 
     A call that waits is in `_arrived` or in the queue of a mechanism. One that was sent to a
-    process is in `_drawn`, under its place in the output. One for the threads is in `_offered`
-    until somebody takes it, which is atomic: a thread that runs it, or the dispatcher when it
-    cancels or fails it. What is sent to threads is tickets, and each stands for the call that is
-    next at that moment, most likely one of the function that is in `_tickets` under its place. So
-    calls start in the order in which they were submitted, however many tickets one thread holds,
-    and where all threads wait for calls that have not started, so would those of the standard
-    executor. If a thread that holds several waits inside the first call, other threads get more
-    tickets (`hurry`); a ticket too many finds nothing and does no harm.
+    process is in `_drawn`, under its place in the output; those for the threads are in `offers`.
 
     Any thread may call `arrive` and `cancel`; all else belongs to the dispatcher thread. Futures
     guard themselves.
@@ -61,7 +47,6 @@ class Submissions:
 
     def __init__(self, router: Router, retries: Retries = Retries()) -> None:  # noqa: B008
         self._router = router
-        self._retries = retries
         self.tallies = Tallies()
         self._clock = SystemClock()
         self._functions = Functions(router.met)
@@ -72,17 +57,13 @@ class Submissions:
         }
         self._sorted = router.version
         self._drawn: dict[int, Submission] = {}
-        self._tickets: dict[int, Seen] = {}
         self._away = 0  # calls in processes
         self.latest: Seen | None = None  # the function whose call has come back from there last
         self._places = itertools.count()
-        self._offered: deque[Submission] = deque()
-        self._crowded = False  # a thread may hold tickets that it cannot use now
-        self._head: Submission | None = None  # of those offered, when last looked at
-        self._head_since: Seconds = 0.0
-        self._more = 0  # tickets to be sent besides one for each call
+        self.offers = Offers(
+            router, retries, self.tallies, self._clock, self._places, self._pass_over
+        )
         self._stuck = 0, 0.0  # calls delivered when the processes were last looked at, and when
-        self._here = Task(self._run_here)
         self.delivered = 0
         self.passed_over = 0  # calls that left a queue because they were cancelled
         self.pace = 0.0
@@ -95,18 +76,17 @@ class Submissions:
 
     def cancel(self) -> None:
         """Cancel the futures of calls that have not started, as far as can be seen from here."""
-        queues = [self._arrived, *self._waiting.values()]
-        for each in itertools.chain(*(queue.copy() for queue in queues), self._offered.copy()):
-            future = each.future
-            if future is not None:
-                future.cancel()
+        for queue in (self._arrived, *self._waiting.values(), self.offers.waiting):
+            for each in queue.copy():
+                if each.future is not None:
+                    each.future.cancel()
 
     # ---- Workload --------------------------------------------------------------------------
 
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing to draw now: more may be submitted later."""
-        return not (self._arrived or self._more or any(self._waiting.values()))
+        return not (self._arrived or self.offers.more or any(self._waiting.values()))
 
     @property
     def at_hand(self) -> None:
@@ -121,7 +101,7 @@ class Submissions:
     def queued(self) -> int:
         """Calls that wait for their turn; from any thread."""
         waiting = sum(map(len, list(self._waiting.values())))
-        return len(self._arrived) + waiting + len(self._offered)
+        return len(self._arrived) + waiting + len(self.offers.waiting)
 
     @property
     def running(self) -> int:
@@ -132,69 +112,27 @@ class Submissions:
         """Return the next calls of one function that go to `mechanism`."""
         self._take_in(mechanism)
         queue = self._waiting[mechanism]
-        if mechanism == "thread" and self._more:
-            return self._draw_one_more()
+        if mechanism == "thread" and self.offers.more:
+            return self.offers.draw_one_more()
         if not queue or not self._has_turn(mechanism):
             return None
         if mechanism == "thread":
-            return self._draw_for_threads(limit, queue)
+            return self.offers.draw(limit, queue)
         return self._draw_for_processes(limit, queue)
-
-    def _draw_for_threads(
-        self, limit: int, queue: deque[Submission]
-    ) -> tuple[Task, Columns] | None:
-        """Offer calls, which may still be cancelled, and take as many tickets."""
-        taken: list[object] = []
-        seen: Seen | None = None
-        while queue and len(taken) < limit:
-            submission = queue[0]
-            assert submission.future is not None
-            if submission.future.cancelled():  # and says nothing of the function to come
-                submission.begin()
-                self._pass_over(submission)
-                queue.popleft()
-                continue
-            if seen is None:
-                seen = submission.seen
-                limit = min(limit, self._router.most_in_thread(seen))
-            elif submission.seen is not seen:
-                break
-            submission.examined = self._router.examines(seen)
-            self._tickets[next(self._places)] = seen
-            taken.append(seen)
-            self._offered.append(submission)
-            queue.popleft()
-        self._crowded = self._crowded or len(taken) > 1
-        return (self._here, (taken,)) if taken else None
-
-    def _draw_one_more(self) -> tuple[Task, Columns] | None:
-        """Take a ticket for a call that was offered before."""
-        free = self._router.free()
-        if free is not None and free < 1:
-            return None
-        try:
-            seen = self._offered[0].seen
-        except IndexError:  # threads have taken them all meanwhile
-            self._more = 0
-            return None
-        self._more -= 1
-        self._tickets[next(self._places)] = seen
-        return self._here, ([seen],)
 
     @property
     def patience(self) -> Seconds | None:
         """When to `hurry` if nothing happens before; ``None`` if no call can be held up."""
-        waits = self._crowded and bool(self._offered)
-        if waits and not self._more and self._router.has_room("thread"):
-            return _OVERDUE
+        overdue = self.offers.patience
+        if overdue is not None:
+            return overdue
         return _STUCK if len(self._waiting) > 1 and self._waits_for_processes else None
 
     def hurry(self) -> None:
         """Give idle threads what has not started for long, though it was to run elsewhere."""
         if len(self._waiting) > 1:
             self._relieve_processes()
-        if self._offered or self._crowded:
-            self._send_more_tickets()
+        self.offers.hurry()
 
     @property
     def _waits_for_processes(self) -> bool:
@@ -225,22 +163,6 @@ class Submissions:
                 self._router.dropped(submission.seen)
             submission.mechanism, submission.fixed = "thread", True
             self._waiting["thread"].appendleft(submission)
-
-    def _send_more_tickets(self) -> None:
-        """Have tickets sent to idle threads, if the call that is next has not started for long."""
-        try:
-            head = self._offered[0]
-        except IndexError:
-            self._head, self._crowded, self._more = None, False, 0
-            return
-        if not self._crowded:
-            return
-        now = self._clock.now()
-        if head is not self._head:
-            self._head, self._head_since = head, now
-        elif now - self._head_since >= _OVERDUE and not self._more:
-            self._head_since = now
-            self._more = len(self._offered)
 
     def _draw_for_processes(
         self, limit: int, queue: deque[Submission]
@@ -346,28 +268,6 @@ class Submissions:
         if submission.fixed and submission.mechanism == "process":
             self._router.dropped(submission.seen)
 
-    # ---- in a worker thread ------------------------------------------------------------------
-
-    def _run_here(self, expected: Seen) -> object:
-        """Run the call that is next."""
-        tally = self.tallies.mine()
-        try:
-            submission = self._offered.popleft()
-        except IndexError:
-            return _UNLIKE
-        like = submission.seen is expected
-        if submission.arrived:
-            tally.waits.add(self._clock.now() - submission.arrived)
-        tally.running = submission
-        try:
-            specimen = submission.run(self._retries, tally)
-        except BaseException as error:  # a fault of ours; the call must have an end all the same
-            submission.finish(None, own_fault(error))
-            return _UNLIKE
-        finally:
-            tally.running = None
-        return specimen if like else _UNLIKE
-
     # ---- Collector -------------------------------------------------------------------------
 
     @property
@@ -377,34 +277,22 @@ class Submissions:
 
     def add(self, first: int, outcomes: Outcomes) -> None:
         """Give futures their ends, and learn."""
-        expected = self._tickets.get(first)
+        self.delivered += len(outcomes.values)
+        expected = self.offers.expected_at(first)
         if expected is None:
             self._add_from_processes(first, outcomes)
         else:
-            self._add_from_threads(first, expected, outcomes)
-
-    def _add_from_threads(self, first: int, expected: Seen, outcomes: Outcomes) -> None:
-        """Learn; the threads have given the futures their ends."""
-        for place in range(first, first + len(outcomes.values)):
-            del self._tickets[place]
-        self.delivered += len(outcomes.values)
-        if outcomes.errors:  # by a fault of ours: perhaps a call was not even taken
-            self._crowded = True
-        elif not any(value is _UNLIKE for value in outcomes.values):
-            expected.note(outcomes)
-            self._count_service(outcomes, self.tallies.mine())
-            self._router.learn(expected, "thread", outcomes)
+            self.offers.ended(first, expected, outcomes)
 
     def _add_from_processes(self, first: int, outcomes: Outcomes) -> None:
         """Learn first: as soon as a future has its end, whoever waits for it wants the GIL."""
         drawn, errors, seen = self._drawn, outcomes.errors, self._drawn[first].seen
         count = len(outcomes.values)
         self.latest = seen
-        self.delivered += count
         self._away -= count
         tally = self.tallies.mine()
         tally.done += count - len(errors)
-        self._count_service(outcomes, tally)
+        tally.count_service(outcomes)
         seen.note(outcomes)
         self._router.learn(seen, "process", outcomes)
         for place, value in enumerate(outcomes.values):
@@ -420,11 +308,6 @@ class Submissions:
             if sent.future is future:
                 return place
         return None
-
-    def _count_service(self, outcomes: Outcomes, tally: Tally) -> None:
-        if outcomes.service:
-            calls = len(outcomes.values)
-            tally.service.add(outcomes.service / calls, calls)
 
     def _end(
         self, submission: Submission, value: object, error: BaseException, tally: Tally
@@ -493,10 +376,10 @@ class Submissions:
             if isinstance(running, Submission):
                 running.abandon(error.again())
         self._drawn.clear()
-        self._tickets.clear()
+        self.offers.forget()
 
     def _take_unstarted(self) -> Iterator[Submission]:
-        for queue in (self._arrived, *self._waiting.values(), self._offered):
+        for queue in (self._arrived, *self._waiting.values(), self.offers.waiting):
             while True:
                 try:
                     submission = queue.popleft()
