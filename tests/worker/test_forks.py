@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -63,6 +65,41 @@ def test_who_has_let_go_already_lets_go_of_nothing_but_its_children_do(
         return pid
 
     assert _said_by(fork, fork_once_more, ours, theirs) == str(children[0]).encode()
+
+
+def _knows_its_threads(_: int) -> tuple[object, ...]:
+    """In a worker: what `threading` says there, and in a child that a call forks beside threads."""
+    held, go_on = threading.Lock(), threading.Event()
+    beside = threading.Thread(target=go_on.wait)
+    main = threading.main_thread()
+    here = main is threading.current_thread(), main.native_id == threading.get_native_id()
+    beside.start()
+    ours, theirs = os.pipe()
+
+    def then() -> None:
+        also = threading.Thread(target=held.acquire)
+        also.start()
+        also.join()
+        said = threading.active_count(), held.locked()
+        os.write(theirs, repr(said).encode())
+
+    said = _said_by(os.fork, then, ours, theirs)
+    go_on.set()
+    beside.join()
+    return *here, threading.active_count(), said.decode()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="warns of a fork beside threads")
+@pytest.mark.parametrize("start_method", [None, "fork", "forkserver"])
+def test_workers_know_their_threads_and_so_do_their_children(start_method: str | None) -> None:
+    run = poolwise.map(_knows_its_threads, range(4), plan="process:2", start_method=start_method)
+    assert list(run) == [(True, True, 1, "(1, True)")] * 4
+
+
+def test_where_there_is_no_hook_none_is_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    monkeypatch.delattr(threading, "_after_fork")
+    assert _said_by(forks.fork_again, lambda: os.write(theirs, b"ran") and None, ours, theirs)
 
 
 def _lets_go(_: int) -> tuple[bool, bool]:
