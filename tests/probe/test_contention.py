@@ -171,6 +171,14 @@ def test_threads_that_do_twice_as_much_as_one_have_nothing_to_confess() -> None:
     assert share(after_progress(task, gained, 2))[1] == pytest.approx(0.525, abs=0.01)
 
 
+def test_calls_that_start_programs_keep_each_other_for_longer_than_they_compute() -> None:
+    """Whoever starts one holds the GIL until it is there, and has no CPU meanwhile."""
+    task = TaskProfile(1, 7e-3, 1e-3, 6e-3, 0.0, 1e-3)
+    kept = after_progress(task, 1.25, 2, programs=True)
+    assert kept.gil_low == kept.gil_high == pytest.approx(7e-3 / 1.25)
+    assert after_progress(task, 1.9, 2, programs=True).gil_high <= 1e-3
+
+
 def test_what_is_dear_to_send_needs_more_than_a_lack_of_progress() -> None:
     dear = replace(after_listening(COMPUTES, 0.4), payload=Payload(1e-3, 1e-3, bytes_in=1 << 20))
     assert after_progress(dear, 1.0, 2) == dear

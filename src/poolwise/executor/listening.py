@@ -222,7 +222,8 @@ class Listening:
             busy = max(lane.observe(clock.now()).busy - busy, 1e-9)
             used = (cpu_of_others(clock) - used) / busy
             gained = min(gained, used * task.wall / (task.cpu + task.helpers))
-        self._findings.profile = after_progress(task, gained, width)
+        programs = self._findings.programs
+        self._findings.profile = after_progress(task, gained, width, programs=programs)
         told = f"{width} threads do {gained:.1f} times as much as one"
         self._dispatch.note(told)
         if gained < _CROWDED:

@@ -166,17 +166,22 @@ def computes_in_vain(task: TaskProfile, sample: Sample) -> bool:
     return task.cpu * sample.calls < _USEFUL * sample.cpu
 
 
-def after_progress(task: TaskProfile, gained: float, threads: int) -> TaskProfile:
+def after_progress(
+    task: TaskProfile, gained: float, threads: int, *, programs: bool = False
+) -> TaskProfile:
     """Learn from the `progress` of so many threads whose calls hold the GIL for a part.
 
     The CPUs that they use say little: much of that may be spent on passing the GIL to and fro. The
-    GIL is taken to be what keeps them from more.
+    GIL is taken to be what keeps them from more: of calls that start `programs` also for time in
+    which they have no CPU, since whoever starts one holds it until the program is there.
     """
     if gained >= _PARALLEL * threads:
         return _at_once(task, gained)
     if _costs_much_to_send(task):
         return task  # a wrong process costs more than its start
     share = 1.0 / max(1.0, gained)
+    if programs:
+        return replace(task, gil_low=share * task.wall, gil_high=share * task.wall)
     return task.with_gil(share * task.cpu, share * task.cpu)
 
 

@@ -58,7 +58,8 @@ class TaskProfile:
     """Where the time of one call goes, in seconds, as a mean over the calls seen.
 
     The CPU time that holds the GIL lies between `gil_low` and `gil_high`: before two calls have
-    run at once, nothing is known but 0 and `cpu`. `outside` is a throughput that calls reached
+    run at once, nothing is known but 0 and `cpu`. (Of calls that start programs more is meant: all
+    the time in which they keep others from going on.) `outside` is a throughput that calls reached
     and could not exceed although neither the GIL nor the CPUs were full: the limit of whatever
     they wait for. `paging` is the part of `cpu` that goes to pages which calls free and want again;
     worker processes keep them.
